@@ -1,0 +1,1 @@
+//! The vocabulary of Reveille: ids, events, kinds, cursors, gaps and patterns.
