@@ -1,1 +1,53 @@
-//! The vocabulary of Reveille: ids, events, kinds, cursors, gaps and patterns.
+//! The vocabulary of Reveille: what every other crate speaks, and nothing that runs.
+//!
+//! An [`Event`] is an immutable record of what happened: an [`Envelope`], a [`Payload`] and a
+//! [`Place`] in a session log, which a [`SessionKey`] addresses. A producer hands in an
+//! [`EventDraft`]; the log gives it a [`Position`]. A reader stands at a [`Cursor`], wants what its
+//! [`Filter`] matches, and is told by a [`Gap`] what it did not get.
+//!
+//! This crate never waits, never looks at a clock, never does I/O and knows no HTTP: all in it is data
+//! and pure functions, so that each process that speaks Reveille checks, prints and compares alike.
+//! The JSON bodies that gateway and client exchange are in [`wire`], as plain data.
+
+mod invalid;
+pub mod limits;
+mod name;
+
+mod session;
+
+mod kind;
+mod registry;
+
+mod draft;
+mod event;
+mod payload;
+
+mod cloudevents;
+mod json;
+
+mod cursor;
+mod gap;
+mod place;
+mod receipt;
+
+mod filter;
+mod pattern;
+
+pub mod wire;
+
+pub use cloudevents::{decode as decode_event, rfc3339};
+pub use cursor::{Cursor, CursorError, Scope, Start};
+pub use draft::{DraftDefaults, EventDraft, end_of_session};
+pub use event::{
+    Envelope, Event, EventId, ExtensionValue, Extensions, Label, Place, Privacy, Source, weight,
+};
+pub use filter::Filter;
+pub use gap::{Gap, GapReason, PositionRanges};
+pub use invalid::Invalid;
+pub use kind::{Class, EndReason, Finality, Kind};
+pub use pattern::Pattern;
+pub use payload::Payload;
+pub use place::{Epoch, Position, Seq};
+pub use receipt::{Durability, Placed, Receipt};
+pub use registry::{KindInfo, KindRegistry};
+pub use session::{Namespace, SessionId, SessionKey, Tenant};

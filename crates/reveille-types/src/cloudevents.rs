@@ -1,0 +1,379 @@
+//! `CloudEvents` 1.0 JSON, structured mode, both ways.
+//!
+//! Specification: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>.
+//! Positions and sequence numbers are strings, because a `CloudEvents` Integer has 32 bits.
+
+use std::fmt;
+
+use data_encoding::BASE64;
+use jiff::Timestamp;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use crate::draft::EventDraft;
+use crate::event::{Event, EventId, ExtensionValue, Label, Privacy, Source};
+use crate::invalid::{Invalid, PLAIN, check_size, check_text};
+use crate::json::escape_line_ends;
+use crate::kind::{Class, Finality, Kind};
+use crate::limits;
+use crate::payload::{JSON, Payload, is_json};
+
+/// Attributes that the server sets. Given on input they are ignored, so that an event that was read
+/// can be published again as it is.
+const SERVER_SET: [&str; 4] = [
+    "reveillesession",
+    "reveillecursor",
+    "reveilleposition",
+    "reveilleseq",
+];
+
+/// The event as one line of JSON.
+pub(crate) fn encode(event: &Event) -> String {
+    let mut out = Object::new();
+    let envelope = event.envelope();
+    out.text("specversion", "1.0");
+    out.text("id", envelope.id.as_str());
+    out.text("source", envelope.source.as_str());
+    out.text("type", envelope.kind.as_str());
+    out.text("time", &rfc3339(envelope.time));
+    out.optional("subject", envelope.subject.as_deref());
+    out.text("reveillesession", &event.session().name());
+    out.text("reveilleposition", &event.position().to_string());
+    out.text("reveilleseq", &event.place().seq.to_string());
+    out.text("reveillecursor", &event.cursor().to_string());
+    if envelope.class != Class::Normal {
+        out.text("reveilleclass", envelope.class.as_str());
+    }
+    if envelope.finality != Finality::None {
+        out.text("reveillefinal", envelope.finality.as_str());
+    }
+    let label = |value: &'_ Option<Label>| value.as_ref().map(|l| l.as_str().to_owned());
+    out.optional("reveilleagent", label(&envelope.agent).as_deref());
+    out.optional("reveillerun", label(&envelope.run).as_deref());
+    out.optional("reveilleturn", label(&envelope.turn).as_deref());
+    if let Some(privacy) = envelope.privacy {
+        out.value("reveilleprivacy", &privacy);
+    }
+    if !envelope.tags.is_empty() {
+        out.text("reveilletags", &join_tags(&envelope.tags));
+    }
+    out.optional("correlationid", label(&envelope.correlation).as_deref());
+    out.optional("causationid", label(&envelope.caused_by).as_deref());
+    out.optional("traceparent", label(&envelope.traceparent).as_deref());
+    out.optional("tracestate", envelope.tracestate.as_deref());
+    for (name, value) in &envelope.extensions {
+        match value {
+            ExtensionValue::Boolean(value) => out.value(name, value),
+            ExtensionValue::Integer(value) => out.value(name, value),
+            ExtensionValue::String(value) => out.text(name, value),
+        }
+    }
+    encode_payload(&mut out, event.payload());
+    escape_line_ends(out.finish())
+}
+
+fn encode_payload(out: &mut Object, payload: &Payload) {
+    out.optional("datacontenttype", payload.content_type());
+    out.optional("dataschema", payload.schema());
+    let Some(bytes) = payload.as_bytes() else {
+        return;
+    };
+    match (payload.content_type(), payload.as_text()) {
+        (Some(_), Some(json)) if payload.is_json() => out.raw("data", json),
+        (Some(_), Some(text)) => out.text("data", text),
+        _ => out.text("data_base64", &BASE64.encode(bytes)),
+    }
+}
+
+/// A JSON object that is written member by member, in a fixed order.
+struct Object(String);
+
+impl Object {
+    fn new() -> Self {
+        Self(String::from("{"))
+    }
+
+    fn raw(&mut self, name: &str, json: &str) {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        // Attribute names are lower-case letters, digits and `_`: nothing to escape.
+        self.0.push('"');
+        self.0.push_str(name);
+        self.0.push_str("\":");
+        self.0.push_str(json);
+    }
+
+    fn value(&mut self, name: &str, value: &impl Serialize) {
+        // Strings, booleans, integers and unit variants always serialise.
+        self.raw(name, &serde_json::to_string(value).unwrap_or_default());
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.value(name, &text);
+    }
+
+    fn optional(&mut self, name: &str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.text(name, text);
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds and `Z`.
+#[must_use]
+pub fn rfc3339(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
+fn join_tags(tags: &[Label]) -> String {
+    let escaped: Vec<String> = tags
+        .iter()
+        .map(|t| t.as_str().replace('%', "%25").replace(',', "%2C"))
+        .collect();
+    escaped.join(",")
+}
+
+fn split_tags(text: &str) -> Result<Vec<Label>, Invalid> {
+    text.split(',')
+        .map(|t| {
+            Label::parse(t.replace("%2C", ",").replace("%25", "%"))
+                .map_err(|_| Invalid::form("reveilletags", "holds a malformed tag"))
+        })
+        .collect()
+}
+
+/// The members of an event as they came, each once.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an event object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    if members.iter().any(|(known, _)| *known == name) {
+                        return Err(serde::de::Error::custom(format_args!(
+                            "member {name:?} stands twice"
+                        )));
+                    }
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
+}
+
+/// Reads one event: full `CloudEvents` 1.0 JSON, or the short form `{"type": ..., "data": ...}`, which
+/// is the same without `specversion`. Attributes that only the server sets are ignored, `null`
+/// attributes are absent, unknown attributes are the producer's own.
+///
+/// # Errors
+/// [`Invalid`] names the attribute: missing, of the wrong type, over its limit, standing twice.
+pub fn decode(json: &str) -> Result<EventDraft, Invalid> {
+    let Members(members) = serde_json::from_str(json)
+        .map_err(|e| Invalid::form("event", format!("is not a JSON object of an event: {e}")))?;
+    let mut draft: Option<EventDraft> = None;
+    let mut rest = Vec::with_capacity(members.len());
+    for (name, value) in members {
+        if value.get() == "null" && name != "data" {
+            continue;
+        }
+        match name.as_str() {
+            "type" => draft = Some(EventDraft::new(Kind::parse(text("type", &value)?)?)),
+            _ => rest.push((name, value)),
+        }
+    }
+    let mut draft = draft.ok_or(Invalid::Empty {
+        field: "type".into(),
+    })?;
+    let strict = rest.iter().any(|(name, _)| name == "specversion");
+    let mut body = Body::default();
+    for (name, value) in rest {
+        attribute(&mut draft, &mut body, &name, &value)?;
+    }
+    if strict {
+        let required = [
+            ("id", draft.id.is_none()),
+            ("source", draft.source.is_none()),
+        ];
+        if let Some((name, _)) = required.iter().find(|(_, missing)| *missing) {
+            return Err(Invalid::Empty {
+                field: (*name).into(),
+            });
+        }
+    }
+    draft.payload = body.into_payload()?;
+    draft.check()?;
+    Ok(draft)
+}
+
+/// The members that make up the payload.
+#[derive(Default)]
+struct Body {
+    content_type: Option<String>,
+    schema: Option<String>,
+    data: Option<Box<RawValue>>,
+    base64: Option<String>,
+}
+
+impl Body {
+    fn into_payload(self) -> Result<Payload, Invalid> {
+        let payload = match (self.data, self.base64) {
+            (Some(_), Some(_)) => {
+                return Err(Invalid::form("data_base64", "stands beside data"));
+            }
+            (Some(data), None) => {
+                let content_type = self.content_type.as_deref().unwrap_or(JSON);
+                if is_json(content_type) {
+                    Payload::bytes(Some(content_type), data.get().to_owned())?
+                } else {
+                    Payload::bytes(Some(content_type), text("data", &data)?)?
+                }
+            }
+            (None, Some(base64)) => {
+                let bytes = BASE64
+                    .decode(base64.as_bytes())
+                    .map_err(|_| Invalid::form("data_base64", "is not base64 (RFC 4648)"))?;
+                Payload::bytes(self.content_type.as_deref(), bytes)?
+            }
+            (None, None) => Payload::none(),
+        };
+        match &self.schema {
+            Some(schema) => payload.with_schema(schema),
+            None => Ok(payload),
+        }
+    }
+}
+
+fn attribute(
+    draft: &mut EventDraft,
+    body: &mut Body,
+    name: &str,
+    value: &RawValue,
+) -> Result<(), Invalid> {
+    let label = |field: &'static str| -> Result<Option<Label>, Invalid> {
+        let text = text(field, value)?;
+        check_text(field, &text, limits::LABEL_BYTES, PLAIN)?;
+        Label::parse(text).map(Some)
+    };
+    match name {
+        "specversion" => {
+            if text("specversion", value)? != "1.0" {
+                return Err(Invalid::form("specversion", "is not \"1.0\""));
+            }
+        }
+        "id" => draft.id = Some(EventId::parse(text("id", value)?)?),
+        "source" => draft.source = Some(Source::parse(text("source", value)?)?),
+        "time" => {
+            let time = text("time", value)?
+                .parse::<Timestamp>()
+                .map_err(|_| Invalid::form("time", "is not an RFC 3339 time"))?;
+            draft.time = Some(time);
+        }
+        "subject" => draft.subject = Some(text("subject", value)?.into()),
+        "datacontenttype" => body.content_type = Some(text("datacontenttype", value)?),
+        "dataschema" => body.schema = Some(text("dataschema", value)?),
+        "data" => body.data = Some(value.to_owned()),
+        "data_base64" => body.base64 = Some(text("data_base64", value)?),
+        "reveilleclass" => draft.class = Some(word::<Class>("reveilleclass", value)?),
+        "reveillefinal" => draft.finality = Some(word::<Finality>("reveillefinal", value)?),
+        "reveilleprivacy" => draft.privacy = Some(word::<Privacy>("reveilleprivacy", value)?),
+        "reveilleagent" => draft.agent = label("reveilleagent")?,
+        "reveillerun" => draft.run = label("reveillerun")?,
+        "reveilleturn" => draft.turn = label("reveilleturn")?,
+        "reveilletags" => draft.tags = split_tags(&text("reveilletags", value)?)?,
+        "correlationid" => draft.correlation = label("correlationid")?,
+        "causationid" => draft.caused_by = label("causationid")?,
+        "traceparent" => draft.traceparent = label("traceparent")?,
+        "tracestate" => draft.tracestate = Some(text("tracestate", value)?.into()),
+        name if SERVER_SET.contains(&name) => {}
+        name if name.starts_with("reveille") => {
+            return Err(Invalid::Reserved {
+                field: "attribute".into(),
+                name: name.into(),
+            });
+        }
+        name => {
+            let value = extension(name, value)?;
+            check_extension(name, &value)?;
+            draft.extensions.insert(name.into(), value);
+        }
+    }
+    Ok(())
+}
+
+fn text(field: &'static str, value: &RawValue) -> Result<String, Invalid> {
+    serde_json::from_str(value.get()).map_err(|_| Invalid::form(field, "is not a string"))
+}
+
+fn word<T: for<'de> Deserialize<'de>>(field: &'static str, value: &RawValue) -> Result<T, Invalid> {
+    serde_json::from_str(value.get())
+        .map_err(|e| Invalid::form(field, format!("is not one of its values: {e}")))
+}
+
+fn extension(name: &str, value: &RawValue) -> Result<ExtensionValue, Invalid> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Plain {
+        Boolean(bool),
+        Integer(i32),
+        String(String),
+    }
+    let plain = serde_json::from_str(value.get()).map_err(|_| {
+        Invalid::form(
+            name.to_owned(),
+            "is not a boolean, a 32-bit integer or a string",
+        )
+    })?;
+    Ok(match plain {
+        Plain::Boolean(value) => ExtensionValue::Boolean(value),
+        Plain::Integer(value) => ExtensionValue::Integer(value),
+        Plain::String(value) => ExtensionValue::String(value.into()),
+    })
+}
+
+/// Checks a producer's own attribute.
+pub(crate) fn check_extension(name: &str, value: &ExtensionValue) -> Result<(), Invalid> {
+    let named = |problem: &'static str| Invalid::form(name.to_owned(), problem);
+    check_size(
+        name.to_owned(),
+        name.len(),
+        limits::EXTENSION_NAME_BYTES,
+        "bytes",
+    )?;
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    {
+        return Err(named("is not a name of lower-case letters and digits"));
+    }
+    if let ExtensionValue::String(text) = value {
+        check_size(
+            name.to_owned(),
+            text.len(),
+            limits::EXTENSION_VALUE_BYTES,
+            "bytes",
+        )?;
+        if !text.chars().all(PLAIN.0) {
+            return Err(named("holds a control character"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! What a producer hands to append: an event that has no place yet.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::event::{Envelope, Event, EventId, Extensions, Label, Privacy, Source};
+use crate::invalid::{Invalid, PLAIN, check_size, check_text};
+use crate::kind::{Class, EndReason, Finality, Kind};
+use crate::limits;
+use crate::payload::Payload;
+use crate::registry::KindRegistry;
+use crate::session::SessionKey;
+
+/// What a producer hands to append. What it leaves out is filled in then: id, source, time, and class
+/// and finality as the [`KindRegistry`] knows them.
+///
+/// ```
+/// use reveille_types::{EventDraft, Payload};
+///
+/// let draft = EventDraft::parse("task.completed")?
+///     .with_payload(Payload::json(&serde_json::json!({"ok": true}))?);
+/// draft.check()?;
+/// # Ok::<(), reveille_types::Invalid>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventDraft {
+    /// What happened.
+    pub kind: Kind,
+    /// The producer's id; a time-sortable UUID if none.
+    pub id: Option<EventId>,
+    /// Who produced it; `urn:reveille:<namespace>:<id>` of the session if none.
+    pub source: Option<Source>,
+    /// When it happened; now if none.
+    pub time: Option<Timestamp>,
+    /// How it is treated under pressure; as registered if none.
+    pub class: Option<Class>,
+    /// What it ends; as registered if none.
+    pub finality: Option<Finality>,
+    /// The log that the event says it belongs to. Append refuses it anywhere else.
+    pub session: Option<Arc<SessionKey>>,
+    /// What it is about, within the source.
+    pub subject: Option<Box<str>>,
+    /// Which agent it concerns.
+    pub agent: Option<Label>,
+    /// Which run it belongs to.
+    pub run: Option<Label>,
+    /// Which turn of the run.
+    pub turn: Option<Label>,
+    /// What it correlates with.
+    pub correlation: Option<Label>,
+    /// The id of the event that caused it.
+    pub caused_by: Option<Label>,
+    /// W3C trace context.
+    pub traceparent: Option<Label>,
+    /// W3C trace context of vendors.
+    pub tracestate: Option<Box<str>>,
+    /// Who may see the payload.
+    pub privacy: Option<Privacy>,
+    /// Free labels.
+    pub tags: Vec<Label>,
+    /// The key under which a repeated append of this event is recognised.
+    pub idempotency_key: Option<Box<str>>,
+    /// The producer's own attributes.
+    pub extensions: Extensions,
+    /// What it carries.
+    pub payload: Payload,
+}
+
+/// What fills the places that a draft left open.
+#[derive(Debug, Clone)]
+pub struct DraftDefaults<'a> {
+    /// The event's id.
+    pub id: EventId,
+    /// Now, by the wall clock.
+    pub time: Timestamp,
+    /// The log it goes to.
+    pub session: &'a SessionKey,
+    /// The known kinds.
+    pub registry: &'a KindRegistry,
+}
+
+impl EventDraft {
+    /// A draft of this kind with nothing else in it.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            id: None,
+            source: None,
+            time: None,
+            class: None,
+            finality: None,
+            session: None,
+            subject: None,
+            agent: None,
+            run: None,
+            turn: None,
+            correlation: None,
+            caused_by: None,
+            traceparent: None,
+            tracestate: None,
+            privacy: None,
+            tags: Vec::new(),
+            idempotency_key: None,
+            extensions: Extensions::new(),
+            payload: Payload::none(),
+        }
+    }
+
+    /// A draft of the kind with this name.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the name is no kind.
+    pub fn parse(kind: &str) -> Result<Self, Invalid> {
+        Kind::parse(kind).map(Self::new)
+    }
+
+    /// The draft with this payload.
+    #[must_use]
+    pub fn with_payload(mut self, payload: Payload) -> Self {
+        self.payload = payload;
+        self
+    }
+
+    /// The draft with this finality instead of the registered one.
+    #[must_use]
+    pub fn with_finality(mut self, finality: Finality) -> Self {
+        self.finality = Some(finality);
+        self
+    }
+
+    /// The draft with this id.
+    #[must_use]
+    pub fn with_id(mut self, id: EventId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// The draft with this source.
+    #[must_use]
+    pub fn with_source(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// The draft about this agent.
+    #[must_use]
+    pub fn with_agent(mut self, agent: Label) -> Self {
+        self.agent = Some(agent);
+        self
+    }
+
+    /// Checks what a publisher may send.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the field: a reserved kind, the class `control`, text over its limit.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.kind.is_reserved() {
+            return Err(Invalid::Reserved {
+                field: "type".into(),
+                name: self.kind.to_string(),
+            });
+        }
+        if self.class == Some(Class::Control) {
+            return Err(Invalid::Reserved {
+                field: "reveilleclass".into(),
+                name: Class::Control.as_str().into(),
+            });
+        }
+        if let Some(subject) = &self.subject {
+            check_text("subject", subject, limits::REFERENCE_BYTES, PLAIN)?;
+        }
+        if let Some(state) = &self.tracestate {
+            check_text("tracestate", state, limits::EXTENSION_VALUE_BYTES, PLAIN)?;
+        }
+        if let Some(key) = &self.idempotency_key {
+            check_text("idempotency_key", key, limits::IDEMPOTENCY_KEY_BYTES, PLAIN)?;
+        }
+        check_size("reveilletags", self.tags.len(), limits::TAGS, "tags")?;
+        check_size(
+            "extensions",
+            self.extensions.len(),
+            limits::EXTENSIONS,
+            "attributes",
+        )?;
+        for (name, value) in &self.extensions {
+            crate::cloudevents::check_extension(name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Fills in what was left out.
+    #[must_use]
+    pub fn complete(self, defaults: DraftDefaults<'_>) -> (Envelope, Payload) {
+        let info = defaults.registry.info(&self.kind);
+        let finality = self
+            .finality
+            .unwrap_or_else(|| finality_of(info.finality, &self.kind, &self.payload));
+        let source = self.source.unwrap_or_else(|| {
+            let SessionKey { namespace, id, .. } = defaults.session;
+            // Both parts are visible ASCII and far below the limit of a source.
+            Source::parse(format!("urn:reveille:{namespace}:{id}"))
+                .unwrap_or_else(|_| unreachable!("a session name is a valid URN part"))
+        });
+        let envelope = Envelope {
+            id: self.id.unwrap_or(defaults.id),
+            source,
+            kind: self.kind,
+            time: whole_millis(self.time.unwrap_or(defaults.time)),
+            class: self.class.unwrap_or(info.class),
+            finality,
+            subject: self.subject,
+            agent: self.agent,
+            run: self.run,
+            turn: self.turn,
+            correlation: self.correlation,
+            caused_by: self.caused_by,
+            traceparent: self.traceparent,
+            tracestate: self.tracestate,
+            privacy: self.privacy,
+            tags: self.tags.into(),
+            idempotency_key: self.idempotency_key,
+            extensions: self.extensions,
+        };
+        (envelope, self.payload)
+    }
+}
+
+/// The kind of an error of a task, which ends the session only if its payload says
+/// `"recoverable": false`.
+const TASK_ERROR: &str = "task.error";
+
+fn finality_of(registered: Finality, kind: &Kind, payload: &Payload) -> Finality {
+    #[derive(serde::Deserialize)]
+    struct Recoverable {
+        #[serde(default = "yes")]
+        recoverable: bool,
+    }
+    fn yes() -> bool {
+        true
+    }
+    if kind.as_str() == TASK_ERROR {
+        match payload.parse::<Recoverable>() {
+            Ok(Recoverable { recoverable: false }) => return Finality::Session,
+            _ => return registered,
+        }
+    }
+    registered
+}
+
+/// `time` without what is finer than a millisecond, which JavaScript could not carry.
+fn whole_millis(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}
+
+/// The same event once more, bound to the log it came from.
+impl From<&Event> for EventDraft {
+    fn from(event: &Event) -> Self {
+        let envelope = event.envelope().clone();
+        Self {
+            kind: envelope.kind,
+            id: Some(envelope.id),
+            source: Some(envelope.source),
+            time: Some(envelope.time),
+            class: Some(envelope.class),
+            finality: Some(envelope.finality),
+            session: Some(Arc::clone(event.session())),
+            subject: envelope.subject,
+            agent: envelope.agent,
+            run: envelope.run,
+            turn: envelope.turn,
+            correlation: envelope.correlation,
+            caused_by: envelope.caused_by,
+            traceparent: envelope.traceparent,
+            tracestate: envelope.tracestate,
+            privacy: envelope.privacy,
+            tags: envelope.tags.into(),
+            idempotency_key: envelope.idempotency_key,
+            extensions: envelope.extensions,
+            payload: event.payload().clone(),
+        }
+    }
+}
+
+/// Why a session is over, if this event ends it.
+#[must_use]
+pub fn end_of_session(envelope: &Envelope, registry: &KindRegistry) -> Option<EndReason> {
+    (envelope.finality == Finality::Session).then(|| registry.end_reason(&envelope.kind))
+}

@@ -1,0 +1,278 @@
+//! The immutable record of what happened: envelope, payload and place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::cloudevents;
+use crate::cursor::Cursor;
+use crate::invalid::{PLAIN, VISIBLE, check_text};
+use crate::kind::{Class, Finality, Kind};
+use crate::limits;
+use crate::name::checked_name;
+use crate::payload::Payload;
+use crate::place::{Epoch, Position, Seq};
+use crate::session::SessionKey;
+
+checked_name! {
+    /// Identifies an event together with its source: equal pairs are the same event. Never a place.
+    ///
+    /// 1 to 256 bytes without control characters.
+    EventId, "id", |field, text| check_text(field, text, limits::EVENT_ID_BYTES, PLAIN)
+}
+
+checked_name! {
+    /// Who produced an event: a URI reference (`CloudEvents` `source`).
+    ///
+    /// 1 to 1024 bytes of visible ASCII.
+    Source, "source", |field, text| check_text(field, text, limits::REFERENCE_BYTES, VISIBLE)
+}
+
+checked_name! {
+    /// A short text of the producer's own: agent, run, turn, correlation, cause, tag.
+    ///
+    /// 1 to 256 bytes without control characters.
+    Label, "label", |field, text| check_text(field, text, limits::LABEL_BYTES, PLAIN)
+}
+
+/// Who may see a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Privacy {
+    /// Everybody who may read the session.
+    Public,
+    /// People of the same organisation.
+    Internal,
+    /// Only references to content.
+    ContentRefsOnly,
+    /// Readers with a need.
+    Sensitive,
+    /// Nobody without an explicit grant.
+    Secret,
+}
+
+/// The value of a producer's own extension attribute (`CloudEvents` 1.0, section 3.1: type system).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ExtensionValue {
+    /// A Boolean.
+    Boolean(bool),
+    /// An Integer, which has 32 bits.
+    Integer(i32),
+    /// A String.
+    String(Box<str>),
+}
+
+/// Producer's own attributes by name: lower-case letters and digits.
+pub type Extensions = BTreeMap<Box<str>, ExtensionValue>;
+
+/// Everything about an event but its payload and its place. Filters see this and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The producer's id of the event.
+    pub id: EventId,
+    /// Who produced it.
+    pub source: Source,
+    /// What happened.
+    pub kind: Kind,
+    /// When it happened, by the producer's clock, in whole milliseconds. For display, never for
+    /// order.
+    pub time: Timestamp,
+    /// How it is treated under pressure.
+    pub class: Class,
+    /// What it ends.
+    pub finality: Finality,
+    /// What it is about, within the source.
+    pub subject: Option<Box<str>>,
+    /// Which agent it concerns.
+    pub agent: Option<Label>,
+    /// Which run it belongs to.
+    pub run: Option<Label>,
+    /// Which turn of the run.
+    pub turn: Option<Label>,
+    /// What it correlates with.
+    pub correlation: Option<Label>,
+    /// The id of the event that caused it.
+    pub caused_by: Option<Label>,
+    /// W3C trace context.
+    pub traceparent: Option<Label>,
+    /// W3C trace context of vendors.
+    pub tracestate: Option<Box<str>>,
+    /// Who may see the payload.
+    pub privacy: Option<Privacy>,
+    /// Free labels, in the producer's order.
+    pub tags: Box<[Label]>,
+    /// The key under which a repeated append of this event is recognised.
+    pub idempotency_key: Option<Box<str>>,
+    /// The producer's own attributes.
+    pub extensions: Extensions,
+}
+
+/// Where an event stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The log.
+    pub session: Arc<SessionKey>,
+    /// The incarnation of the log.
+    pub epoch: Epoch,
+    /// The event's position in the log.
+    pub position: Position,
+    /// The event's place in the order of its tenant.
+    pub seq: Seq,
+}
+
+/// An immutable record of what happened. Cheap to clone: shared by reference count, and serialised at
+/// most once for all readers.
+#[derive(Clone)]
+pub struct Event(Arc<Record>);
+
+struct Record {
+    envelope: Envelope,
+    payload: Payload,
+    place: Place,
+    json: OnceLock<Bytes>,
+}
+
+impl Event {
+    /// Puts an event at its place.
+    #[must_use]
+    pub fn new(envelope: Envelope, payload: Payload, place: Place) -> Self {
+        Self(Arc::new(Record {
+            envelope,
+            payload,
+            place,
+            json: OnceLock::new(),
+        }))
+    }
+
+    /// Everything but payload and place.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.0.envelope
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn kind(&self) -> &Kind {
+        &self.0.envelope.kind
+    }
+
+    /// The producer's id.
+    #[must_use]
+    pub fn id(&self) -> &EventId {
+        &self.0.envelope.id
+    }
+
+    /// What it ends.
+    #[must_use]
+    pub fn finality(&self) -> Finality {
+        self.0.envelope.finality
+    }
+
+    /// What it carries.
+    #[must_use]
+    pub fn payload(&self) -> &Payload {
+        &self.0.payload
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.0.place
+    }
+
+    /// Its position in its session log.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.0.place.position
+    }
+
+    /// The session log it stands in.
+    #[must_use]
+    pub fn session(&self) -> &Arc<SessionKey> {
+        &self.0.place.session
+    }
+
+    /// The cursor of a reader that has read everything up to and including this event.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor::session(self.0.place.epoch, self.0.place.position.next())
+    }
+
+    /// The event as one line of `CloudEvents` 1.0 JSON (structured mode). Made at most once.
+    #[must_use]
+    pub fn json(&self) -> &Bytes {
+        self.0.json.get_or_init(|| cloudevents::encode(self).into())
+    }
+
+    /// What the event costs a log, in bytes: its payload, the text of its envelope and a fixed part
+    /// for the record itself.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        weight(&self.0.envelope, &self.0.payload)
+    }
+}
+
+/// As [`Event::weight`], before the event has a place.
+#[must_use]
+pub fn weight(envelope: &Envelope, payload: &Payload) -> usize {
+    let text = |value: &Option<Box<str>>| value.as_ref().map_or(0, |t| t.len());
+    let label = |value: &Option<Label>| value.as_ref().map_or(0, |l| l.as_str().len());
+    let extensions: usize = envelope
+        .extensions
+        .iter()
+        .map(|(name, value)| {
+            let value = match value {
+                ExtensionValue::String(text) => text.len(),
+                _ => 0,
+            };
+            name.len() + value + size_of::<ExtensionValue>()
+        })
+        .sum();
+    size_of::<Record>()
+        + payload.len()
+        + envelope.id.as_str().len()
+        + envelope.source.as_str().len()
+        + envelope.kind.as_str().len()
+        + text(&envelope.subject)
+        + text(&envelope.tracestate)
+        + text(&envelope.idempotency_key)
+        + label(&envelope.agent)
+        + label(&envelope.run)
+        + label(&envelope.turn)
+        + label(&envelope.correlation)
+        + label(&envelope.caused_by)
+        + label(&envelope.traceparent)
+        + envelope
+            .tags
+            .iter()
+            .map(|t| t.as_str().len())
+            .sum::<usize>()
+        + extensions
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("session", &format_args!("{}", self.0.place.session))
+            .field("position", &self.0.place.position)
+            .field("kind", &self.0.envelope.kind)
+            .field("id", &self.0.envelope.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Two events are equal when all that they say is equal, their place included.
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.0.place == other.0.place
+                && self.0.envelope == other.0.envelope
+                && self.0.payload == other.0.payload)
+    }
+}
+
+impl Eq for Event {}

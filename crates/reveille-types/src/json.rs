@@ -1,0 +1,38 @@
+//! JSON text as Reveille writes it: one line, and nothing that a line-based reader could cut.
+
+use serde_json::value::RawValue;
+
+/// Checks that `text` is JSON and gives its compact form; the inner `None` says that it is compact
+/// already. `None` when it is not JSON.
+#[expect(
+    clippy::option_option,
+    reason = "the two answers are different questions, and the caller asks both"
+)]
+pub(crate) fn compact(text: &str) -> Option<Option<String>> {
+    serde_json::from_str::<&RawValue>(text).ok()?;
+    let mut out = String::with_capacity(text.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for c in text.chars() {
+        if in_string {
+            in_string = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+        } else if c == '"' {
+            in_string = true;
+        } else if matches!(c, ' ' | '\t' | '\r' | '\n') {
+            continue;
+        }
+        out.push(c);
+    }
+    Some((out.len() != text.len()).then_some(out))
+}
+
+/// Writes U+0085, U+2028 and U+2029 as escapes, because readers exist that end a line there. In valid
+/// JSON they stand inside strings only, so the meaning is kept.
+pub(crate) fn escape_line_ends(text: String) -> String {
+    if !text.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
+        return text;
+    }
+    text.replace('\u{85}', "\\u0085")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
+}
