@@ -23,7 +23,7 @@ use crate::session::SessionKey;
 /// draft.check()?;
 /// # Ok::<(), reveille_types::Invalid>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventDraft {
     /// What happened.
     pub kind: Kind,

@@ -10,7 +10,7 @@ use crate::limits;
 
 /// The bytes an event carries and what they are. JSON payloads are kept compact: one line, without
 /// white space between tokens, numbers as they were written.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Payload {
     content_type: Option<Box<str>>,
     schema: Option<Box<str>>,

@@ -1,0 +1,60 @@
+//! What is appended, on which conditions, and where it ended up.
+
+use std::time::Instant;
+
+use reveille_types::{Durability, Envelope, Payload, Position, Seq};
+
+/// One event of a batch: complete but for its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Everything but payload and place.
+    pub envelope: Envelope,
+    /// What the event carries.
+    pub payload: Payload,
+    /// Under which a repeated append of it is recognised.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// Recognises a repeated append. Scoped by tenant and session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The producer's key.
+    pub key: Box<str>,
+    /// A digest of what was appended under it: the same key with another digest is a conflict.
+    pub fingerprint: u64,
+}
+
+/// On which conditions a batch is appended.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct AppendOptions {
+    /// Append only if the log ends here (compare and append).
+    pub expected: Option<Position>,
+    /// The least that the events must survive; the backend's default if none.
+    pub durability: Option<Durability>,
+    /// Now, on the monotonic clock: what idempotency windows count from.
+    pub now: Instant,
+}
+
+impl AppendOptions {
+    /// No conditions.
+    #[must_use]
+    pub fn at(now: Instant) -> Self {
+        Self {
+            expected: None,
+            durability: None,
+            now,
+        }
+    }
+}
+
+/// Where one entry of a batch ended up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Its position in the log.
+    pub position: Position,
+    /// Its place in the order of the tenant.
+    pub seq: Seq,
+    /// Whether an earlier append with the same key had stored it: it was not stored again.
+    pub deduplicated: bool,
+}

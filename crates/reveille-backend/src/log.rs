@@ -1,0 +1,138 @@
+//! The handle of one log: the immediate and the stored shape.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reveille_types::{EndReason, Epoch, Event, Position};
+
+use crate::append::{AppendOptions, Entry, Slot};
+use crate::error::{AppendError, BackendError};
+
+/// The handle of one log.
+#[derive(Debug)]
+pub enum LogHandle {
+    /// Commits without waiting, inside the session's critical section.
+    Immediate(Box<dyn ImmediateLog>),
+    /// Commits elsewhere.
+    Stored(Arc<dyn StoredLog>),
+}
+
+/// The handle of one log whose backend commits without waiting.
+///
+/// # Contract
+/// Called by one session only, under its lock: must not block, must not call back, must not run user
+/// code. Committed events are kept by the session.
+pub trait ImmediateLog: fmt::Debug + Send {
+    /// Gives each entry its place, all or nothing. Entries whose key is known keep the place they
+    /// have; the others get positions that follow the end of the log without a hole, in the order of
+    /// the batch, and ascending sequence numbers.
+    ///
+    /// # Errors
+    /// [`AppendError`]; then nothing has changed.
+    fn try_append(
+        &mut self,
+        entries: &[Entry],
+        options: &AppendOptions,
+    ) -> Result<Vec<Slot>, AppendError>;
+}
+
+/// That a log takes no more events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seal {
+    /// Why.
+    pub reason: EndReason,
+    /// What whoever sealed it said, for people.
+    pub message: Option<Box<str>>,
+}
+
+/// What is known of a stored log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogInfo {
+    /// Its incarnation.
+    pub epoch: Epoch,
+    /// The first position that can be read.
+    pub oldest: Position,
+    /// The end: how many events were ever appended.
+    pub latest: Position,
+    /// That it takes no more events, if so.
+    pub seal: Option<Seal>,
+}
+
+/// How much to read at most. At least one event is read if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Most events.
+    pub events: usize,
+    /// Most bytes, by [`Event::weight`].
+    pub bytes: usize,
+}
+
+/// Events read from a stored log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPage {
+    /// The first position that can be read at all: what was asked for below it is gone.
+    pub oldest: Position,
+    /// The events in position order without holes, starting at the position asked for or at `oldest`,
+    /// whichever is later.
+    pub events: Vec<Event>,
+}
+
+/// Resolves once the log has grown past a position or was sealed.
+pub type Watch = Pin<Box<dyn Future<Output = Result<(), BackendError>> + Send>>;
+
+/// The handle of one log in a store.
+///
+/// # Contract
+/// - Log order is position order; positions are dense; every reader sees the same.
+/// - Several handles of the same log, in one process or several, act as one.
+/// - The futures may be dropped at any point (see the crate's documentation).
+#[async_trait]
+pub trait StoredLog: fmt::Debug + Send + Sync {
+    /// Appends a batch, all or nothing: each entry whose key is known keeps the place it has, the
+    /// others get contiguous positions in the order of the batch. The answer means that the entries
+    /// survive what the backend's durability says.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was stored, but for
+    /// [`OutcomeUnknown`](AppendError::OutcomeUnknown).
+    async fn append(
+        &self,
+        entries: Vec<Entry>,
+        options: AppendOptions,
+    ) -> Result<Vec<Slot>, AppendError>;
+
+    /// Reads events from `from` on. Never waits for new ones.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn read(&self, from: Position, limit: ReadLimit) -> Result<LogPage, BackendError>;
+
+    /// Arms a watch that resolves when the log ends past `after` or is sealed. It is armed when this
+    /// returns: what is appended from then on is not missed. It may resolve for no reason, and at
+    /// once.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn watch(&self, after: Position) -> Result<Watch, BackendError>;
+
+    /// Seals the log. The first seal stays; sealing again is no error.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn seal(&self, seal: Seal) -> Result<(), BackendError>;
+
+    /// Drops the events before `before`. Positions do not change.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn trim(&self, before: Position) -> Result<(), BackendError>;
+
+    /// What is known of the log now.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn info(&self) -> Result<LogInfo, BackendError>;
+}

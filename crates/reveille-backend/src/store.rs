@@ -1,0 +1,155 @@
+//! The backend itself: what it offers, and how logs are opened, listed and removed.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use reveille_types::{Durability, Epoch, Position, SessionKey, Tenant};
+
+use crate::error::BackendError;
+use crate::log::{LogHandle, Seal};
+
+/// What a backend offers. Fixed for the life of the backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The backend's name in messages, lower case.
+    pub name: &'static str,
+    /// Whether logs are [`ImmediateLog`](crate::ImmediateLog)s.
+    pub immediate: bool,
+    /// What an acknowledged event survives.
+    pub durability: Durability,
+    /// Whether logs are still there after the process that wrote them is gone.
+    pub survives_restart: bool,
+    /// Whether several processes may use the same store at once.
+    pub shared: bool,
+    /// Most bytes in a batch, if there is a limit.
+    pub max_batch_bytes: Option<u64>,
+}
+
+impl Capabilities {
+    /// A backend that stores in this process and keeps nothing.
+    #[must_use]
+    pub fn volatile(name: &'static str) -> Self {
+        Self {
+            name,
+            immediate: false,
+            durability: Durability::Volatile,
+            survives_restart: false,
+            shared: false,
+            max_batch_bytes: None,
+        }
+    }
+}
+
+/// Which incarnation of a log to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incarnation {
+    /// The one that is stored, else a new one.
+    CurrentOrNew,
+    /// The one that is stored.
+    Current,
+    /// A new one in place of whatever is stored.
+    New,
+}
+
+/// How to open a log.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// Which incarnation to open.
+    pub incarnation: Incarnation,
+    /// The epoch of a new incarnation, should one be made.
+    pub new_epoch: Epoch,
+}
+
+impl OpenOptions {
+    /// Opens what is stored, else makes a new incarnation with this epoch.
+    #[must_use]
+    pub fn new(incarnation: Incarnation, new_epoch: Epoch) -> Self {
+        Self {
+            incarnation,
+            new_epoch,
+        }
+    }
+}
+
+/// An opened log.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its incarnation.
+    pub epoch: Epoch,
+    /// Whether this call made it.
+    pub created: bool,
+    /// The first position that can be read.
+    pub oldest: Position,
+    /// The end of the log.
+    pub latest: Position,
+    /// That it takes no more events, if so.
+    pub seal: Option<Seal>,
+    /// The log.
+    pub log: LogHandle,
+}
+
+/// Which stored logs to list.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ListOptions {
+    /// List what comes after this one, by namespace and id.
+    pub after: Option<SessionKey>,
+    /// Most logs to list.
+    pub limit: usize,
+}
+
+impl ListOptions {
+    /// The first `limit` logs.
+    #[must_use]
+    pub fn first(limit: usize) -> Self {
+        Self { after: None, limit }
+    }
+}
+
+/// A page of stored logs, by namespace and id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPage {
+    /// The logs' addresses.
+    pub keys: Vec<SessionKey>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// Orders and keeps the events of session logs.
+///
+/// # Contract
+/// Tenants are walls: no operation on one tenant's key sees or changes anything of another tenant's.
+#[async_trait]
+pub trait Backend: fmt::Debug + Send + Sync + 'static {
+    /// What it offers.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Opens a log. Of several concurrent calls for a key that is not stored, exactly one reports
+    /// `created`, and all get the same epoch. An immediate backend keeps nothing, so each open makes
+    /// a new incarnation.
+    ///
+    /// # Errors
+    /// [`BackendError::NotFound`] when [`Incarnation::Current`] is asked for and nothing is stored.
+    async fn open(&self, key: &SessionKey, options: OpenOptions) -> Result<Opened, BackendError>;
+
+    /// Lists the stored logs of a tenant by namespace and id; none for an immediate backend.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn list(&self, tenant: &Tenant, options: ListOptions)
+    -> Result<StoredPage, BackendError>;
+
+    /// Deletes a stored log. `false` if there was none.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn remove(&self, key: &SessionKey) -> Result<bool, BackendError>;
+
+    /// Whether the store can be used right now.
+    ///
+    /// # Errors
+    /// [`BackendError::Unavailable`] when it cannot.
+    async fn health(&self) -> Result<(), BackendError>;
+}

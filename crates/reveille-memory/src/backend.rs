@@ -1,0 +1,184 @@
+//! The backend and its log handles.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use reveille_backend::{
+    AppendError, AppendOptions, Backend, BackendError, Capabilities, Entry, ImmediateLog,
+    Incarnation, ListOptions, LogHandle, OpenOptions, Opened, Slot, StoredPage,
+};
+use reveille_types::{Durability, Position, Seq, SessionKey, Tenant};
+
+use crate::idempotency::{Keys, Known, LogId};
+
+/// Session logs in memory.
+#[derive(Debug, Default)]
+pub struct MemoryBackend {
+    tenants: Mutex<HashMap<Tenant, Arc<TenantOrder>>>,
+    logs: AtomicU64,
+}
+
+/// What the logs of one tenant share.
+#[derive(Debug, Default)]
+struct TenantOrder {
+    /// The last sequence number given out. Relaxed is enough: it publishes nothing but itself, and
+    /// each number is handed out once by the atomicity of the increment.
+    seq: AtomicU64,
+    keys: Mutex<Keys>,
+}
+
+impl MemoryBackend {
+    /// A backend without logs.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn order_of(&self, tenant: &Tenant) -> Arc<TenantOrder> {
+        let mut tenants = lock(&self.tenants);
+        Arc::clone(tenants.entry(tenant.clone()).or_default())
+    }
+}
+
+/// Locks without regard to poisoning: nothing that runs under these locks can leave them half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Backend for MemoryBackend {
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::volatile("memory");
+        capabilities.immediate = true;
+        capabilities
+    }
+
+    async fn open(&self, key: &SessionKey, options: OpenOptions) -> Result<Opened, BackendError> {
+        if options.incarnation == Incarnation::Current {
+            return Err(BackendError::NotFound);
+        }
+        let log = MemoryLog {
+            id: self.logs.fetch_add(1, Ordering::Relaxed),
+            order: self.order_of(&key.tenant),
+            latest: Position::START,
+        };
+        Ok(Opened {
+            epoch: options.new_epoch,
+            created: true,
+            oldest: Position::START,
+            latest: Position::START,
+            seal: None,
+            log: LogHandle::Immediate(Box::new(log)),
+        })
+    }
+
+    async fn list(&self, _: &Tenant, _: ListOptions) -> Result<StoredPage, BackendError> {
+        Ok(StoredPage {
+            keys: Vec::new(),
+            more: false,
+        })
+    }
+
+    async fn remove(&self, _: &SessionKey) -> Result<bool, BackendError> {
+        Ok(false)
+    }
+
+    async fn health(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+/// One log: where it ends, and what it shares with its tenant's others.
+#[derive(Debug)]
+struct MemoryLog {
+    id: LogId,
+    order: Arc<TenantOrder>,
+    latest: Position,
+}
+
+impl ImmediateLog for MemoryLog {
+    fn try_append(
+        &mut self,
+        entries: &[Entry],
+        options: &AppendOptions,
+    ) -> Result<Vec<Slot>, AppendError> {
+        if let Some(wanted) = options.durability
+            && !Durability::Volatile.covers(wanted)
+        {
+            return Err(AppendError::Durability { wanted });
+        }
+        let keyed = entries.iter().any(|e| e.key.is_some());
+        let mut keys = keyed.then(|| lock(&self.order.keys));
+        let mut known = Vec::with_capacity(entries.len());
+        if let Some(keys) = &mut keys {
+            keys.expire(options.now);
+        }
+        let mut in_batch: HashMap<&str, u64> = HashMap::new();
+        for entry in entries {
+            let found = match (&entry.key, &keys) {
+                (Some(key), Some(keys)) => {
+                    let found = keys.get(self.id, &key.key);
+                    let first = in_batch.entry(&key.key).or_insert(key.fingerprint);
+                    let was = found.map_or(*first, |known| known.fingerprint);
+                    if was != key.fingerprint {
+                        return Err(AppendError::IdempotencyConflict {
+                            key: key.key.clone(),
+                        });
+                    }
+                    found
+                }
+                _ => None,
+            };
+            known.push(found);
+        }
+        // A repeated batch is recognised before its condition is looked at: the condition held when
+        // the batch was stored.
+        let new = known.iter().filter(|k| k.is_none()).count() as u64;
+        if let Some(expected) = options.expected
+            && new > 0
+            && expected != self.latest
+        {
+            return Err(AppendError::PositionConflict {
+                expected,
+                actual: self.latest,
+            });
+        }
+        let mut seq = self.order.seq.fetch_add(new, Ordering::Relaxed);
+        let mut slots: Vec<Slot> = Vec::with_capacity(entries.len());
+        for (entry, known) in entries.iter().zip(known) {
+            // A key that stands twice in the batch became known by its first entry.
+            let known = known.or_else(|| {
+                let key = entry.key.as_ref()?;
+                keys.as_ref()?.get(self.id, &key.key)
+            });
+            slots.push(match known {
+                Some(known) => Slot {
+                    position: known.position,
+                    seq: known.seq,
+                    deduplicated: true,
+                },
+                None => {
+                    seq += 1;
+                    let slot = Slot {
+                        position: self.latest,
+                        seq: Seq(seq),
+                        deduplicated: false,
+                    };
+                    self.latest = self.latest.next();
+                    if let (Some(key), Some(keys)) = (&entry.key, &mut keys) {
+                        let known = Known {
+                            fingerprint: key.fingerprint,
+                            position: slot.position,
+                            seq: slot.seq,
+                        };
+                        keys.insert(options.now, self.id, key.key.clone(), known);
+                    }
+                    slot
+                }
+            });
+        }
+        Ok(slots)
+    }
+}
