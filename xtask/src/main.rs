@@ -1,13 +1,23 @@
 //! Repository tasks, run as `cargo xtask <task>`.
 //!
-//! `tidy` holds the rules about the tree that neither the compiler nor clippy knows.
+//! `ci` is the one gate: what continuous integration runs is what a developer runs. `tidy` holds
+//! the rules about the tree that neither the compiler nor clippy knows. Reading order:
+//! [`ci`] lists the steps, [`preflight`] the tools they need, [`tally`] how results are counted,
+//! [`process`] how commands are started, [`tidy`] the rules.
+//!
+//! Everything a person reads goes to standard error; standard output carries what the commands
+//! print and, last, the verdict of `ci`.
 
 #![expect(
+    clippy::print_stdout,
     clippy::print_stderr,
     reason = "a command-line tool talks to its terminal"
 )]
 
+mod ci;
+mod preflight;
 mod process;
+mod tally;
 mod tidy;
 
 use std::process::ExitCode;
@@ -16,6 +26,7 @@ const USAGE: &str = "\
 usage: cargo xtask <task>
 
 tasks:
+  ci    every check and test, going on after a failure; ends with `N passed, N failed`
   tidy  the rules about the tree: dependency arrows, module docs, whitespace, sizes";
 
 /// The exit code for a command line that names no task.
@@ -26,6 +37,7 @@ fn main() -> ExitCode {
     let args: Vec<_> = args.iter().map(|arg| arg.to_str()).collect();
     let root = process::workspace_root();
     let ok = match args.as_slice() {
+        [Some("ci")] => ci::run(&root),
         [Some("tidy")] => tidy::run(&root),
         _ => {
             eprintln!("{USAGE}");
