@@ -1,2 +1,52 @@
-//! Repository tasks.
-fn main() {}
+//! Repository tasks, run as `cargo xtask <task>`.
+//!
+//! `ci` is the one gate: what continuous integration runs is what a developer runs. `tidy` holds
+//! the rules about the tree that neither the compiler nor clippy knows. Reading order:
+//! [`ci`] lists the steps, [`preflight`] the tools they need, [`tally`] how results are counted,
+//! [`process`] how commands are started, [`tidy`] the rules.
+//!
+//! Everything a person reads goes to standard error; standard output carries what the commands
+//! print and, last, the verdict of `ci`.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool talks to its terminal"
+)]
+
+mod ci;
+mod preflight;
+mod process;
+mod tally;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <task>
+
+tasks:
+  ci    every check and test, going on after a failure; ends with `N passed, N failed`
+  tidy  the rules about the tree: dependency arrows, module docs, whitespace, sizes";
+
+/// The exit code for a command line that names no task.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    let args: Vec<_> = args.iter().map(|arg| arg.to_str()).collect();
+    let root = process::workspace_root();
+    let ok = match args.as_slice() {
+        [Some("ci")] => ci::run(&root),
+        [Some("tidy")] => tidy::run(&root),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,219 @@
+//! `cargo xtask ci`: the steps, in order, and the verdict.
+//!
+//! A failed step does not stop the later ones, so that one run tells everything; only without the
+//! tools that [`preflight`] asks for do the later steps make no sense. Each step
+//! that is not a test run counts as one check.
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::process::{cargo, cargo_has, succeeds, tallied};
+use crate::tally::{Runner, Tally};
+use crate::{preflight, tidy};
+
+struct Step {
+    name: &'static str,
+    run: fn(&Path) -> Tally,
+    /// Whether the later steps make no sense once this one has failed.
+    vital: bool,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "preflight",
+        run: tools,
+        vital: true,
+    },
+    Step {
+        name: "tidy",
+        run: tidiness,
+        vital: false,
+    },
+    Step {
+        name: "fmt",
+        run: formatting,
+        vital: false,
+    },
+    Step {
+        name: "clippy",
+        run: lints,
+        vital: false,
+    },
+    Step {
+        name: "doc",
+        run: docs,
+        vital: false,
+    },
+    Step {
+        name: "tests",
+        run: tests,
+        vital: false,
+    },
+    Step {
+        name: "doc tests",
+        run: doc_tests,
+        vital: false,
+    },
+];
+
+/// Runs every step, prints the verdict, and says whether everything passed.
+pub(crate) fn run(root: &Path) -> bool {
+    let (total, failed) = run_steps(STEPS, root);
+    if !failed.is_empty() {
+        eprintln!("\nfailed: {}", failed.join(", "));
+    }
+    println!("{} passed, {} failed", total.passed, total.failed);
+    failed.is_empty()
+}
+
+/// The sum over the steps that ran, and the names of those that failed.
+fn run_steps(steps: &[Step], root: &Path) -> (Tally, Vec<&'static str>) {
+    let mut total = Tally::default();
+    let mut failed = Vec::new();
+    for step in steps {
+        eprintln!("\n== {}", step.name);
+        let start = Instant::now();
+        let tally = (step.run)(root);
+        eprintln!(
+            "== {}: {} passed, {} failed, {:.1} s",
+            step.name,
+            tally.passed,
+            tally.failed,
+            start.elapsed().as_secs_f64()
+        );
+        total += tally;
+        if tally.failed > 0 {
+            failed.push(step.name);
+            if step.vital {
+                break;
+            }
+        }
+    }
+    (total, failed)
+}
+
+fn tools(root: &Path) -> Tally {
+    Tally::of_check(preflight::run(root))
+}
+
+fn tidiness(root: &Path) -> Tally {
+    Tally::of_check(tidy::run(root))
+}
+
+fn formatting(root: &Path) -> Tally {
+    Tally::of_check(succeeds(cargo(root).args(["fmt", "--all", "--check"])))
+}
+
+fn lints(root: &Path) -> Tally {
+    let mut command = cargo(root);
+    command.args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]);
+    Tally::of_check(succeeds(&mut command))
+}
+
+fn docs(root: &Path) -> Tally {
+    let mut command = cargo(root);
+    command.args(["doc", "--workspace", "--no-deps", "--locked"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    Tally::of_check(succeeds(&mut command))
+}
+
+fn tests(root: &Path) -> Tally {
+    let mut command = cargo(root);
+    let runner = if cargo_has(root, "nextest") {
+        command.args(["nextest", "run", "--workspace"]);
+        Runner::Nextest
+    } else {
+        command.args(["test", "--workspace", "--all-targets"]);
+        Runner::CargoTest
+    };
+    command.args(["--locked", "--no-fail-fast"]);
+    let tally = tallied(&mut command, runner);
+    if tally == Tally::default() {
+        eprintln!("no test ran");
+        return Tally::of_check(false);
+    }
+    tally
+}
+
+fn doc_tests(root: &Path) -> Tally {
+    let mut command = cargo(root);
+    command.args(["test", "--workspace", "--doc", "--locked", "--no-fail-fast"]);
+    tallied(&mut command, Runner::CargoTest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passes(_: &Path) -> Tally {
+        Tally {
+            passed: 2,
+            failed: 0,
+        }
+    }
+
+    fn fails(_: &Path) -> Tally {
+        Tally {
+            passed: 1,
+            failed: 3,
+        }
+    }
+
+    #[test]
+    fn steps_after_a_failed_one_still_run() {
+        let steps = [
+            Step {
+                name: "first",
+                run: fails,
+                vital: false,
+            },
+            Step {
+                name: "second",
+                run: passes,
+                vital: false,
+            },
+        ];
+        let (total, failed) = run_steps(&steps, Path::new("."));
+        assert_eq!(
+            total,
+            Tally {
+                passed: 3,
+                failed: 3
+            }
+        );
+        assert_eq!(failed, ["first"]);
+    }
+
+    #[test]
+    fn a_failed_vital_step_is_the_last() {
+        let steps = [
+            Step {
+                name: "first",
+                run: fails,
+                vital: true,
+            },
+            Step {
+                name: "second",
+                run: passes,
+                vital: false,
+            },
+        ];
+        let (total, failed) = run_steps(&steps, Path::new("."));
+        assert_eq!(
+            total,
+            Tally {
+                passed: 1,
+                failed: 3
+            }
+        );
+        assert_eq!(failed, ["first"]);
+    }
+}
