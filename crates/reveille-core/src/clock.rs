@@ -1,0 +1,148 @@
+//! The two kinds of time, which never meet.
+//!
+//! Every deadline is computed from [`Clock::now`], which only goes forward. [`Clock::wall`] is
+//! what people read; it may jump in both directions at any time and decides nothing.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::sync::Mutex;
+
+/// A source of time.
+///
+/// # Contract
+///
+/// `now` never goes backwards, whatever happens to the wall clock. Neither method blocks.
+pub trait Clock: Debug + Send + Sync + 'static {
+    /// Monotonic time, the base of every deadline.
+    fn now(&self) -> Instant;
+
+    /// Calendar time in UTC, for display only.
+    fn wall(&self) -> Timestamp;
+}
+
+/// The clocks of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// A clock that moves only when it is told to, for tests.
+///
+/// ```
+/// use std::time::Duration;
+/// use jiff::SignedDuration;
+/// use reveille_core::{Clock, ManualClock};
+///
+/// let clock = ManualClock::new();
+/// let (now, wall) = (clock.now(), clock.wall());
+///
+/// clock.advance(Duration::from_secs(5));
+/// assert_eq!(clock.now(), now + Duration::from_secs(5));
+/// assert_eq!(clock.wall(), wall + SignedDuration::from_secs(5));
+///
+/// clock.step_wall(SignedDuration::from_hours(-2));
+/// assert_eq!(clock.now(), now + Duration::from_secs(5), "deadlines see no wall clock step");
+/// ```
+#[derive(Debug)]
+pub struct ManualClock {
+    hands: Mutex<Hands>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Hands {
+    now: Instant,
+    wall: Timestamp,
+}
+
+impl ManualClock {
+    /// A clock that stands at the start of 1970 in wall time.
+    pub fn new() -> Self {
+        Self::starting_at(Timestamp::UNIX_EPOCH)
+    }
+
+    /// A clock whose wall time stands at `wall`.
+    pub fn starting_at(wall: Timestamp) -> Self {
+        let hands = Hands {
+            now: Instant::now(),
+            wall,
+        };
+        Self {
+            hands: Mutex::new(hands),
+        }
+    }
+
+    /// Lets `by` pass: both times move forward.
+    ///
+    /// A time that would leave its range stays where it is.
+    pub fn advance(&self, by: Duration) {
+        let mut hands = self.hands.lock();
+        hands.now = hands.now.checked_add(by).unwrap_or(hands.now);
+        hands.wall = hands.wall.checked_add(by).unwrap_or(hands.wall);
+    }
+
+    /// Sets the wall clock forward or back, as an administrator or a time server would.
+    ///
+    /// Monotonic time does not move. A wall time out of its range stays where it is.
+    pub fn step_wall(&self, by: SignedDuration) {
+        let mut hands = self.hands.lock();
+        hands.wall = hands.wall.checked_add(by).unwrap_or(hands.wall);
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Instant {
+        self.hands.lock().now
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.hands.lock().wall
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wall_clock_steps_move_no_deadline() {
+        let clock = ManualClock::new();
+        let deadline = clock.now() + Duration::from_secs(60);
+        for hours in [-2, 2] {
+            clock.step_wall(SignedDuration::from_hours(hours));
+            assert!(clock.now() < deadline);
+        }
+        clock.advance(Duration::from_secs(60));
+        assert!(clock.now() >= deadline);
+    }
+
+    #[test]
+    fn clock_without_advance_stands_still() {
+        let clock = ManualClock::starting_at(Timestamp::MAX);
+        let now = clock.now();
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(
+            clock.wall(),
+            Timestamp::MAX,
+            "a wall time out of range stays"
+        );
+        assert_eq!(clock.now(), now + Duration::from_secs(1));
+        assert_eq!(clock.now(), clock.now());
+    }
+}

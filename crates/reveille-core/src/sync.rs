@@ -1,0 +1,80 @@
+//! The synchronisation primitives of Reveille's crates: std's, or loom's in a model.
+//!
+//! Made for Reveille's own crates and their models, and exempt from any promise of stability.
+//! With `--cfg loom` the same names come from the model checker, which then sees every step of
+//! the code under test. What is shared but never changes (a text, a trait object) uses
+//! [`std::sync::Arc`] directly, since there is nothing to model in it.
+
+use std::fmt;
+use std::sync::PoisonError;
+
+#[cfg(loom)]
+use loom::sync as primitives;
+#[cfg(not(loom))]
+use std::sync as primitives;
+
+pub use primitives::atomic;
+pub use primitives::{Arc, MutexGuard};
+
+/// A mutual exclusion lock that no panic can disable.
+///
+/// The standard lock refuses service after a panic in a critical section. Here no code of a
+/// caller ever runs under a lock, so such a panic cannot leave a state half changed, and one
+/// caller's panic must not disable the others.
+///
+/// ```
+/// use reveille_core::sync::Mutex;
+///
+/// let count = Mutex::new(1);
+/// *count.lock() += 1;
+/// assert_eq!(*count.lock(), 2);
+/// ```
+pub struct Mutex<T>(primitives::Mutex<T>);
+
+impl<T> Mutex<T> {
+    /// A lock around `value`.
+    pub fn new(value: T) -> Self {
+        Self(primitives::Mutex::new(value))
+    }
+
+    /// Waits for the lock and holds it until the guard is dropped.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the value out, which needs no lock as nobody else can reach it.
+    pub fn into_inner(self) -> T {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+/// Shows the type alone: printing must not wait for a lock.
+impl<T> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mutex").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panic_under_the_lock_leaves_it_usable() {
+        let lock = Arc::new(Mutex::new(7));
+        let other = Arc::clone(&lock);
+        let outcome = std::thread::spawn(move || {
+            let _guard = other.lock();
+            panic!("on purpose");
+        })
+        .join();
+        assert!(outcome.is_err());
+        assert_eq!(*lock.lock(), 7);
+    }
+}

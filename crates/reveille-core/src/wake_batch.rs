@@ -1,0 +1,133 @@
+//! Wakers collected under a lock, to be woken after it.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
+
+/// How many wakers fit without an allocation.
+const INLINE_LEN: usize = 8;
+
+/// Wakers that were taken from a [`WaitList`](crate::WaitList) and are owed their wake.
+///
+/// Waking runs code of an executor, so it must happen after the owner's lock is released: make
+/// the batch first, lock, collect, unlock, then call [`wake_all`](Self::wake_all). A batch that
+/// is dropped wakes as well, so that an early return cannot lose a wake-up.
+///
+/// A waker that panics does not keep the others from being woken. Its panic ends in the batch
+/// (the panic hook has reported it): it is a fault of that waiter's executor, and whoever
+/// completes, publishes or cancels must not fail for it.
+///
+/// ```
+/// use std::task::Waker;
+/// use reveille_core::{WaitList, WakeBatch, sync::Mutex};
+///
+/// let waiters = Mutex::new(WaitList::new());
+/// waiters.lock().insert(Some(Waker::noop().clone()), "data of the owner");
+///
+/// let mut batch = WakeBatch::new();
+/// waiters.lock().wake_all(&mut batch); // the guard ends with this statement
+/// assert_eq!(batch.len(), 1);
+/// batch.wake_all();
+/// ```
+#[must_use = "the collected waiters sleep until the batch wakes them"]
+#[derive(Default)]
+pub struct WakeBatch {
+    /// The first wakers; those before `inline_len` are there, the others not.
+    inline: [Option<Waker>; INLINE_LEN],
+    inline_len: usize,
+    /// The wakers beyond the first, in order.
+    spill: Vec<Waker>,
+}
+
+impl WakeBatch {
+    /// An empty batch, which has allocated nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many wakers are waiting in the batch.
+    pub fn len(&self) -> usize {
+        self.inline_len + self.spill.len()
+    }
+
+    /// Whether there is nobody to wake.
+    pub fn is_empty(&self) -> bool {
+        self.inline_len == 0
+    }
+
+    /// Adds a waker; they are woken in the order of adding.
+    pub fn push(&mut self, waker: Waker) {
+        match self.inline.get_mut(self.inline_len) {
+            Some(place) => {
+                *place = Some(waker);
+                self.inline_len += 1;
+            }
+            None => self.spill.push(waker),
+        }
+    }
+
+    /// Wakes all of them in order. To be called while no lock is held.
+    pub fn wake_all(self) {
+        drop(self);
+    }
+}
+
+impl Drop for WakeBatch {
+    fn drop(&mut self) {
+        let inline = self.inline[..self.inline_len]
+            .iter_mut()
+            .filter_map(Option::take);
+        for waker in inline.chain(self.spill.drain(..)) {
+            // The outcome is dropped: see the type's documentation.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+    }
+}
+
+impl fmt::Debug for WakeBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WakeBatch")
+            .field("len", &self.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Logging(usize, Arc<Mutex<Vec<usize>>>);
+
+    impl Wake for Logging {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().unwrap().push(self.0);
+            assert!(!matches!(self.0, 1 | 9), "a waker that panics");
+        }
+    }
+
+    #[test]
+    fn panicking_waker_does_not_keep_the_others_asleep() {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut batch = WakeBatch::new();
+        assert!(batch.is_empty());
+        // More than fit inline, so that both parts are woken, in order.
+        for number in 0..11 {
+            batch.push(Waker::from(Arc::new(Logging(number, Arc::clone(&log)))));
+        }
+        assert_eq!(batch.len(), 11);
+        batch.wake_all();
+        assert_eq!(*log.lock().unwrap(), Vec::from_iter(0..11));
+    }
+
+    #[test]
+    fn dropped_batch_wakes() {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut batch = WakeBatch::new();
+        batch.push(Waker::from(Arc::new(Logging(4, Arc::clone(&log)))));
+        drop(batch);
+        assert_eq!(*log.lock().unwrap(), [4]);
+    }
+}
