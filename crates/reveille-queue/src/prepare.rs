@@ -1,0 +1,117 @@
+//! From drafts to entries: everything about a batch that needs no lock.
+
+use std::hash::{Hash, Hasher};
+
+use jiff::Timestamp;
+use reveille_backend::{Entry, IdempotencyKey};
+use reveille_core::IdSource;
+use reveille_types::{
+    DraftDefaults, EventDraft, EventId, Finality, KindRegistry, SessionKey, weight,
+};
+
+use crate::error::AppendError;
+use crate::options::QueueLimits;
+
+/// What preparing a batch needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Preparing<'a> {
+    pub(crate) session: &'a SessionKey,
+    pub(crate) registry: &'a KindRegistry,
+    pub(crate) ids: &'a dyn IdSource,
+    pub(crate) limits: &'a QueueLimits,
+    pub(crate) wall: Timestamp,
+}
+
+/// Checks drafts and fills in what they left open.
+pub(crate) fn prepare(
+    drafts: Vec<EventDraft>,
+    with: Preparing<'_>,
+) -> Result<Vec<Entry>, AppendError> {
+    if drafts.is_empty() {
+        return Err(AppendError::EmptyBatch);
+    }
+    if drafts.len() > with.limits.batch_events {
+        return Err(AppendError::BatchTooLarge {
+            limit: with.limits.batch_events,
+            actual: drafts.len(),
+        });
+    }
+    let last = drafts.len() - 1;
+    let mut entries = Vec::with_capacity(drafts.len());
+    for (index, draft) in drafts.into_iter().enumerate() {
+        draft
+            .check()
+            .map_err(|source| AppendError::InvalidEvent { index, source })?;
+        check_session(index, &draft, with.session)?;
+        let entry = complete(draft, with)?;
+        let actual = weight(&entry.envelope, &entry.payload);
+        if actual > with.limits.event_bytes {
+            return Err(AppendError::EventTooLarge {
+                index,
+                limit: with.limits.event_bytes,
+                actual,
+            });
+        }
+        if index < last && entry.envelope.finality == Finality::Session {
+            return Err(AppendError::AfterFinal { index });
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn check_session(
+    index: usize,
+    draft: &EventDraft,
+    session: &SessionKey,
+) -> Result<(), AppendError> {
+    match &draft.session {
+        Some(own) if own.tenant != session.tenant => Err(AppendError::TenantMismatch { index }),
+        Some(own) if **own != *session => Err(AppendError::SessionMismatch {
+            index,
+            name: own.name(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Fills in what a draft left open.
+pub(crate) fn complete(draft: EventDraft, with: Preparing<'_>) -> Result<Entry, AppendError> {
+    let key = draft.idempotency_key.clone().map(|key| IdempotencyKey {
+        key,
+        fingerprint: fingerprint(&draft),
+    });
+    let id = EventId::parse(with.ids.uuid().to_string())
+        .map_err(|source| AppendError::InvalidEvent { index: 0, source })?;
+    let (envelope, payload) = draft.complete(DraftDefaults {
+        id,
+        time: with.wall,
+        session: with.session,
+        registry: with.registry,
+    });
+    Ok(Entry {
+        envelope,
+        payload,
+        key,
+    })
+}
+
+/// A digest of what a producer sent, the same in each process of one architecture: FNV-1a with 64
+/// bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
+fn fingerprint(draft: &EventDraft) -> u64 {
+    struct Fnv1a(u64);
+    impl Hasher for Fnv1a {
+        fn finish(&self) -> u64 {
+            self.0
+        }
+
+        fn write(&mut self, bytes: &[u8]) {
+            for byte in bytes {
+                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+    }
+    let mut hasher = Fnv1a(0xcbf2_9ce4_8422_2325);
+    draft.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,557 @@
+//! `Sessions`: creates, finds, lists, removes and sweeps session logs.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::future::Future;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use reveille_backend::{Backend, Incarnation, OpenOptions};
+use reveille_core::sync::Mutex;
+use reveille_core::{Clock, IdSource, SystemIds, WakeBatch};
+use reveille_types::{Epoch, KindRegistry, Namespace, SessionKey, Tenant, wire};
+
+use crate::environment::{Environment, TokioClock};
+use crate::error::SessionError;
+use crate::log::{SessionLog, Shared};
+use crate::options::{QueueLimits, SessionOptions};
+use crate::reminders::Reminders;
+use crate::state::Terms;
+use crate::window::Bounds;
+
+/// Idle time to live of sessions that say nothing about it.
+const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// All sessions of one process. Cheap to clone; all clones are the same.
+#[derive(Debug, Clone)]
+pub struct Sessions(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    backend: Arc<dyn Backend>,
+    environment: Arc<Environment>,
+    default_ttl: Duration,
+    table: Mutex<Table>,
+    reminders: Arc<Reminders>,
+}
+
+/// Every session that can be found. `per_tenant` counts the keys of each tenant, none of them zero.
+#[derive(Debug, Default)]
+struct Table {
+    sessions: HashMap<SessionKey, SessionLog>,
+    per_tenant: HashMap<Tenant, usize>,
+}
+
+/// Sets up [`Sessions`].
+#[derive(Debug)]
+pub struct SessionsBuilder {
+    backend: Arc<dyn Backend>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    registry: KindRegistry,
+    limits: QueueLimits,
+    default_ttl: Duration,
+}
+
+impl SessionsBuilder {
+    /// With this clock. The default follows tokio's timers.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// With ids from here.
+    #[must_use]
+    pub fn ids(mut self, ids: Arc<dyn IdSource>) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// Knowing these kinds.
+    #[must_use]
+    pub fn registry(mut self, registry: KindRegistry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// With these bounds.
+    #[must_use]
+    pub fn limits(mut self, limits: QueueLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sessions that say nothing else expire after this much silence (24 hours if not set), and stay
+    /// readable for the same time after their end.
+    #[must_use]
+    pub fn default_ttl(mut self, ttl: Duration) -> Self {
+        self.default_ttl = ttl;
+        self
+    }
+
+    /// Puts it together.
+    #[must_use]
+    pub fn build(self) -> Sessions {
+        let environment = Environment {
+            clock: self.clock,
+            ids: self.ids,
+            registry: self.registry,
+            limits: self.limits,
+            durability: self.backend.capabilities().durability,
+        };
+        Sessions(Arc::new(Inner {
+            backend: self.backend,
+            environment: Arc::new(environment),
+            default_ttl: self.default_ttl,
+            table: Mutex::default(),
+            reminders: Arc::default(),
+        }))
+    }
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ListOptions {
+    /// Only of this namespace.
+    pub namespace: Option<Namespace>,
+    /// Only in this state.
+    pub state: Option<wire::SessionState>,
+    /// What follows this page: the `next_page` of the page before.
+    pub page: Option<String>,
+    /// Most sessions.
+    pub limit: usize,
+}
+
+impl ListOptions {
+    /// The first sessions, whatever their namespace and state.
+    #[must_use]
+    pub fn first(limit: usize) -> Self {
+        Self {
+            namespace: None,
+            state: None,
+            page: None,
+            limit,
+        }
+    }
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Sessions that ended in this sweep: expired, or out of grace.
+    pub ended: usize,
+    /// Ended sessions whose retention was over, and which are gone now.
+    pub removed: usize,
+    /// When to sweep again.
+    pub next: Option<Instant>,
+}
+
+impl Sessions {
+    /// Sessions on this backend.
+    #[must_use]
+    pub fn builder(backend: impl Backend) -> SessionsBuilder {
+        Self::on(Arc::new(backend))
+    }
+
+    /// Sessions on a backend that is shared or was chosen at run time.
+    #[must_use]
+    pub fn on(backend: Arc<dyn Backend>) -> SessionsBuilder {
+        SessionsBuilder {
+            backend,
+            clock: Arc::new(TokioClock),
+            ids: Arc::new(SystemIds),
+            registry: KindRegistry::standard(),
+            limits: QueueLimits::default(),
+            default_ttl: DEFAULT_TTL,
+        }
+    }
+
+    /// The bounds in force.
+    #[must_use]
+    pub fn limits(&self) -> &QueueLimits {
+        &self.0.environment.limits
+    }
+
+    /// The backend.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.0.backend
+    }
+
+    /// How many sessions can be found, ended ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.table.lock().sessions.len()
+    }
+
+    /// Whether there is no session.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Finds a session, ended ones included while they are readable.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`].
+    pub fn get(&self, key: &SessionKey) -> Result<SessionLog, SessionError> {
+        let log = self.0.table.lock().sessions.get(key).cloned();
+        match log {
+            Some(log) if !self.is_gone(&log) => Ok(log),
+            _ => Err(SessionError::not_found(key)),
+        }
+    }
+
+    fn is_gone(&self, log: &SessionLog) -> bool {
+        let now = self.0.environment.now();
+        let mut batch = WakeBatch::new();
+        log.lock_due(now, &mut batch).is_gone(now.monotonic)
+    }
+
+    /// Creates a session.
+    ///
+    /// # Errors
+    /// [`SessionError::AlreadyExists`] when it is open, [`SessionError::Ended`] when it is over and
+    /// still readable, [`SessionError::TooManySessions`], [`SessionError::InvalidOption`].
+    ///
+    /// # Cancel safety
+    /// A dropped future has created the session or has not.
+    pub async fn create(
+        &self,
+        key: SessionKey,
+        options: SessionOptions,
+    ) -> Result<SessionLog, SessionError> {
+        let name = key.name();
+        match self.open(key, options, Incarnation::CurrentOrNew).await? {
+            (log, true) => Ok(log),
+            (log, false) => Err(match &log.0.state.lock().ended {
+                None => SessionError::AlreadyExists { name },
+                Some(ended) => SessionError::Ended {
+                    name,
+                    reason: ended.reason,
+                    at: ended.wall,
+                },
+            }),
+        }
+    }
+
+    /// Finds a session or creates it, in one step: of any number of concurrent calls exactly one
+    /// answers `true`. The options count only if it is created.
+    ///
+    /// # Errors
+    /// [`SessionError::TooManySessions`], [`SessionError::InvalidOption`].
+    ///
+    /// # Cancel safety
+    /// A dropped future has created the session or has not.
+    pub async fn get_or_create(
+        &self,
+        key: SessionKey,
+        options: SessionOptions,
+    ) -> Result<(SessionLog, bool), SessionError> {
+        self.open(key, options, Incarnation::CurrentOrNew).await
+    }
+
+    /// Starts a new incarnation of a session that is over, or creates it: a new epoch, so that old
+    /// cursors are recognised.
+    ///
+    /// # Errors
+    /// [`SessionError::AlreadyExists`] when it is open; otherwise as [`create`](Self::create).
+    ///
+    /// # Cancel safety
+    /// A dropped future has started the incarnation or has not.
+    pub async fn recreate(
+        &self,
+        key: SessionKey,
+        options: SessionOptions,
+    ) -> Result<SessionLog, SessionError> {
+        let name = key.name();
+        match self.open(key, options, Incarnation::New).await? {
+            (log, true) => Ok(log),
+            (_, false) => Err(SessionError::AlreadyExists { name }),
+        }
+    }
+
+    async fn open(
+        &self,
+        key: SessionKey,
+        options: SessionOptions,
+        incarnation: Incarnation,
+    ) -> Result<(SessionLog, bool), SessionError> {
+        options.check().map_err(SessionError::InvalidOption)?;
+        if key.namespace.is_reserved() {
+            return Err(SessionError::ReservedNamespace {
+                name: key.namespace.to_string(),
+            });
+        }
+        if let Ok(log) = self.get(&key)
+            && !replaces(&log, incarnation)
+        {
+            return Ok((log, false));
+        }
+        let epoch = self.new_epoch();
+        let opening = OpenOptions::new(incarnation, epoch);
+        let opened = self.0.backend.open(&key, opening).await?;
+        let shared = Shared::new(
+            Arc::new(key.clone()),
+            opened,
+            self.terms(&options),
+            Arc::clone(&self.0.environment),
+            Arc::clone(&self.0.reminders),
+        );
+        self.insert(key, SessionLog(Arc::new(shared)), incarnation)
+    }
+
+    /// Puts an opened session into the table, unless somebody else was first.
+    fn insert(
+        &self,
+        key: SessionKey,
+        log: SessionLog,
+        incarnation: Incarnation,
+    ) -> Result<(SessionLog, bool), SessionError> {
+        // A session that was replaced or evicted is dropped after the lock.
+        let _replaced;
+        let mut table = self.0.table.lock();
+        let present = table.sessions.get(&key).cloned();
+        match present {
+            Some(present) if !self.is_gone(&present) && !replaces(&present, incarnation) => {
+                return Ok((present, false));
+            }
+            Some(_) => {}
+            None => _replaced = self.make_room(&mut table, &key.tenant)?,
+        }
+        table.insert(key, log.clone());
+        drop(table);
+        let mut state = log.0.state.lock();
+        log.remind(&mut state);
+        drop(state);
+        Ok((log, true))
+    }
+
+    /// Makes room for one more session by letting go of an ended one, if it must be.
+    fn make_room(
+        &self,
+        table: &mut Table,
+        tenant: &Tenant,
+    ) -> Result<Option<SessionLog>, SessionError> {
+        let limits = &self.0.environment.limits;
+        let full = |limit, scope| SessionError::TooManySessions { limit, scope };
+        let of_tenant = table.per_tenant.get(tenant).copied().unwrap_or_default();
+        let error = if of_tenant >= limits.sessions_per_tenant {
+            full(limits.sessions_per_tenant, "for the tenant")
+        } else if table.sessions.len() >= limits.sessions {
+            full(limits.sessions, "in all")
+        } else {
+            return Ok(None);
+        };
+        let oldest_ended = table
+            .sessions
+            .iter()
+            .filter(|(key, _)| key.tenant == *tenant)
+            .filter_map(|(key, log)| Some((log.0.state.lock().ended.as_ref()?.at, key)))
+            .min_by_key(|(at, _)| *at)
+            .map(|(_, key)| key.clone());
+        match oldest_ended {
+            Some(key) => Ok(table.remove(&key)),
+            None => Err(error),
+        }
+    }
+
+    fn terms(&self, options: &SessionOptions) -> Terms {
+        let limits = &self.0.environment.limits;
+        let ttl = options.ttl.unwrap_or(self.0.default_ttl);
+        let never = ttl == Duration::MAX;
+        Terms {
+            ttl: (!never).then_some(ttl),
+            retention: if never { self.0.default_ttl } else { ttl },
+            bounds: Bounds {
+                events: options.max_events.unwrap_or(limits.session_events),
+                bytes: options.max_bytes.unwrap_or(limits.session_bytes),
+            },
+            max_waiters: limits.waiters_per_session,
+            max_groups: limits.groups_per_session,
+        }
+    }
+
+    fn new_epoch(&self) -> Epoch {
+        let environment = &self.0.environment;
+        let millis = environment.clock.wall().as_millisecond();
+        // The low half of a random word.
+        let random = (environment.ids.random_u64() & u64::from(u32::MAX)) as u32;
+        Epoch::from_parts(u64::try_from(millis).unwrap_or_default(), random)
+    }
+
+    /// Removes a session: it ends as deleted for whoever still has it, and cannot be found any more.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`].
+    ///
+    /// # Cancel safety
+    /// A dropped future has removed the session or has not.
+    pub async fn remove(&self, key: &SessionKey) -> Result<(), SessionError> {
+        let removed = self.0.table.lock().remove(key);
+        let stored = self.0.backend.remove(key).await?;
+        match removed {
+            Some(log) => {
+                let mut batch = WakeBatch::new();
+                let now = self.0.environment.now();
+                log.lock_due(now, &mut batch).delete(now, &mut batch);
+                Ok(())
+            }
+            None if stored => Ok(()),
+            None => Err(SessionError::not_found(key)),
+        }
+    }
+
+    /// Lists sessions of a tenant by namespace and id. Pages are stable: a session that is created or
+    /// removed meanwhile moves no other.
+    #[must_use]
+    pub fn list(&self, tenant: &Tenant, options: &ListOptions) -> wire::SessionList {
+        let mut logs: Vec<SessionLog> = self
+            .0
+            .table
+            .lock()
+            .sessions
+            .iter()
+            .filter(|(key, _)| key.tenant == *tenant)
+            .filter(|(key, _)| {
+                options
+                    .namespace
+                    .as_ref()
+                    .is_none_or(|n| key.namespace == *n)
+            })
+            .map(|(_, log)| log.clone())
+            .collect();
+        logs.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+        let place = |log: &SessionLog| format!("{}/{}", log.key().namespace, log.key().id);
+        let after = options.page.as_deref();
+        let mut listed: Vec<(String, wire::SessionInfo)> = logs
+            .iter()
+            .filter(|log| !self.is_gone(log))
+            .map(|log| (place(log), log))
+            .filter(|(place, _)| after.is_none_or(|after| is_after(place, after)))
+            .map(|(place, log)| (place, log.info()))
+            .filter(|(_, info)| options.state.is_none_or(|state| info.state == state))
+            .take(options.limit.saturating_add(1))
+            .collect();
+        let more = listed.len() > options.limit;
+        listed.truncate(options.limit);
+        wire::SessionList {
+            next_page: listed
+                .last()
+                .filter(|_| more)
+                .map(|(place, _)| place.clone()),
+            sessions: listed.into_iter().map(|(_, info)| info).collect(),
+        }
+    }
+
+    /// Does what is due: expires idle sessions, ends graces and leases, lets go of ended sessions
+    /// whose retention is over. Touches only sessions that are due.
+    pub fn sweep(&self) -> Swept {
+        let now = self.0.environment.now();
+        let mut swept = Swept::default();
+        while let Some(shared) = self.0.reminders.pop(now.monotonic) {
+            let log = SessionLog(shared);
+            let mut batch = WakeBatch::new();
+            let gone = {
+                let mut state = log.0.state.lock();
+                let was_open = state.ended.is_none();
+                state.reminder = None;
+                state.tick(now, &mut batch);
+                swept.ended += usize::from(was_open && state.ended.is_some());
+                let gone = state.is_gone(now.monotonic);
+                if !gone {
+                    log.remind(&mut state);
+                }
+                gone
+            };
+            batch.wake_all();
+            if gone && self.0.table.lock().remove_this(&log) {
+                swept.removed += 1;
+            }
+        }
+        swept.next = self.0.reminders.next();
+        swept
+    }
+
+    /// Sweeps whenever something is due, until the last clone of these sessions is dropped. Spawn it
+    /// once; without it, time passes only for sessions that are used and in [`sweep`](Self::sweep).
+    ///
+    /// # Cancel safety
+    /// A dropped future has swept or has not; another one may take over.
+    pub fn drive(&self) -> impl Future<Output = ()> + Send + 'static {
+        let sessions: Weak<Inner> = Arc::downgrade(&self.0);
+        let reminders = Arc::clone(&self.0.reminders);
+        async move {
+            loop {
+                let sooner = reminders.sooner.notified();
+                let next = match sessions.upgrade() {
+                    Some(inner) => Self(inner).sweep().next,
+                    None => return,
+                };
+                match next {
+                    None => sooner.await,
+                    Some(at) => {
+                        let at = tokio::time::Instant::from_std(at);
+                        tokio::select! {
+                            () = sooner => {}
+                            () = tokio::time::sleep_until(at) => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether opening a new incarnation replaces this session.
+fn replaces(log: &SessionLog, incarnation: Incarnation) -> bool {
+    incarnation == Incarnation::New && log.0.state.lock().ended.is_some()
+}
+
+/// Whether `namespace/id` comes after another one, in the order of session keys.
+fn is_after(place: &str, after: &str) -> bool {
+    place.split_once('/') > after.split_once('/')
+}
+
+impl Table {
+    fn insert(&mut self, key: SessionKey, log: SessionLog) {
+        match self.sessions.entry(key) {
+            Entry::Occupied(mut present) => {
+                present.insert(log);
+            }
+            Entry::Vacant(free) => {
+                *self
+                    .per_tenant
+                    .entry(free.key().tenant.clone())
+                    .or_default() += 1;
+                free.insert(log);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &SessionKey) -> Option<SessionLog> {
+        let log = self.sessions.remove(key)?;
+        if let Entry::Occupied(mut count) = self.per_tenant.entry(key.tenant.clone()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        Some(log)
+    }
+
+    /// Removes this very incarnation, not a newer one under the same key.
+    fn remove_this(&mut self, log: &SessionLog) -> bool {
+        let same = |present: &SessionLog| Arc::ptr_eq(&present.0, &log.0);
+        self.sessions.get(&**log.key()).is_some_and(same) && self.remove(log.key()).is_some()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Whoever drives sees that there is nothing left to drive.
+        self.reminders.sooner.notify_one();
+    }
+}

@@ -1,0 +1,72 @@
+//! Those who look without consuming: waits and subscriptions.
+
+use std::sync::Arc;
+
+use reveille_types::{Event, Filter, Position};
+
+/// One who looks. Registered at the applied position, so that it is offered every later event.
+#[derive(Debug)]
+pub(crate) enum Watcher {
+    /// A wait, which keeps what it was offered.
+    Look(Look),
+    /// A subscription, which reads the log itself once it is woken.
+    Follow(Filter),
+}
+
+impl Watcher {
+    /// Whether the event is a reason to wake.
+    pub(crate) fn offer(&mut self, event: &Event) -> bool {
+        match self {
+            Self::Look(look) => look.offer(event),
+            Self::Follow(filter) => filter.matches(event.envelope()),
+        }
+    }
+}
+
+/// What a wait has found so far.
+#[derive(Debug)]
+pub(crate) struct Look {
+    filters: Arc<[Filter]>,
+    /// The first event that matched each filter. Kept here, so that retention cannot take it away.
+    hits: Box<[Option<Event>]>,
+    missing: usize,
+}
+
+impl Look {
+    pub(crate) fn new(filters: Arc<[Filter]>, needed: usize) -> Self {
+        Self {
+            hits: vec![None; filters.len()].into(),
+            filters,
+            missing: needed,
+        }
+    }
+
+    /// Looks at an event; whether the wait is over.
+    pub(crate) fn offer(&mut self, event: &Event) -> bool {
+        for (filter, hit) in self.filters.iter().zip(&mut self.hits) {
+            if self.missing == 0 {
+                break;
+            }
+            if hit.is_none() && filter.matches(event.envelope()) {
+                *hit = Some(event.clone());
+                self.missing -= 1;
+            }
+        }
+        self.missing == 0
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// The events found, in log order, each once, and the position after the last.
+    pub(crate) fn into_events(self) -> (Vec<Event>, Position) {
+        let mut events: Vec<Event> = self.hits.into_iter().flatten().collect();
+        events.sort_by_key(Event::position);
+        events.dedup_by_key(|event| event.position());
+        let after = events
+            .last()
+            .map_or(Position::START, |e| e.position().next());
+        (events, after)
+    }
+}

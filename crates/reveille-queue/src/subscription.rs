@@ -1,0 +1,218 @@
+//! `subscribe`: follow a log.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use reveille_core::{WaiterKey, WakeBatch};
+use reveille_types::{Cursor, Event, Filter, Gap, Position};
+
+use crate::error::ReadError;
+use crate::log::SessionLog;
+use crate::options::SubscribeOptions;
+use crate::outcome::StreamItem;
+use crate::state::Watcher;
+
+/// Most events that a subscription fetches at once.
+const FETCH_EVENTS: usize = 256;
+/// Most bytes that a subscription fetches at once, one event aside.
+const FETCH_BYTES: usize = 256 * 1024;
+
+/// A live stream of a log: history from the start on, then what comes, then the end.
+///
+/// A subscription is a place in the log, not a queue: it holds at most a few events that it fetched at
+/// once, never more, however slow its reader is. What retention drops before the reader comes there is
+/// told as a [`Gap`]. It holds nothing while its reader works, so any operation may be called from
+/// within; dropping it releases everything at once.
+pub struct Subscription {
+    log: SessionLog,
+    filter: Filter,
+    /// Everything before it has been fetched or told as missing.
+    next: Position,
+    /// Fetched and not yet handed out.
+    fetched: VecDeque<Event>,
+    gap: Option<Gap>,
+    /// The place up to which items have been handed out.
+    cursor: Cursor,
+    waiter: Option<WaiterKey>,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    History,
+    Live,
+    Over,
+}
+
+impl SessionLog {
+    /// Follows the log. The subscription counts from now on, before its first poll.
+    ///
+    /// # Errors
+    /// [`ReadError::Cursor`] when the start cannot be followed.
+    pub fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription, ReadError> {
+        let now = self.now();
+        let mut batch = WakeBatch::new();
+        let mut state = self.lock_due(now, &mut batch);
+        let filtered = !options.filter.is_all();
+        let (next, gap) = state.start(options.start, filtered)?;
+        state.subscribers += 1;
+        let cursor = match &gap {
+            Some(gap) => gap.requested.unwrap_or(gap.resumes_at),
+            None => state.cursor(next),
+        };
+        drop(state);
+        Ok(Subscription {
+            log: self.clone(),
+            filter: options.filter,
+            next,
+            fetched: VecDeque::new(),
+            gap,
+            cursor,
+            waiter: None,
+            stage: Stage::History,
+        })
+    }
+}
+
+impl Subscription {
+    /// The log that is followed.
+    #[must_use]
+    pub fn log(&self) -> &SessionLog {
+        &self.log
+    }
+
+    /// Where to resume to get exactly what has not been handed out. Moves on over events that the
+    /// filter skips, too.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// The next item; `None` after [`StreamItem::Ended`].
+    ///
+    /// # Errors
+    /// [`ReadError::TooManyWaiters`] when there is nothing to read and too many wait.
+    ///
+    /// # Cancel safety
+    /// A dropped future has taken no item.
+    pub async fn next(&mut self) -> Option<Result<StreamItem, ReadError>> {
+        std::future::poll_fn(|cx| self.poll_item(cx)).await
+    }
+
+    /// Polls for the next item, as [`next`](Self::next).
+    pub fn poll_item(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<StreamItem, ReadError>>> {
+        if let Some(item) = self.fetched_item() {
+            return Poll::Ready(Some(Ok(item)));
+        }
+        if self.stage == Stage::Over {
+            return Poll::Ready(None);
+        }
+        let waker = cx.waker().clone();
+        // What is not needed any more is dropped after the lock: see `WaitList`.
+        let _discarded;
+        let mut state = self.log.0.state.lock();
+        let at = state.cursor(self.next);
+        if let Some(gap) = Gap::expired(at, state.window.oldest(), !self.filter.is_all()) {
+            self.next = state.window.oldest();
+            self.cursor = gap.resumes_at;
+            return Poll::Ready(Some(Ok(StreamItem::Gap(gap))));
+        }
+        let (events, next) = state.read(self.next, &self.filter, FETCH_EVENTS, FETCH_BYTES);
+        self.next = next;
+        self.fetched = events.into();
+        if self.fetched.is_empty() {
+            self.cursor = state.cursor(next);
+            if self.stage == Stage::History {
+                self.stage = Stage::Live;
+                return Poll::Ready(Some(Ok(StreamItem::CaughtUp(self.cursor))));
+            }
+            if let Some(ended) = &state.ended {
+                self.stage = Stage::Over;
+                let item = StreamItem::Ended {
+                    reason: ended.reason,
+                    cursor: self.cursor,
+                };
+                _discarded = self
+                    .waiter
+                    .take()
+                    .and_then(|key| state.watchers.remove(key));
+                return Poll::Ready(Some(Ok(item)));
+            }
+            match self.waiter {
+                Some(key) => drop_later(state, key, waker),
+                None => {
+                    let watcher = Watcher::Follow(self.filter.clone());
+                    self.waiter = Some(state.register(waker, watcher)?);
+                }
+            }
+            return Poll::Pending;
+        }
+        drop(state);
+        match self.fetched_item() {
+            Some(item) => Poll::Ready(Some(Ok(item))),
+            None => Poll::Pending,
+        }
+    }
+
+    /// What can be handed out without looking at the log.
+    fn fetched_item(&mut self) -> Option<StreamItem> {
+        if let Some(gap) = self.gap.take() {
+            self.cursor = gap.resumes_at;
+            return Some(StreamItem::Gap(gap));
+        }
+        let event = self.fetched.pop_front()?;
+        self.cursor = match self.fetched.is_empty() {
+            // Everything up to `next` has been looked through.
+            true => Cursor::session(self.log.epoch(), self.next),
+            false => event.cursor(),
+        };
+        Some(StreamItem::Event(event))
+    }
+}
+
+/// Gives a registered waiter its new waker, and drops the old one after the lock.
+fn drop_later(
+    mut state: reveille_core::sync::MutexGuard<'_, crate::state::SessionState>,
+    key: WaiterKey,
+    waker: std::task::Waker,
+) {
+    let replaced = state.watchers.set_waker(key, waker);
+    drop(state);
+    drop(replaced);
+}
+
+impl Stream for Subscription {
+    type Item = Result<StreamItem, ReadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_item(cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let removed = {
+            let mut state = self.log.0.state.lock();
+            state.subscribers -= 1;
+            self.waiter
+                .take()
+                .and_then(|key| state.watchers.remove(key))
+        };
+        drop(removed);
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("log", &self.log)
+            .field("cursor", &format_args!("{}", self.cursor))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,86 @@
+//! The part of a log that is in memory: a run of events without holes, bounded by number and bytes.
+
+use std::collections::VecDeque;
+
+use reveille_types::{Event, Position};
+
+/// A run of events without holes. The event at position `oldest + n` is the n-th of `events`, and
+/// `bytes` is the sum of their weights.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    oldest: Position,
+    events: VecDeque<Event>,
+    bytes: usize,
+}
+
+/// How much a window may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Window {
+    /// An empty window at this place.
+    pub(crate) fn at(position: Position) -> Self {
+        Self {
+            oldest: position,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn oldest(&self) -> Position {
+        self.oldest
+    }
+
+    /// The end of the log.
+    pub(crate) fn latest(&self) -> Position {
+        self.oldest.plus(self.events.len())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds the event that follows, and drops the oldest until the bounds hold; the newest always
+    /// stays. Returns how many were dropped.
+    pub(crate) fn push(&mut self, event: Event, bounds: Bounds) -> u64 {
+        debug_assert_eq!(
+            event.position(),
+            self.latest(),
+            "log order is position order"
+        );
+        self.bytes += event.weight();
+        self.events.push_back(event);
+        let mut dropped = 0;
+        while self.events.len() > 1
+            && (self.events.len() > bounds.events || self.bytes > bounds.bytes)
+        {
+            if let Some(event) = self.events.pop_front() {
+                self.bytes -= event.weight();
+                self.oldest = self.oldest.next();
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+
+    /// The events from `from` on, or from the oldest if that is later.
+    pub(crate) fn from(&self, from: Position) -> impl Iterator<Item = &Event> {
+        let skip = index(from, self.oldest).unwrap_or(usize::MAX);
+        self.events.range(skip.min(self.events.len())..)
+    }
+
+    /// Drops everything, keeping the place.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::at(self.latest());
+    }
+}
+
+fn index(position: Position, oldest: Position) -> Option<usize> {
+    usize::try_from(position.since(oldest)).ok()
+}
