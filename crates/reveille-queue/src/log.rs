@@ -407,6 +407,17 @@ impl SessionLog {
             .count()
     }
 
+    /// The wall time of a deadline of this session, for display.
+    #[must_use]
+    pub fn wall_time_of(&self, deadline: std::time::Instant) -> jiff::Timestamp {
+        let now = self.now();
+        let ahead = deadline.saturating_duration_since(now.monotonic);
+        jiff::SignedDuration::try_from(ahead)
+            .ok()
+            .and_then(|ahead| now.wall.checked_add(ahead).ok())
+            .unwrap_or(now.wall)
+    }
+
     // ---- for the rest of the crate --------------------------------------------------------------
 
     pub(crate) fn now(&self) -> Now {

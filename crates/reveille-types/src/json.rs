@@ -1,5 +1,6 @@
 //! JSON text as Reveille writes it: one line, and nothing that a line-based reader could cut.
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// Checks that `text` is JSON and gives its compact form; the inner `None` says that it is compact
@@ -24,6 +25,14 @@ pub(crate) fn compact(text: &str) -> Option<Option<String>> {
         out.push(c);
     }
     Some((out.len() != text.len()).then_some(out))
+}
+
+/// `value` as one line of JSON that no line-based reader cuts: without line ends, and with U+0085, U+2028
+/// and U+2029 escaped. `null` for a value that JSON cannot express (a map with keys that are no
+/// strings).
+#[must_use]
+pub fn json_line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).map_or_else(|_| "null".to_owned(), escape_line_ends)
 }
 
 /// Writes U+0085, U+2028 and U+2029 as escapes, because readers exist that end a line there. In valid

@@ -44,6 +44,7 @@ pub use event::{
 pub use filter::Filter;
 pub use gap::{Gap, GapReason, PositionRanges};
 pub use invalid::Invalid;
+pub use json::json_line;
 pub use kind::{Class, EndReason, Finality, Kind};
 pub use pattern::Pattern;
 pub use payload::Payload;

@@ -1,0 +1,50 @@
+//! What can be set on a gateway.
+
+use std::time::Duration;
+
+/// What can be set on a gateway. Every value has a default.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct GatewayConfig {
+    /// Silence on a stream after which a heartbeat is sent; zero means never.
+    pub heartbeat: Duration,
+    /// How long clients should wait before they reconnect. Each connection gets up to twice as much,
+    /// at random, so that clients do not come back all at once.
+    pub retry: Duration,
+    /// How long a wait, a take or a long poll waits if the request does not say.
+    pub wait_default: Duration,
+    /// The longest wait; longer ones are cut to it.
+    pub wait_max: Duration,
+    /// How long a taken event stays with its taker if the request does not say.
+    pub lease_default: Duration,
+    /// Whether the first publish, wait, take or stream creates the session.
+    pub auto_create: bool,
+    /// Most bytes of a request's body.
+    pub body_bytes: usize,
+    /// How long a request's body may take to arrive.
+    pub body_deadline: Duration,
+    /// Events on a page if the request does not say.
+    pub page_default: usize,
+    /// Most events on a page.
+    pub page_max: usize,
+    /// How long open requests may take to end once the server is told to stop.
+    pub drain: Duration,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(15),
+            retry: Duration::from_secs(2),
+            wait_default: Duration::from_secs(25),
+            wait_max: Duration::from_secs(300),
+            lease_default: Duration::from_secs(30),
+            auto_create: true,
+            body_bytes: 4 * 1024 * 1024,
+            body_deadline: Duration::from_secs(30),
+            page_default: 100,
+            page_max: 1_000,
+            drain: Duration::from_secs(3),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Consuming as a group: take, ack, nack. Over HTTP always on lease, because an answer can be lost.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use reveille_queue::{LeaseId, SessionLog, TakeOptions, TakeOutcome};
+use reveille_types::wire::{
+    LeaseInfo, SettleAnswer, SettleRequest, TakeAnswer, TakeRequest, WaitOutcomeKind,
+};
+use reveille_types::{Invalid, Label};
+use serde::de::DeserializeOwned;
+
+use crate::address::session_key;
+use crate::body::{answer, malformed, media_type, read, timed_out};
+use crate::gateway::Gateway;
+use crate::params::{Params, filter_of};
+use crate::problem::Refusal;
+use crate::read::raw;
+
+/// Most events that one take hands out.
+const TAKE_MAX: u32 = 1_000;
+
+pub(crate) async fn take(
+    State(gateway): State<Gateway>,
+    Path(segment): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let mut params = Params::parse(query.as_deref());
+    let key = session_key(gateway.tenant(), &segment, &mut params)?;
+    params.finish()?;
+    let request: TakeRequest = crate::body::json(&headers, body, gateway.config()).await?;
+    let options = options_of(&gateway, request)?;
+    let log = gateway.session_or_new(key).await?;
+    let outcome = tokio::select! {
+        outcome = log.take(options) => outcome?,
+        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
+    };
+    let got = match outcome {
+        TakeOutcome::TimedOut { next, .. } => return Ok(timed_out(next)),
+        TakeOutcome::Taken { taken, cursor, gap } => TakeAnswer {
+            outcome: WaitOutcomeKind::Matched,
+            events: taken.iter().map(|t| raw(&t.event)).collect(),
+            leases: taken
+                .iter()
+                .filter_map(|t| t.lease.as_ref())
+                .map(|lease| LeaseInfo {
+                    lease: lease.id.to_string(),
+                    delivery: lease.id.delivery(),
+                    expires_at: log.wall_time_of(lease.until),
+                })
+                .collect(),
+            reason: None,
+            cursor,
+            gap,
+        },
+        TakeOutcome::Ended {
+            reason,
+            cursor,
+            gap,
+        } => TakeAnswer {
+            outcome: WaitOutcomeKind::Ended,
+            events: Vec::new(),
+            leases: Vec::new(),
+            reason: Some(reason),
+            cursor,
+            gap,
+        },
+    };
+    Ok(answer(StatusCode::OK, &got))
+}
+
+fn options_of(gateway: &Gateway, request: TakeRequest) -> Result<TakeOptions, Refusal> {
+    let config = gateway.config();
+    let mut options = TakeOptions::new().matching(filter_of(request.matching)?);
+    if let Some(name) = &request.group {
+        options.group = group(name)?;
+    }
+    let max = request.max.unwrap_or(1);
+    if max > TAKE_MAX {
+        return Err(unprocessable(&Invalid::TooLarge {
+            field: "max".into(),
+            limit: u64::from(TAKE_MAX),
+            actual: u64::from(max),
+            unit: "events",
+        }));
+    }
+    options.max = usize::try_from(max).unwrap_or(usize::MAX);
+    options.lease = Some(
+        request
+            .lease_ms
+            .map_or(config.lease_default, Duration::from_millis),
+    );
+    let timeout = request
+        .timeout_ms
+        .map_or(config.wait_default, Duration::from_millis);
+    options.timeout = Some(timeout.min(config.wait_max));
+    Ok(options)
+}
+
+fn group(name: &str) -> Result<Label, Refusal> {
+    Label::parse(name).map_err(|e| unprocessable(&e).field("group"))
+}
+
+fn unprocessable(invalid: &Invalid) -> Refusal {
+    Refusal::invalid(StatusCode::UNPROCESSABLE_ENTITY, "invalid_option", invalid)
+}
+
+pub(crate) async fn ack(
+    State(gateway): State<Gateway>,
+    Path(segment): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let settling = Settling::read(&gateway, &segment, query.as_deref(), &headers, body).await?;
+    for lease in &settling.leases {
+        settling.log.ack(&settling.group, *lease).await?;
+    }
+    Ok(settling.done())
+}
+
+pub(crate) async fn nack(
+    State(gateway): State<Gateway>,
+    Path(segment): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let settling = Settling::read(&gateway, &segment, query.as_deref(), &headers, body).await?;
+    for lease in &settling.leases {
+        settling.log.nack(&settling.group, *lease).await?;
+    }
+    Ok(settling.done())
+}
+
+/// A request to settle leases, which are settled in order up to the first that is not held any more.
+struct Settling {
+    log: SessionLog,
+    group: Label,
+    leases: Vec<LeaseId>,
+}
+
+impl Settling {
+    async fn read(
+        gateway: &Gateway,
+        segment: &str,
+        query: Option<&str>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Self, Refusal> {
+        let mut params = Params::parse(query);
+        let key = session_key(gateway.tenant(), segment, &mut params)?;
+        params.finish()?;
+        let request: SettleRequest = required(headers, body, gateway).await?;
+        let group = match &request.group {
+            Some(name) => group(name)?,
+            None => TakeOptions::new().group,
+        };
+        let leases: Result<Vec<LeaseId>, Invalid> =
+            request.leases.iter().map(|text| text.parse()).collect();
+        Ok(Self {
+            log: gateway.session(&key)?,
+            group,
+            leases: leases.map_err(|e| unprocessable(&e))?,
+        })
+    }
+
+    fn done(&self) -> Response {
+        let settled = u32::try_from(self.leases.len()).unwrap_or(u32::MAX);
+        answer(StatusCode::OK, &SettleAnswer { settled })
+    }
+}
+
+/// Reads a JSON body that must be there.
+async fn required<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    gateway: &Gateway,
+) -> Result<T, Refusal> {
+    let bytes = read(body, gateway.config()).await?;
+    media_type(headers, &["application/json"])?;
+    serde_json::from_slice(&bytes).map_err(|e| malformed(&e))
+}

@@ -1,0 +1,93 @@
+//! Without authentication only this machine may talk to the gateway, and no web page of another origin.
+//!
+//! A browser can be made to send requests to loopback addresses by any page (drive-by requests) and
+//! under any name (DNS rebinding); `Host` and `Origin` tell. What changes state and comes from a page
+//! must also say that its body is JSON, which a page cannot do across origins without a preflight.
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::problem::Refusal;
+
+pub(crate) async fn loopback_only(request: Request, next: Next) -> Response {
+    match check(request.method(), request.headers(), request.uri()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn check(method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
+    let host = match headers.get(header::HOST) {
+        Some(host) => host.to_str().ok(),
+        None => uri.authority().map(axum::http::uri::Authority::as_str),
+    };
+    // HTTP/1.0 requests may come without a host; no browser sends such.
+    if !host.is_none_or(is_loopback) {
+        return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host").field("host"));
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Ok(());
+    };
+    let origin = origin.to_str().unwrap_or_default();
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    if !authority.is_some_and(is_loopback) {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "wrong_origin").field("origin"));
+    }
+    if !method.is_safe() && !says_json(headers) {
+        return Err(
+            Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+                .field("content-type"),
+        );
+    }
+    Ok(())
+}
+
+fn says_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE);
+    let text = value.and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    let lower = essence.to_ascii_lowercase();
+    lower == "application/json" || (lower.starts_with("application/") && lower.ends_with("+json"))
+}
+
+/// Whether `host` or `host:port` names this machine.
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_loopback() {
+        for here in [
+            "localhost",
+            "localhost:7600",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:80",
+        ] {
+            assert!(is_loopback(here), "{here}");
+        }
+        for elsewhere in [
+            "",
+            "example.com",
+            "localhost.example.com",
+            "10.0.0.1",
+            "[::2]",
+            "0.0.0.0",
+        ] {
+            assert!(!is_loopback(elsewhere), "{elsewhere}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Sessions as resources: create, look at, list, cancel, close, remove.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use reveille_queue::{ListOptions, SessionError, SessionLog, SessionOptions};
+use reveille_types::wire::{
+    CancelAnswer, CancelInfo, CancelRequest, CloseRequest, CreateRequest, SessionState,
+};
+use reveille_types::{Invalid, Namespace};
+
+use crate::address::session_key;
+use crate::body::{answer, json};
+use crate::gateway::Gateway;
+use crate::params::{Params, bad_value, refused};
+use crate::problem::Refusal;
+
+/// Sessions on a page of the list if the request does not say.
+const LIST_DEFAULT: u64 = 100;
+/// Most sessions on a page of the list.
+const LIST_MAX: u64 = 1_000;
+
+pub(crate) async fn healthz() -> Response {
+    answer(StatusCode::OK, &serde_json::json!({"status": "ok"}))
+}
+
+pub(crate) async fn create(
+    State(gateway): State<Gateway>,
+    Path(segment): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let mut params = Params::parse(query.as_deref());
+    let key = session_key(gateway.tenant(), &segment, &mut params)?;
+    params.finish()?;
+    let request: CreateRequest = json(&headers, body, gateway.config()).await?;
+    let options = options_of(&request)?;
+    let sessions = gateway.sessions();
+    if request.recreate {
+        let log = sessions.recreate(key, options).await?;
+        return Ok(answer(StatusCode::CREATED, &log.info()));
+    }
+    let (log, created) = sessions.get_or_create(key, options).await?;
+    let info = log.info();
+    if created {
+        return Ok(answer(StatusCode::CREATED, &info));
+    }
+    if let Some(reason) = info.reason {
+        return Err(SessionError::Ended {
+            name: info.session,
+            reason,
+            at: info.ended_at.unwrap_or(info.last_activity_at),
+        }
+        .into());
+    }
+    let same = request.ttl_ms.is_none_or(|ttl| info.ttl_ms == Some(ttl))
+        && request.max_events.is_none_or(|n| info.max_events == n)
+        && request.max_bytes.is_none_or(|n| info.max_bytes == n);
+    if same {
+        Ok(answer(StatusCode::OK, &info))
+    } else {
+        Err(SessionError::AlreadyExists { name: info.session }.into())
+    }
+}
+
+fn options_of(request: &CreateRequest) -> Result<SessionOptions, Refusal> {
+    let size = |name: &'static str, value: Option<u64>| match value.map(usize::try_from) {
+        None => Ok(None),
+        Some(Ok(value)) => Ok(Some(value)),
+        Some(Err(_)) => Err(bad_value(&Invalid::form(name, "is too large"))),
+    };
+    let mut options = SessionOptions::default();
+    options.ttl = request.ttl_ms.map(Duration::from_millis);
+    options.max_events = size("max_events", request.max_events)?;
+    options.max_bytes = size("max_bytes", request.max_bytes)?;
+    Ok(options)
+}
+
+/// The session that a path names and that must be there, with no other parameters.
+fn existing(gateway: &Gateway, segment: &str, query: Option<&str>) -> Result<SessionLog, Refusal> {
+    let mut params = Params::parse(query);
+    let key = session_key(gateway.tenant(), segment, &mut params)?;
+    params.finish()?;
+    gateway.session(&key)
+}
+
+pub(crate) async fn info(
+    State(gateway): State<Gateway>,
+    Path(segment): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let log = existing(&gateway, &segment, query.as_deref())?;
+    Ok(answer(StatusCode::OK, &log.info()))
+}
+
+pub(crate) async fn remove(
+    State(gateway): State<Gateway>,
+    Path(segment): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let log = existing(&gateway, &segment, query.as_deref())?;
+    gateway.sessions().remove(log.key()).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(crate) async fn cancel(
+    State(gateway): State<Gateway>,
+    Path(segment): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let log = existing(&gateway, &segment, query.as_deref())?;
+    let request: CancelRequest = json(&headers, body, gateway.config()).await?;
+    let grace = request.grace_ms.map(Duration::from_millis);
+    let outcome = log.cancel(request.reason.as_deref(), grace).await?;
+    let cancelled = CancelAnswer {
+        session: log.key().name(),
+        already_cancelled: outcome.already_cancelled,
+        cancel: CancelInfo {
+            reason: outcome.reason,
+            time: outcome.time,
+        },
+    };
+    Ok(answer(StatusCode::OK, &cancelled))
+}
+
+pub(crate) async fn close(
+    State(gateway): State<Gateway>,
+    Path(segment): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let log = existing(&gateway, &segment, query.as_deref())?;
+    let request: CloseRequest = json(&headers, body, gateway.config()).await?;
+    let invalid = |e| Refusal::invalid(StatusCode::UNPROCESSABLE_ENTITY, "invalid_option", &e);
+    log.close(request.reason.as_deref())
+        .await
+        .map_err(invalid)?;
+    Ok(answer(StatusCode::OK, &log.info()))
+}
+
+pub(crate) async fn list(
+    State(gateway): State<Gateway>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let mut params = Params::parse(query.as_deref());
+    let limit = params.number("limit")?.unwrap_or(LIST_DEFAULT);
+    if !(1..=LIST_MAX).contains(&limit) {
+        return Err(refused("limit", format!("is not between 1 and {LIST_MAX}")));
+    }
+    let mut options = ListOptions::first(usize::try_from(limit).unwrap_or(usize::MAX));
+    options.namespace = params
+        .one("namespace")?
+        .map(Namespace::parse)
+        .transpose()
+        .map_err(|e| bad_value(&e))?;
+    options.state = params.word(
+        "state",
+        &[("open", SessionState::Open), ("ended", SessionState::Ended)],
+    )?;
+    options.page = params.one("page")?;
+    params.finish()?;
+    let list = gateway.sessions().list(&gateway.tenant(), &options);
+    Ok(answer(StatusCode::OK, &list))
+}

@@ -1,0 +1,215 @@
+//! Errors on the wire (RFC 9457): one table from error codes to statuses.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use reveille_queue::{AppendError, ReadError, SessionError, SettleError};
+use reveille_types::wire::{PROBLEM_JSON, Problem};
+use reveille_types::{CursorError, Invalid};
+
+/// A request that is not carried out.
+#[derive(Debug)]
+pub(crate) struct Refusal(Box<Problem>);
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, code: &str) -> Self {
+        Self(Box::new(Problem {
+            kind: format!("urn:reveille:problem:{code}"),
+            title: title(code),
+            status: status.as_u16(),
+            code: code.to_owned(),
+            detail: None,
+            field: None,
+            limit: None,
+            actual: None,
+            latest: None,
+            retry_after_ms: None,
+        }))
+    }
+
+    pub(crate) fn bad_request(code: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code).detail(detail)
+    }
+
+    /// The server is stopping: come back to the next one.
+    pub(crate) fn draining() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining").retry_after(Duration::from_secs(1))
+    }
+
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    pub(crate) fn field(mut self, field: impl Into<String>) -> Self {
+        self.0.field = Some(field.into());
+        self
+    }
+
+    fn sizes(mut self, limit: u64, actual: u64) -> Self {
+        self.0.limit = Some(limit);
+        self.0.actual = Some(actual);
+        self
+    }
+
+    fn limit(mut self, limit: usize) -> Self {
+        self.0.limit = Some(limit as u64);
+        self
+    }
+
+    fn retry_after(mut self, after: Duration) -> Self {
+        self.0.retry_after_ms = Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status.as_u16();
+        self
+    }
+
+    /// What is wrong with a value of the query or a header (400), or of the body (422).
+    pub(crate) fn invalid(status: StatusCode, code: &str, invalid: &Invalid) -> Self {
+        let refusal = Self::new(status, code)
+            .detail(invalid.to_string())
+            .field(invalid.field());
+        match invalid.sizes() {
+            Some((limit, actual)) => refusal.sizes(limit, actual),
+            None => refusal,
+        }
+    }
+}
+
+/// `session_not_found` as a sentence.
+fn title(code: &str) -> String {
+    let mut title = code.replace('_', " ");
+    if let Some(first) = title.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    title
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = self.0;
+        let status =
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // A problem holds strings and numbers only.
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(after) = problem.retry_after_ms {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1000)));
+        }
+        response
+    }
+}
+
+impl From<CursorError> for Refusal {
+    /// Malformed, foreign, of another epoch or scope: one answer, so that nothing leaks.
+    fn from(error: CursorError) -> Self {
+        match error {
+            CursorError::Ahead { latest } => {
+                let mut refusal = Self::bad_request("cursor_ahead", error.to_string());
+                refusal.0.latest = Some(latest);
+                refusal
+            }
+            _ => Self::bad_request("unknown_cursor", "the cursor cannot be followed here"),
+        }
+        .field("after")
+    }
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        let (code, detail) = (error.code(), error.to_string());
+        match error {
+            SessionError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, code),
+            SessionError::AlreadyExists { .. } | SessionError::Ended { .. } => {
+                Self::new(StatusCode::CONFLICT, code)
+            }
+            SessionError::TooManySessions { limit, .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, code)
+                    .limit(limit)
+                    .retry_after(Duration::from_secs(60))
+            }
+            SessionError::InvalidOption(invalid) => {
+                return Self::invalid(StatusCode::UNPROCESSABLE_ENTITY, code, &invalid);
+            }
+            SessionError::ReservedNamespace { .. } => {
+                Self::new(StatusCode::FORBIDDEN, code).field("namespace")
+            }
+            _ => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, code).retry_after(Duration::from_secs(1))
+            }
+        }
+        .detail(detail)
+    }
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        let (code, detail) = (error.code(), error.to_string());
+        match error {
+            AppendError::InvalidEvent { index, source } => {
+                let source = source.within(&format!("[{index}]"));
+                return Self::invalid(StatusCode::UNPROCESSABLE_ENTITY, code, &source);
+            }
+            AppendError::BatchTooLarge { limit, actual } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, code).sizes(limit as u64, actual as u64)
+            }
+            AppendError::EventTooLarge {
+                index,
+                limit,
+                actual,
+            } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, code)
+                .sizes(limit as u64, actual as u64)
+                .field(format!("[{index}]")),
+            AppendError::EmptyBatch
+            | AppendError::AfterFinal { .. }
+            | AppendError::TenantMismatch { .. }
+            | AppendError::SessionMismatch { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code)
+            }
+            AppendError::Ended { .. } => Self::new(StatusCode::CONFLICT, code),
+            AppendError::IdempotencyConflict { .. } => {
+                Self::new(StatusCode::CONFLICT, code).field("idempotency-key")
+            }
+            AppendError::PositionConflict { actual, .. } => {
+                let mut refusal = Self::new(StatusCode::PRECONDITION_FAILED, code);
+                refusal.0.latest = Some(actual);
+                refusal
+            }
+            _ => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, code).retry_after(Duration::from_secs(1))
+            }
+        }
+        .detail(detail)
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        let (code, detail) = (error.code(), error.to_string());
+        match error {
+            ReadError::Cursor(error) => return error.into(),
+            ReadError::InvalidOption(invalid) => {
+                return Self::invalid(StatusCode::UNPROCESSABLE_ENTITY, code, &invalid);
+            }
+            ReadError::TooManyWaiters { limit } | ReadError::TooManyGroups { limit } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, code)
+                    .limit(limit)
+                    .retry_after(Duration::from_secs(1))
+            }
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code),
+        }
+        .detail(detail)
+    }
+}
+
+impl From<SettleError> for Refusal {
+    fn from(error: SettleError) -> Self {
+        Self::new(StatusCode::CONFLICT, error.code()).detail(error.to_string())
+    }
+}

@@ -1,0 +1,143 @@
+//! Publishing: one event, or a batch that is stored as a whole or not at all.
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use reveille_queue::{AppendOptions, SessionLog};
+use reveille_types::wire::{
+    CLOUDEVENT_BATCH_JSON, CLOUDEVENT_JSON, CURSOR_HEADER, EXPECTED_CURSOR_HEADER,
+};
+use reveille_types::{Cursor, EventDraft, Invalid, decode_event, limits};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::address::session_key;
+use crate::body::{answer, malformed, media_type, read};
+use crate::gateway::Gateway;
+use crate::params::{Params, refused};
+use crate::problem::Refusal;
+
+/// The header under which a repeated publish is recognised.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+pub(crate) async fn events(
+    State(gateway): State<Gateway>,
+    Path(segment): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let mut params = Params::parse(query.as_deref());
+    let key = session_key(gateway.tenant(), &segment, &mut params)?;
+    params.finish()?;
+    let bytes = read(body, gateway.config()).await?;
+    let mut drafts = decode(&headers, &bytes)?;
+    recognise(&mut drafts, &headers)?;
+    let log = gateway.session_or_new(key).await?;
+    let options = conditions(&headers, &log)?;
+    let receipt = log.append(drafts, options).await?;
+    let cursor = [(CURSOR_HEADER, receipt.cursor.to_string())];
+    if prefers_minimal(&headers) {
+        return Ok((StatusCode::NO_CONTENT, cursor).into_response());
+    }
+    Ok((cursor, answer(StatusCode::CREATED, &receipt)).into_response())
+}
+
+/// Reads one event or an array of events.
+fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<EventDraft>, Refusal> {
+    if headers.contains_key("ce-specversion") {
+        return Err(
+            Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+                .field("ce-specversion")
+                .detail("send CloudEvents in structured mode"),
+        );
+    }
+    media_type(
+        headers,
+        &["application/json", CLOUDEVENT_JSON, CLOUDEVENT_BATCH_JSON],
+    )?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Refusal::bad_request("invalid_json", "the body is not UTF-8"))?;
+    let invalid = |e: Invalid| Refusal::invalid(StatusCode::UNPROCESSABLE_ENTITY, code_of(&e), &e);
+    if text.trim_start().starts_with('[') {
+        let events: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| malformed(&e))?;
+        return events
+            .iter()
+            .enumerate()
+            .map(|(index, event)| {
+                decode_event(event.get()).map_err(|e| invalid(e.within(&format!("[{index}]"))))
+            })
+            .collect();
+    }
+    // Syntax first, so that broken JSON is malformed and not an event that does not fit.
+    serde_json::from_str::<&RawValue>(text).map_err(|e| malformed(&e))?;
+    Ok(vec![decode_event(text).map_err(invalid)?])
+}
+
+fn code_of(invalid: &Invalid) -> &'static str {
+    match invalid {
+        Invalid::Reserved { .. } => "reserved_kind",
+        _ => "invalid_event",
+    }
+}
+
+/// Gives each event the key under which a repeated publish is recognised: of the `Idempotency-Key`,
+/// else of `source` and `id` where the producer gave both.
+fn recognise(drafts: &mut [EventDraft], headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
+        for draft in drafts {
+            if let (Some(source), Some(id)) = (&draft.source, &draft.id) {
+                // A digest, because source and id together are longer than a key may be.
+                let name = format!("{}\n{source}{id}", source.as_str().len());
+                let digest = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes());
+                draft.idempotency_key = Some(format!("event/{digest}").into());
+            }
+        }
+        return Ok(());
+    };
+    let key = key.to_str().unwrap_or_default();
+    if key.is_empty() || key.len() > limits::IDEMPOTENCY_KEY_BYTES {
+        return Err(refused(
+            "idempotency-key",
+            format!(
+                "is not 1 to {} ASCII characters",
+                limits::IDEMPOTENCY_KEY_BYTES
+            ),
+        ));
+    }
+    for (index, draft) in drafts.iter_mut().enumerate() {
+        let name = format!("{index}\n{key}");
+        let digest = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes());
+        draft.idempotency_key = Some(format!("request/{digest}").into());
+    }
+    Ok(())
+}
+
+fn conditions(headers: &HeaderMap, log: &SessionLog) -> Result<AppendOptions, Refusal> {
+    let options = AppendOptions::default();
+    let Some(expected) = headers.get(EXPECTED_CURSOR_HEADER) else {
+        return Ok(options);
+    };
+    let malformed = || refused(EXPECTED_CURSOR_HEADER, "is no cursor of a session");
+    let text = expected.to_str().map_err(|_| malformed())?;
+    let cursor: Cursor = text.parse().map_err(|_| malformed())?;
+    let position = cursor.position().ok_or_else(malformed)?;
+    if cursor.epoch() != log.epoch() {
+        return Err(
+            Refusal::new(StatusCode::PRECONDITION_FAILED, "position_conflict")
+                .field(EXPECTED_CURSOR_HEADER)
+                .detail("the cursor is of another incarnation of the log"),
+        );
+    }
+    Ok(options.expecting(position))
+}
+
+fn prefers_minimal(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(HeaderName::from_static("prefer"))
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|preference| preference.trim().eq_ignore_ascii_case("return=minimal"))
+}

@@ -1,0 +1,362 @@
+//! Reading: one resource, four modes, one cursor.
+
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use reveille_queue::{
+    PageOptions, ReadError, SessionLog, SubscribeOptions, Subscription, WaitOptions,
+};
+use reveille_types::wire::{self, EVENT_STREAM, EventPage, LATEST_HEADER, NDJSON, OLDEST_HEADER};
+use reveille_types::{
+    Cursor, CursorError, EndReason, Event, Filter, Gap, GapReason, Position, Start,
+};
+use serde_json::value::RawValue;
+
+use crate::address::session_key;
+use crate::body::{answer, timed_out};
+use crate::frames::{Dialect, Names};
+use crate::gateway::Gateway;
+use crate::params::{Params, refused};
+use crate::problem::Refusal;
+use crate::stream::{Beginning, EventStream};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Where a request asks to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Nothing,
+    Earliest,
+    Latest,
+    After(Cursor),
+    /// Something that is no cursor.
+    Unreadable,
+}
+
+impl Asked {
+    /// The first that is present: the header, then `after`, then its aliases. The header wins because
+    /// a browser repeats the old URL when it reconnects.
+    pub(crate) fn from_request(headers: &HeaderMap, params: &mut Params) -> Result<Self, Refusal> {
+        let from_query = Self::from_query(params)?;
+        match headers.get(LAST_EVENT_ID) {
+            Some(value) if !value.is_empty() => {
+                Ok(value.to_str().map_or(Self::Unreadable, Self::parse))
+            }
+            _ => Ok(from_query),
+        }
+    }
+
+    pub(crate) fn from_query(params: &mut Params) -> Result<Self, Refusal> {
+        let after = params.one("after")?;
+        let alias = params.one("last_event_id")?;
+        let polyfill = params.one("lastEventId")?;
+        let given = after.or(alias).or(polyfill);
+        Ok(given.as_deref().map_or(Self::Nothing, Self::parse))
+    }
+
+    fn parse(text: &str) -> Self {
+        match text {
+            "earliest" => Self::Earliest,
+            "latest" => Self::Latest,
+            text => text.parse().map_or(Self::Unreadable, Self::After),
+        }
+    }
+
+    /// Where to begin, for requests that can be told that the cursor is bad.
+    pub(crate) fn strict(self) -> Result<Start, Refusal> {
+        match self {
+            Self::Nothing | Self::Earliest => Ok(Start::Earliest),
+            Self::Latest => Ok(Start::Latest),
+            Self::After(cursor) => Ok(Start::After(cursor)),
+            Self::Unreadable => Err(Refusal::bad_request(
+                "unknown_cursor",
+                "the cursor cannot be followed here",
+            )
+            .field("after")),
+        }
+    }
+}
+
+/// How the answer is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Page,
+    Sse,
+    Ndjson,
+}
+
+/// The mode of the media range that the client prefers; the first of several equals.
+fn mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
+    let Some(accept) = headers.get(header::ACCEPT) else {
+        return Ok(Mode::Sse);
+    };
+    let mut best: Option<(f32, Mode)> = None;
+    for range in accept.to_str().unwrap_or_default().split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let found = match parts.next().unwrap_or_default() {
+            "" => continue,
+            "application/json" => Mode::Page,
+            NDJSON => Mode::Ndjson,
+            EVENT_STREAM | "text/*" | "*/*" => Mode::Sse,
+            _ => continue,
+        };
+        let quality = parts
+            .find_map(|p| p.strip_prefix("q="))
+            .and_then(|q| q.parse().ok())
+            .unwrap_or(1.0);
+        if quality > 0.0 && best.is_none_or(|(q, _)| quality > q) {
+            best = Some((quality, found));
+        }
+    }
+    best.map(|(_, mode)| mode).ok_or_else(|| {
+        Refusal::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable")
+            .field("accept")
+            .detail(format!(
+                "offered are application/json, {EVENT_STREAM}, {NDJSON}"
+            ))
+    })
+}
+
+pub(crate) async fn events(
+    State(gateway): State<Gateway>,
+    Path(segment): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let mode = mode(&headers)?;
+    let mut params = Params::parse(query.as_deref());
+    let key = session_key(gateway.tenant(), &segment, &mut params)?;
+    let asked = Asked::from_request(&headers, &mut params)?;
+    let filter = params.filter()?;
+    if mode == Mode::Page {
+        let limit = params.number("limit")?;
+        let wait = params.duration("wait")?;
+        params.finish()?;
+        let limit = page_limit(&gateway, limit)?;
+        let mut options = PageOptions::from(asked.strict()?, limit).matching(filter);
+        let Some(wait) = wait else {
+            let log = gateway.session(&key)?;
+            return page(&log, &options).map(|page| answer(StatusCode::OK, &page));
+        };
+        let log = gateway.session_or_new(key).await?;
+        return long_poll(&gateway, &log, &mut options, wait).await;
+    }
+    let streaming = Streaming::from_query(&gateway, &mut params)?;
+    params.finish()?;
+    let log = gateway.session_or_new(key).await?;
+    let dialect = match mode {
+        Mode::Ndjson => Dialect::Ndjson,
+        _ => Dialect::Sse(streaming.names),
+    };
+    let asked = match asked {
+        Asked::Nothing => Asked::Latest,
+        asked => asked,
+    };
+    stream(&gateway, &log, asked, filter, &streaming, dialect)
+}
+
+fn page_limit(gateway: &Gateway, limit: Option<u64>) -> Result<usize, Refusal> {
+    let config = gateway.config();
+    let limit = limit.map_or(Ok(config.page_default), usize::try_from);
+    match limit {
+        Ok(limit) if (1..=config.page_max).contains(&limit) => Ok(limit),
+        _ => Err(refused(
+            "limit",
+            format!("is not between 1 and {}", config.page_max),
+        )),
+    }
+}
+
+/// An event as it stands in an answer.
+pub(crate) fn raw(event: &Event) -> Box<RawValue> {
+    let text = String::from_utf8_lossy(event.json()).into_owned();
+    // An event's JSON is JSON.
+    RawValue::from_string(text).unwrap_or_default()
+}
+
+fn page(log: &SessionLog, options: &PageOptions) -> Result<EventPage, Refusal> {
+    let page = log.page(options)?;
+    Ok(EventPage {
+        events: page.events.iter().map(raw).collect(),
+        cursor: page.cursor,
+        caught_up: page.caught_up,
+        ended: page.ended.is_some(),
+        reason: page.ended,
+        gap: page.gap,
+    })
+}
+
+/// A page as soon as one event is there: 204 at the deadline, because intermediaries and browsers
+/// repeat a 408 by themselves.
+async fn long_poll(
+    gateway: &Gateway,
+    log: &SessionLog,
+    options: &mut PageOptions,
+    wait: std::time::Duration,
+) -> Result<Response, Refusal> {
+    // "From now on" is one place for the whole request.
+    if options.start == Start::Latest {
+        options.start = Start::After(log.latest());
+    }
+    let first = page(log, options)?;
+    if !first.events.is_empty() || first.ended || first.gap.is_some() {
+        return Ok(answer(StatusCode::OK, &first));
+    }
+    let waiting = WaitOptions::any(options.filter.clone())
+        .from(Start::After(first.cursor))
+        .timeout(wait.min(gateway.config().wait_max));
+    tokio::select! {
+        outcome = log.wait(waiting) => { outcome?; }
+        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
+    }
+    options.start = Start::After(first.cursor);
+    let page = page(log, options)?;
+    if page.events.is_empty() && !page.ended && page.gap.is_none() {
+        return Ok(timed_out(page.cursor));
+    }
+    Ok(answer(StatusCode::OK, &page))
+}
+
+/// What a stream can be asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Streaming {
+    pub(crate) heartbeat: std::time::Duration,
+    names: Names,
+    /// Answer 410 instead of a gap frame.
+    gap_fails: bool,
+    /// Where to go on when the cursor cannot be followed.
+    fallback: Start,
+}
+
+impl Streaming {
+    pub(crate) fn from_query(gateway: &Gateway, params: &mut Params) -> Result<Self, Refusal> {
+        let heartbeat = match params.duration("heartbeat")? {
+            None => gateway.config().heartbeat,
+            Some(asked) if (5..=55).contains(&asked.as_secs()) => asked,
+            Some(_) => return Err(refused("heartbeat", "is not between 5s and 55s")),
+        };
+        let names = [("type", Names::Type), ("none", Names::None)];
+        let on_gap = [("earliest", Start::Earliest), ("latest", Start::Latest)];
+        Ok(Self {
+            heartbeat,
+            names: params.word("names", &names)?.unwrap_or(Names::None),
+            gap_fails: params
+                .word("gap", &[("frame", false), ("fail", true)])?
+                .unwrap_or(false),
+            fallback: params.word("on_gap", &on_gap)?.unwrap_or(Start::Earliest),
+        })
+    }
+}
+
+/// Answers with a stream. A cursor that cannot be followed is a gap frame and not an error status,
+/// which would stop a browser for good that only repeats what it was given.
+pub(crate) fn stream(
+    gateway: &Gateway,
+    log: &SessionLog,
+    asked: Asked,
+    filter: Filter,
+    streaming: &Streaming,
+    dialect: Dialect,
+) -> Result<Response, Refusal> {
+    let (subscription, gap) = match subscribe(log, asked, filter.clone()) {
+        Ok(subscription) => (subscription, None),
+        Err(unfollowable) => {
+            let (reason, start) = match unfollowable {
+                ReadError::Cursor(CursorError::Ahead { .. }) => (GapReason::Ahead, Start::Latest),
+                ReadError::Cursor(_) => (GapReason::UnknownCursor, streaming.fallback),
+                other => return Err(other.into()),
+            };
+            let subscription = log.subscribe(SubscribeOptions::from(start).matching(filter))?;
+            let requested = match asked {
+                Asked::After(cursor) => Some(cursor),
+                _ => None,
+            };
+            let gap = Gap::unfollowable(reason, requested, subscription.cursor());
+            (subscription, Some(gap))
+        }
+    };
+    let info = log.info();
+    let resumed = matches!(asked, Asked::After(_)) && gap.is_none();
+    let at = subscription.cursor();
+    if resumed && info.reason.is_some() && at == info.latest {
+        // Nothing is left and nothing will come: this is what stops an EventSource.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let missing = gap.is_some() || at.position() < info.oldest.position();
+    if streaming.gap_fails && missing {
+        return Err(Refusal::new(StatusCode::GONE, "cursor_expired").field("after"));
+    }
+    let headers = [
+        (
+            header::CONTENT_TYPE.as_str(),
+            dialect.content_type().to_owned(),
+        ),
+        (
+            header::CACHE_CONTROL.as_str(),
+            "no-store, no-transform".to_owned(),
+        ),
+        (header::VARY.as_str(), "Origin, Accept".to_owned()),
+        ("x-accel-buffering", "no".to_owned()),
+        ("x-content-type-options", "nosniff".to_owned()),
+        (wire::CURSOR_HEADER, at.to_string()),
+        (OLDEST_HEADER, info.oldest.to_string()),
+        (LATEST_HEADER, info.latest.to_string()),
+    ];
+    let beginning = Beginning { info, resumed, gap };
+    let body = EventStream::new(
+        gateway,
+        subscription,
+        beginning,
+        streaming.heartbeat,
+        dialect,
+    );
+    Ok((headers, axum::body::Body::from_stream(body)).into_response())
+}
+
+fn subscribe(log: &SessionLog, asked: Asked, filter: Filter) -> Result<Subscription, ReadError> {
+    let start = match asked {
+        Asked::Nothing | Asked::Earliest => Start::Earliest,
+        Asked::Latest => Start::Latest,
+        Asked::After(cursor) => Start::After(cursor),
+        Asked::Unreadable => {
+            let start = Cursor::session(log.epoch(), Position::START);
+            return Err(CursorError::EpochMismatch { start }.into());
+        }
+    };
+    log.subscribe(SubscribeOptions::from(start).matching(filter))
+}
+
+/// Why a session is over, as it stands in the `end` frame.
+pub(crate) fn end(reason: EndReason, cursor: Cursor) -> wire::End {
+    wire::End { reason, cursor }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode_of(accept: &str) -> Result<Mode, Refusal> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        mode(&headers)
+    }
+
+    #[test]
+    fn the_mode_follows_the_preferred_media_range() {
+        assert_eq!(mode(&HeaderMap::new()).unwrap(), Mode::Sse);
+        assert_eq!(mode_of("*/*").unwrap(), Mode::Sse);
+        assert_eq!(mode_of("application/json").unwrap(), Mode::Page);
+        assert_eq!(mode_of("application/x-ndjson").unwrap(), Mode::Ndjson);
+        assert_eq!(
+            mode_of("application/json, text/event-stream").unwrap(),
+            Mode::Page
+        );
+        assert_eq!(
+            mode_of("application/json;q=0.5, text/event-stream").unwrap(),
+            Mode::Sse
+        );
+        assert_eq!(mode_of("text/html, */*;q=0.1").unwrap(), Mode::Sse);
+        assert!(mode_of("text/html").is_err());
+        assert!(mode_of("application/json;q=0").is_err());
+    }
+}

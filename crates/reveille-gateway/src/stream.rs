@@ -1,0 +1,185 @@
+//! The body of a streaming answer: frames in order, heartbeats in silence, an orderly end.
+//!
+//! Order of frames: `open`, [`gap`], history, `caught_up`, live with `gap` and `bookmark`, and at last
+//! `end` (nothing follows, ever) or `reconnect` (come back).
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use reveille_core::Cancelled;
+use reveille_queue::{StreamItem, Subscription};
+use reveille_types::wire::{Open, Reconnect, ReconnectReason, SessionInfo};
+use reveille_types::{Cursor, Gap};
+use tokio::time::{Instant, Sleep};
+
+use crate::frames::{Dialect, Frame};
+use crate::gateway::Gateway;
+
+/// Frames that are ready together leave in one write, up to about this many bytes.
+const WRITE_BYTES: usize = 64 * 1024;
+/// A filtered stream tells how far it has looked after this many skipped events.
+const BOOKMARK_EVENTS: u64 = 1_000;
+
+/// What a stream begins with.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) info: SessionInfo,
+    pub(crate) resumed: bool,
+    pub(crate) gap: Option<Gap>,
+}
+
+/// The body of a streaming answer.
+pub(crate) struct EventStream {
+    subscription: Subscription,
+    dialect: Dialect,
+    draining: Cancelled,
+    retry: Duration,
+    heartbeat: Duration,
+    /// Fires after `heartbeat` without a write; none if there are no heartbeats.
+    silence: Option<Pin<Box<Sleep>>>,
+    out: BytesMut,
+    /// The last place that the client has been told.
+    told: Cursor,
+    over: bool,
+}
+
+impl EventStream {
+    pub(crate) fn new(
+        gateway: &Gateway,
+        subscription: Subscription,
+        beginning: Beginning,
+        heartbeat: Duration,
+        dialect: Dialect,
+    ) -> Self {
+        let retry = jittered(gateway.config().retry);
+        let Beginning { info, resumed, gap } = beginning;
+        let told = subscription.cursor();
+        let open = Open {
+            connection: uuid::Uuid::now_v7().to_string(),
+            session: match dialect {
+                Dialect::Task => format!("{}/{}", info.namespace, info.id),
+                _ => info.session,
+            },
+            cursor: told,
+            oldest: info.oldest,
+            latest: info.latest,
+            resumed,
+            state: info.state,
+            heartbeat_ms: u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX),
+            expires_at: info.expires_at,
+        };
+        let mut out = BytesMut::new();
+        dialect.encode(&mut out, &Frame::Open(&open, retry));
+        if let Some(gap) = &gap {
+            dialect.encode(&mut out, &Frame::Gap(gap));
+        }
+        let silence = (!heartbeat.is_zero()).then(|| Box::pin(tokio::time::sleep(heartbeat)));
+        Self {
+            subscription,
+            dialect,
+            draining: gateway.draining().cancelled(),
+            retry,
+            heartbeat,
+            silence,
+            out,
+            told,
+            over: false,
+        }
+    }
+
+    fn write(&mut self, frame: &Frame<'_>) {
+        self.dialect.encode(&mut self.out, frame);
+    }
+
+    /// Encodes what is ready, up to one write.
+    fn collect(&mut self, cx: &mut Context<'_>) {
+        while self.out.len() < WRITE_BYTES && !self.over {
+            let item = match self.subscription.poll_item(cx) {
+                Poll::Pending => return,
+                Poll::Ready(None) => {
+                    self.over = true;
+                    return;
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    return self.end_connection(ReconnectReason::Overloaded);
+                }
+                Poll::Ready(Some(Ok(item))) => item,
+            };
+            match &item {
+                StreamItem::Event(event) => self.write(&Frame::Event(event)),
+                StreamItem::Gap(gap) => self.write(&Frame::Gap(gap)),
+                StreamItem::CaughtUp(cursor) => self.write(&Frame::CaughtUp(*cursor)),
+                StreamItem::Ended { reason, cursor } => {
+                    self.write(&Frame::End(crate::read::end(*reason, *cursor)));
+                    self.over = true;
+                }
+            }
+            self.told = self.subscription.cursor();
+        }
+    }
+
+    fn end_connection(&mut self, reason: ReconnectReason) {
+        let retry_ms = u64::try_from(self.retry.as_millis()).unwrap_or(u64::MAX);
+        self.write(&Frame::Reconnect(Reconnect { reason, retry_ms }));
+        self.over = true;
+    }
+
+    /// Tells how far the stream has looked, if that is news.
+    fn bookmark(&mut self, at_least: u64) {
+        let cursor = self.subscription.cursor();
+        let position = |cursor: Cursor| cursor.position().unwrap_or_default();
+        if position(cursor).since(position(self.told)) >= at_least {
+            self.write(&Frame::Bookmark(cursor));
+            self.told = cursor;
+        }
+    }
+}
+
+/// Up to twice the time, at random, so that clients do not come back all at once.
+fn jittered(retry: Duration) -> Duration {
+    // The last bytes of a version 7 UUID are random.
+    let random = uuid::Uuid::now_v7().as_bytes()[15];
+    retry + retry.mul_f64(f64::from(random) / 255.0)
+}
+
+impl Stream for EventStream {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.over {
+            return Poll::Ready(None);
+        }
+        this.collect(cx);
+        if !this.over {
+            this.bookmark(BOOKMARK_EVENTS);
+            if Pin::new(&mut this.draining).poll(cx).is_ready() {
+                this.end_connection(ReconnectReason::Drain);
+            }
+        }
+        if this.out.is_empty() && !this.over {
+            let Some(silence) = &mut this.silence else {
+                return Poll::Pending;
+            };
+            if silence.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            this.bookmark(1);
+            if this.out.is_empty() {
+                this.write(&Frame::Heartbeat);
+            }
+        }
+        if let Some(silence) = &mut this.silence {
+            silence.as_mut().reset(Instant::now() + this.heartbeat);
+        }
+        match this.out.is_empty() {
+            true => Poll::Ready(None),
+            false => Poll::Ready(Some(Ok(this.out.split().freeze()))),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Waiting without consuming.
+
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use reveille_queue::{WaitOptions, WaitOutcome};
+use reveille_types::wire::{WaitAnswer, WaitOutcomeKind};
+use reveille_types::{Filter, Start};
+
+use crate::address::session_key;
+use crate::body::{answer, timed_out};
+use crate::gateway::Gateway;
+use crate::params::{Params, bad_value, filter_of};
+use crate::problem::Refusal;
+use crate::read::{Asked, raw};
+
+/// Whether one match is enough.
+#[derive(Debug, Clone, Copy)]
+enum Mode {
+    Any,
+    All,
+}
+
+pub(crate) async fn wait(
+    State(gateway): State<Gateway>,
+    Path(segment): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let mut params = Params::parse(query.as_deref());
+    let key = session_key(gateway.tenant(), &segment, &mut params)?;
+    let patterns = params.patterns()?;
+    let mode = params.word("mode", &[("any", Mode::Any), ("all", Mode::All)])?;
+    let asked = Asked::from_query(&mut params)?;
+    let config = gateway.config();
+    let timeout = params.duration("timeout")?.unwrap_or(config.wait_default);
+    params.finish()?;
+
+    let mut options = match mode {
+        Some(Mode::All) if !patterns.is_empty() => {
+            // The bound on the number of matchers holds for both modes.
+            filter_of(patterns.clone())?;
+            let each = |p| Filter::any_of([p]).map_err(|e| bad_value(&e));
+            WaitOptions::all(patterns.into_iter().map(each).collect::<Result<_, _>>()?)
+        }
+        _ => WaitOptions::any(filter_of(patterns)?),
+    };
+    options.start = match asked {
+        Asked::Nothing => Start::Earliest,
+        asked => asked.strict()?,
+    };
+    options.timeout = Some(timeout.min(config.wait_max));
+
+    let log = gateway.session_or_new(key).await?;
+    let outcome = tokio::select! {
+        outcome = log.wait(options) => outcome?,
+        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
+    };
+    let found = match outcome {
+        WaitOutcome::TimedOut { next, .. } => return Ok(timed_out(next)),
+        WaitOutcome::Matched {
+            events,
+            cursor,
+            gap,
+        } => WaitAnswer {
+            outcome: WaitOutcomeKind::Matched,
+            events: events.iter().map(raw).collect(),
+            reason: None,
+            cursor,
+            gap,
+        },
+        WaitOutcome::Ended {
+            reason,
+            cursor,
+            gap,
+        } => WaitAnswer {
+            outcome: WaitOutcomeKind::Ended,
+            events: Vec::new(),
+            reason: Some(reason),
+            cursor,
+            gap,
+        },
+    };
+    Ok(answer(StatusCode::OK, &found))
+}
