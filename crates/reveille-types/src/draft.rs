@@ -246,13 +246,13 @@ fn finality_of(registered: Finality, kind: &Kind, payload: &Payload) -> Finality
     fn yes() -> bool {
         true
     }
-    if kind.as_str() == TASK_ERROR {
-        match payload.parse::<Recoverable>() {
-            Ok(Recoverable { recoverable: false }) => return Finality::Session,
-            _ => return registered,
-        }
-    }
-    registered
+    // The brace, because serde reads an array as a struct, too.
+    let fatal = kind.as_str() == TASK_ERROR
+        && payload.as_text().is_some_and(|text| text.starts_with('{'))
+        && payload
+            .parse::<Recoverable>()
+            .is_ok_and(|read| !read.recoverable);
+    if fatal { Finality::Session } else { registered }
 }
 
 /// The same event once more, bound to the log it came from.
