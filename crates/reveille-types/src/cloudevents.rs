@@ -243,6 +243,7 @@ struct Body {
 
 impl Body {
     fn into_payload(self) -> Result<Payload, Invalid> {
+        let absent = Payload::absent(self.content_type.as_deref())?;
         let payload = match (self.data, self.base64) {
             (Some(_), Some(_)) => {
                 return Err(Invalid::form("data_base64", "stands beside data"));
@@ -261,7 +262,7 @@ impl Body {
                     .map_err(|_| Invalid::form("data_base64", "is not base64 (RFC 4648)"))?;
                 Payload::bytes(self.content_type.as_deref(), bytes)?
             }
-            (None, None) => Payload::absent(self.content_type.as_deref())?,
+            (None, None) => absent,
         };
         match &self.schema {
             Some(schema) => payload.with_schema(schema),
