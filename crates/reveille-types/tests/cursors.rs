@@ -1,5 +1,10 @@
 //! Places and cursors: their text forms, and where a reader goes on.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test an unwrap that fails is the failure"
+)]
+
 use proptest::prelude::*;
 use reveille_types::{Cursor, CursorError, Epoch, Gap, GapReason, Position, Scope, Seq, Start};
 

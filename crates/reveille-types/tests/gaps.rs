@@ -1,5 +1,10 @@
 //! The algebra of missing positions, against a plain set of numbers.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test an unwrap that fails is the failure"
+)]
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

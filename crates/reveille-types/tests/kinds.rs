@@ -1,5 +1,10 @@
 //! Kinds: their alphabet, their reserved names, and what the registry knows of them.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test an unwrap that fails is the failure"
+)]
+
 use proptest::prelude::*;
 use reveille_types::{
     Class, EndReason, EventDraft, Finality, Kind, KindInfo, KindRegistry, limits,

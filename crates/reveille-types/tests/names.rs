@@ -1,5 +1,10 @@
 //! Names and session keys: what is a name, and that its text form loses nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test an unwrap that fails is the failure"
+)]
+
 use proptest::prelude::*;
 use reveille_types::{
     EventId, Invalid, Label, Namespace, SessionId, SessionKey, Source, Tenant, limits,

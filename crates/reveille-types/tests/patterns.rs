@@ -1,5 +1,10 @@
 //! Patterns over kinds, against a slow and obvious matcher, and filters made of them.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test an unwrap that fails is the failure"
+)]
+
 use proptest::prelude::*;
 use reveille_types::{Event, EventDraft, Filter, Kind, Pattern, limits};
 
