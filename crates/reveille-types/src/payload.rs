@@ -8,11 +8,9 @@ use crate::invalid::{Invalid, VISIBLE, check_text};
 use crate::json;
 use crate::limits;
 
-/// The bytes an event carries and what they are.
-///
-/// JSON payloads are kept compact: one line, without white space between tokens, members in their
-/// order, numbers as they were written, and the line ends U+0085, U+2028 and U+2029 as escapes. Other
-/// payloads are kept byte for byte.
+/// The bytes an event carries and what they are, kept byte for byte unless they are JSON. JSON has
+/// the line ends U+0085, U+2028 and U+2029 as escapes and is kept compact: one line, without
+/// white space between tokens, numbers as they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Payload {
     content_type: Option<Box<str>>,
