@@ -3,10 +3,10 @@
 //! Specification: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>.
 //! Positions and sequence numbers are strings, because a `CloudEvents` Integer has 32 bits.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use data_encoding::BASE64;
-use jiff::Timestamp;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -18,6 +18,7 @@ use crate::json::escape_line_ends;
 use crate::kind::{Class, Finality, Kind};
 use crate::limits;
 use crate::payload::{JSON, Payload, is_json};
+use crate::time::{self, rfc3339};
 
 /// Attributes that the server sets. Given on input they are ignored, so that an event that was read
 /// can be published again as it is.
@@ -26,6 +27,24 @@ const SERVER_SET: [&str; 4] = [
     "reveillecursor",
     "reveilleposition",
     "reveilleseq",
+];
+
+/// Attributes of `CloudEvents` that an envelope or a payload has a field for, and `data` itself. With
+/// everything below `reveille` these are no names for a producer's own attributes.
+const OWN: [&str; 13] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "time",
+    "subject",
+    "datacontenttype",
+    "dataschema",
+    "data",
+    "correlationid",
+    "causationid",
+    "traceparent",
+    "tracestate",
 ];
 
 /// The event as one line of JSON.
@@ -42,12 +61,9 @@ pub(crate) fn encode(event: &Event) -> String {
     out.text("reveilleposition", &event.position().to_string());
     out.text("reveilleseq", &event.place().seq.to_string());
     out.text("reveillecursor", &event.cursor().to_string());
-    if envelope.class != Class::Normal {
-        out.text("reveilleclass", envelope.class.as_str());
-    }
-    if envelope.finality != Finality::None {
-        out.text("reveillefinal", envelope.finality.as_str());
-    }
+    // Always written, because a reader takes an absent one as registered, and registries differ.
+    out.text("reveilleclass", envelope.class.as_str());
+    out.text("reveillefinal", envelope.finality.as_str());
     let label = |value: &'_ Option<Label>| value.as_ref().map(|l| l.as_str().to_owned());
     out.optional("reveilleagent", label(&envelope.agent).as_deref());
     out.optional("reveillerun", label(&envelope.run).as_deref());
@@ -126,12 +142,6 @@ impl Object {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds and `Z`.
-#[must_use]
-pub fn rfc3339(time: Timestamp) -> String {
-    format!("{time:.3}")
-}
-
 fn join_tags(tags: &[Label]) -> String {
     let escaped: Vec<String> = tags
         .iter()
@@ -149,7 +159,7 @@ fn split_tags(text: &str) -> Result<Vec<Label>, Invalid> {
         .collect()
 }
 
-/// The members of an event as they came, each once.
+/// The members of an event as they came.
 struct Members(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -165,11 +175,6 @@ impl<'de> Deserialize<'de> for Members {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
                 let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    if members.iter().any(|(known, _)| *known == name) {
-                        return Err(serde::de::Error::custom(format_args!(
-                            "member {name:?} stands twice"
-                        )));
-                    }
                     members.push((name, value));
                 }
                 Ok(Members(members))
@@ -188,6 +193,10 @@ impl<'de> Deserialize<'de> for Members {
 pub fn decode(json: &str) -> Result<EventDraft, Invalid> {
     let Members(members) = serde_json::from_str(json)
         .map_err(|e| Invalid::form("event", format!("is not a JSON object of an event: {e}")))?;
+    let mut seen = HashSet::with_capacity(members.len());
+    if let Some((name, _)) = members.iter().find(|(name, _)| !seen.insert(name.as_str())) {
+        return Err(Invalid::form(name.clone(), "stands twice"));
+    }
     let mut draft: Option<EventDraft> = None;
     let mut rest = Vec::with_capacity(members.len());
     for (name, value) in members {
@@ -234,6 +243,7 @@ struct Body {
 
 impl Body {
     fn into_payload(self) -> Result<Payload, Invalid> {
+        let absent = Payload::absent(self.content_type.as_deref())?;
         let payload = match (self.data, self.base64) {
             (Some(_), Some(_)) => {
                 return Err(Invalid::form("data_base64", "stands beside data"));
@@ -252,7 +262,7 @@ impl Body {
                     .map_err(|_| Invalid::form("data_base64", "is not base64 (RFC 4648)"))?;
                 Payload::bytes(self.content_type.as_deref(), bytes)?
             }
-            (None, None) => Payload::none(),
+            (None, None) => absent,
         };
         match &self.schema {
             Some(schema) => payload.with_schema(schema),
@@ -281,10 +291,7 @@ fn attribute(
         "id" => draft.id = Some(EventId::parse(text("id", value)?)?),
         "source" => draft.source = Some(Source::parse(text("source", value)?)?),
         "time" => {
-            let time = text("time", value)?
-                .parse::<Timestamp>()
-                .map_err(|_| Invalid::form("time", "is not an RFC 3339 time"))?;
-            draft.time = Some(time);
+            draft.time = Some(time::parse("time", &text("time", value)?)?);
         }
         "subject" => draft.subject = Some(text("subject", value)?.into()),
         "datacontenttype" => body.content_type = Some(text("datacontenttype", value)?),
@@ -303,12 +310,6 @@ fn attribute(
         "traceparent" => draft.traceparent = label("traceparent")?,
         "tracestate" => draft.tracestate = Some(text("tracestate", value)?.into()),
         name if SERVER_SET.contains(&name) => {}
-        name if name.starts_with("reveille") => {
-            return Err(Invalid::Reserved {
-                field: "attribute".into(),
-                name: name.into(),
-            });
-        }
         name => {
             let value = extension(name, value)?;
             check_extension(name, &value)?;
@@ -363,6 +364,12 @@ pub(crate) fn check_extension(name: &str, value: &ExtensionValue) -> Result<(), 
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     {
         return Err(named("is not a name of lower-case letters and digits"));
+    }
+    if OWN.contains(&name) || name.starts_with("reveille") {
+        return Err(Invalid::Reserved {
+            field: name.to_owned().into(),
+            name: name.into(),
+        });
     }
     if let ExtensionValue::String(text) = value {
         check_size(

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::payload::Payload;
 use crate::registry::KindRegistry;
 use crate::session::SessionKey;
+use crate::time;
 
 /// What a producer hands to append. What it leaves out is filled in then: id, source, time, and class
 /// and finality as the [`KindRegistry`] knows them.
@@ -154,7 +155,8 @@ impl EventDraft {
     /// Checks what a publisher may send.
     ///
     /// # Errors
-    /// [`Invalid`] names the field: a reserved kind, the class `control`, text over its limit.
+    /// [`Invalid`] names the field: a reserved kind, the class `control`, text over its limit, an
+    /// extension with the name of an attribute that Reveille knows.
     pub fn check(&self) -> Result<(), Invalid> {
         if self.kind.is_reserved() {
             return Err(Invalid::Reserved {
@@ -167,6 +169,9 @@ impl EventDraft {
                 field: "reveilleclass".into(),
                 name: Class::Control.as_str().into(),
             });
+        }
+        if let Some(time) = self.time {
+            time::check("time", time)?;
         }
         if let Some(subject) = &self.subject {
             check_text("subject", subject, limits::REFERENCE_BYTES, PLAIN)?;
@@ -190,7 +195,8 @@ impl EventDraft {
         Ok(())
     }
 
-    /// Fills in what was left out.
+    /// Fills in what was left out, and cuts the time to whole milliseconds. The finality of a
+    /// `task.error` follows its payload: `{"recoverable": false}` ends the session.
     #[must_use]
     pub fn complete(self, defaults: DraftDefaults<'_>) -> (Envelope, Payload) {
         let info = defaults.registry.info(&self.kind);
@@ -207,7 +213,7 @@ impl EventDraft {
             id: self.id.unwrap_or(defaults.id),
             source,
             kind: self.kind,
-            time: whole_millis(self.time.unwrap_or(defaults.time)),
+            time: time::whole_millis(self.time.unwrap_or(defaults.time)),
             class: self.class.unwrap_or(info.class),
             finality,
             subject: self.subject,
@@ -240,18 +246,13 @@ fn finality_of(registered: Finality, kind: &Kind, payload: &Payload) -> Finality
     fn yes() -> bool {
         true
     }
-    if kind.as_str() == TASK_ERROR {
-        match payload.parse::<Recoverable>() {
-            Ok(Recoverable { recoverable: false }) => return Finality::Session,
-            _ => return registered,
-        }
-    }
-    registered
-}
-
-/// `time` without what is finer than a millisecond, which JavaScript could not carry.
-fn whole_millis(time: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+    // The brace, because serde reads an array as a struct, too.
+    let fatal = kind.as_str() == TASK_ERROR
+        && payload.as_text().is_some_and(|text| text.starts_with('{'))
+        && payload
+            .parse::<Recoverable>()
+            .is_ok_and(|read| !read.recoverable);
+    if fatal { Finality::Session } else { registered }
 }
 
 /// The same event once more, bound to the log it came from.

@@ -203,6 +203,10 @@ impl Event {
     }
 
     /// The event as one line of `CloudEvents` 1.0 JSON (structured mode). Made at most once.
+    ///
+    /// [`decode_event`](crate::decode_event) reads all of it back but what the server sets: session,
+    /// place and idempotency key. No CR, LF, U+0085, U+2028 or U+2029 stands in it, and no attribute is
+    /// null.
     #[must_use]
     pub fn json(&self) -> &Bytes {
         self.0.json.get_or_init(|| cloudevents::encode(self).into())

@@ -132,7 +132,7 @@ impl FromIterator<(u64, u64)> for PositionRanges {
 impl TryFrom<Vec<(u64, u64)>> for PositionRanges {
     type Error = Invalid;
 
-    /// Accepts ranges that ascend and are disjoint.
+    /// Accepts ranges that ascend and are disjoint; those that touch become one.
     fn try_from(ranges: Vec<(u64, u64)>) -> Result<Self, Invalid> {
         let forward = ranges.iter().all(|(first, last)| first <= last);
         let ascending = ranges.windows(2).all(|pair| pair[0].1 < pair[1].0);
@@ -185,8 +185,9 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// The gap of a reader that stands at `next` while the log begins at `oldest`; nothing when
-    /// nothing is missing.
+    /// The gap of a reader that stands at `at` while the log begins at `oldest`. None when nothing is
+    /// missing, which includes a reader that stands exactly at `oldest`, and none for a bus cursor,
+    /// which is no place in a session log.
     #[must_use]
     pub fn expired(at: Cursor, oldest: Position, filtered: bool) -> Option<Self> {
         let next = at.position()?;

@@ -43,13 +43,21 @@ pub enum Invalid {
         problem: Cow<'static, str>,
     },
     /// The name belongs to Reveille itself.
-    #[error("{field} {name:?} is reserved")]
+    #[error("{} is reserved", named(field, name))]
     Reserved {
         /// The field.
         field: Cow<'static, str>,
-        /// The reserved name.
+        /// The reserved name; the same as the field when it is the field that must not be there.
         name: String,
     },
+}
+
+fn named(field: &str, name: &str) -> String {
+    if field == name {
+        field.to_owned()
+    } else {
+        format!("{field} {name:?}")
+    }
 }
 
 impl Invalid {

@@ -3,14 +3,14 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// Checks that `text` is JSON and gives its compact form; the inner `None` says that it is compact
-/// already. `None` when it is not JSON.
-#[expect(
-    clippy::option_option,
-    reason = "the two answers are different questions, and the caller asks both"
-)]
-pub(crate) fn compact(text: &str) -> Option<Option<String>> {
-    serde_json::from_str::<&RawValue>(text).ok()?;
+/// Whether `text` is one JSON value.
+pub(crate) fn is_valid(text: &str) -> bool {
+    serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
+/// The compact form of valid JSON: no white space between tokens, and the line ends of Unicode as
+/// escapes. `None` when it is compact already.
+pub(crate) fn compact(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let (mut in_string, mut escaped) = (false, false);
     for c in text.chars() {
@@ -24,7 +24,8 @@ pub(crate) fn compact(text: &str) -> Option<Option<String>> {
         }
         out.push(c);
     }
-    Some((out.len() != text.len()).then_some(out))
+    let dense = escape_line_ends(out);
+    (dense != text).then_some(dense)
 }
 
 /// `value` as one line of JSON that no line-based reader cuts: without line ends, and with U+0085, U+2028

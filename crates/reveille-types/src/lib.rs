@@ -29,13 +29,14 @@ mod cursor;
 mod gap;
 mod place;
 mod receipt;
+mod time;
 
 mod filter;
 mod pattern;
 
 pub mod wire;
 
-pub use cloudevents::{decode as decode_event, rfc3339};
+pub use cloudevents::decode as decode_event;
 pub use cursor::{Cursor, CursorError, Scope, Start};
 pub use draft::{DraftDefaults, EventDraft, end_of_session};
 pub use event::{
@@ -52,3 +53,4 @@ pub use place::{Epoch, Position, Seq};
 pub use receipt::{Durability, Placed, Receipt};
 pub use registry::{KindInfo, KindRegistry};
 pub use session::{Namespace, SessionId, SessionKey, Tenant};
+pub use time::rfc3339;

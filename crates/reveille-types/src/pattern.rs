@@ -64,7 +64,8 @@ impl Pattern {
         }
     }
 
-    /// The pattern that matches exactly this kind.
+    /// The pattern that matches exactly this kind. Its text is a pattern, too, unless the kind has a
+    /// segment `_`, which [`from_str`](Self::from_str) refuses as a mistaken wildcard.
     #[must_use]
     pub fn exact(kind: &Kind) -> Self {
         Self {

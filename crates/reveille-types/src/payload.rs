@@ -8,7 +8,8 @@ use crate::invalid::{Invalid, VISIBLE, check_text};
 use crate::json;
 use crate::limits;
 
-/// The bytes an event carries and what they are. JSON payloads are kept compact: one line, without
+/// The bytes an event carries and what they are, kept byte for byte unless they are JSON. JSON has
+/// the line ends U+0085, U+2028 and U+2029 as escapes and is kept compact: one line, without
 /// white space between tokens, numbers as they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Payload {
@@ -34,6 +35,8 @@ impl Payload {
     pub fn json(value: &impl Serialize) -> Result<Self, Invalid> {
         let text = serde_json::to_string(value)
             .map_err(|e| Invalid::form("data", format!("cannot be written as JSON: {e}")))?;
+        // White space can be in it even so: a value may hold raw JSON.
+        let text = json::compact(&text).unwrap_or(text);
         Ok(Self {
             content_type: Some(JSON.into()),
             schema: None,
@@ -55,6 +58,25 @@ impl Payload {
     /// [`Invalid`] when the content type is malformed, or says JSON and the bytes are not.
     pub fn bytes(content_type: Option<&str>, bytes: impl Into<Bytes>) -> Result<Self, Invalid> {
         let mut bytes = bytes.into();
+        let mut payload = Self::absent(content_type)?;
+        if content_type.is_some_and(is_json) {
+            let text = std::str::from_utf8(&bytes)
+                .ok()
+                .filter(|text| json::is_valid(text))
+                .ok_or_else(|| Invalid::form("data", "is not valid JSON"))?;
+            if let Some(compact) = json::compact(text) {
+                bytes = compact.into();
+            }
+        }
+        payload.bytes = Some(bytes);
+        Ok(payload)
+    }
+
+    /// No payload, but the content type that it would have.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the content type is malformed.
+    pub(crate) fn absent(content_type: Option<&str>) -> Result<Self, Invalid> {
         if let Some(text) = content_type {
             check_text(
                 "datacontenttype",
@@ -65,20 +87,10 @@ impl Payload {
                     "visible ASCII and space",
                 ),
             )?;
-            if is_json(text) {
-                let compact = std::str::from_utf8(&bytes)
-                    .ok()
-                    .and_then(json::compact)
-                    .ok_or_else(|| Invalid::form("data", "is not valid JSON"))?;
-                if let Some(compact) = compact {
-                    bytes = compact.into();
-                }
-            }
         }
         Ok(Self {
             content_type: content_type.map(Into::into),
-            schema: None,
-            bytes: Some(bytes),
+            ..Self::default()
         })
     }
 

@@ -121,10 +121,13 @@ const fn progress(kind: &'static str) -> Row {
 }
 
 /// `task.error` is absent from the finals on purpose: whether it ends the session depends on its
-/// payload (`recoverable`), see [`EventDraft`](crate::EventDraft).
-const STANDARD: [Row; 47] = [
+/// payload (`recoverable`), see [`EventDraft`](crate::EventDraft). `worker_complete` and
+/// `worker_completed` are older names of `worker.complete`.
+const STANDARD: [Row; 49] = [
     normal("agent.message"),
     operation("worker.complete"),
+    operation("worker_complete"),
+    operation("worker_completed"),
     normal("agent.spawned"),
     normal("agent.notify_parent"),
     normal("agent.message_sent"),

@@ -18,9 +18,9 @@ pub mod frame {
     pub const OPEN: &str = "reveille.open";
     /// Exactly where events are missing; data [`Gap`](crate::Gap).
     pub const GAP: &str = "reveille.gap";
-    /// History is done, live begins; data [`Place`](super::At).
+    /// History is done, live begins; data [`At`](super::At).
     pub const CAUGHT_UP: &str = "reveille.caught_up";
-    /// How far a filtered stream has looked; data [`Place`](super::At).
+    /// How far a filtered stream has looked; data [`At`](super::At).
     pub const BOOKMARK: &str = "reveille.bookmark";
     /// The server ends the connection, the stream goes on; data [`Reconnect`](super::Reconnect).
     pub const RECONNECT: &str = "reveille.reconnect";
@@ -77,6 +77,7 @@ pub struct Open {
     /// Silence after which a heartbeat comes; 0 means never.
     pub heartbeat_ms: u64,
     /// When the session expires if nothing happens in it.
+    #[serde(default, with = "crate::time::optional_millis")]
     pub expires_at: Option<Timestamp>,
 }
 
@@ -198,6 +199,7 @@ pub struct LeaseInfo {
     /// How often the event has been delivered to this group, this time included.
     pub delivery: u32,
     /// When the event is offered again unless acknowledged.
+    #[serde(with = "crate::time::millis")]
     pub expires_at: Timestamp,
 }
 
@@ -257,6 +259,7 @@ pub struct CancelInfo {
     /// Why, for people.
     pub reason: Option<String>,
     /// When.
+    #[serde(with = "crate::time::millis")]
     pub time: Timestamp,
 }
 
@@ -330,12 +333,16 @@ pub struct SessionInfo {
     /// The cancel that was asked for.
     pub cancel: Option<CancelInfo>,
     /// When the session was created.
+    #[serde(with = "crate::time::millis")]
     pub created_at: Timestamp,
     /// When something last happened in it.
+    #[serde(with = "crate::time::millis")]
     pub last_activity_at: Timestamp,
     /// When it ended.
+    #[serde(default, with = "crate::time::optional_millis")]
     pub ended_at: Option<Timestamp>,
     /// When it expires if nothing happens, or vanishes if it has ended.
+    #[serde(default, with = "crate::time::optional_millis")]
     pub expires_at: Option<Timestamp>,
     /// Its idle time to live; null means that it does not expire.
     pub ttl_ms: Option<u64>,

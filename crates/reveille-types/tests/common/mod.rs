@@ -1,0 +1,27 @@
+//! What several test files need: a draft put at a place.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use reveille_types::{
+    DraftDefaults, Epoch, Event, EventDraft, EventId, KindRegistry, Place, Position, Seq,
+    SessionKey,
+};
+
+/// The event that `draft` becomes at `position` of one session log.
+pub(crate) fn place(draft: EventDraft, position: u64) -> Event {
+    let session: SessionKey = "acme/session/s1".parse().unwrap();
+    let (envelope, payload) = draft.complete(DraftDefaults {
+        id: EventId::parse("made").unwrap(),
+        time: Timestamp::from_millisecond(1_769_860_800_100).unwrap(),
+        session: &session,
+        registry: &KindRegistry::standard(),
+    });
+    let place = Place {
+        session: Arc::new(session),
+        epoch: Epoch::from_parts(1_700_000_000_000, 1),
+        position: Position(position),
+        seq: Seq(1000 + position),
+    };
+    Event::new(envelope, payload, place)
+}
