@@ -1,0 +1,13 @@
+//! All layers of Reveille in one place.
+//!
+//! Depend on the single crates if one layer is all you need; each stands alone. This crate re-exports
+//! them under short names, and holds the `reveille` program: the server and the command line.
+//!
+//! It adds nothing of its own to the layers and has no logic.
+
+pub use reveille_backend as backend;
+pub use reveille_core as core;
+pub use reveille_gateway as gateway;
+pub use reveille_memory as memory;
+pub use reveille_queue as queue;
+pub use reveille_types as types;

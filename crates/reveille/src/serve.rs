@@ -1,0 +1,147 @@
+//! `reveille serve`: the server on this machine.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use reveille_gateway::{Gateway, GatewayConfig, ServeError, bind, serve};
+use reveille_memory::MemoryBackend;
+use reveille_queue::Sessions;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long streams and requests may take to end after Ctrl-C, and after a termination request.
+const DRAIN_INTERRUPT: Duration = Duration::from_secs(3);
+
+/// Serve sessions over HTTP on this machine
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7600")]
+    pub(crate) listen: String,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:7600".to_owned(),
+        }
+    }
+}
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("--listen {text:?} is no HOST:PORT of this machine")]
+    Address {
+        text: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("--listen {text:?} names no address")]
+    NoAddress { text: String },
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("signals cannot be handled")]
+    Signals(#[source] io::Error),
+}
+
+impl StartError {
+    /// 2 when the command line asks for what cannot be, 1 otherwise.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Address { .. }
+            | Self::NoAddress { .. }
+            | Self::Serve(ServeError::NotLoopback { .. }) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// A server that listens and has not begun to serve.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    listener: TcpListener,
+    pub(crate) gateway: Gateway,
+    pub(crate) url: String,
+}
+
+impl Serve {
+    /// Listens, and says where in the first line on standard error.
+    pub(crate) async fn listen(&self) -> Result<Listening, StartError> {
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&self.listen)
+            .await
+            .map_err(|source| StartError::Address {
+                text: self.listen.clone(),
+                source,
+            })?
+            .collect();
+        let address = *addresses.first().ok_or_else(|| StartError::NoAddress {
+            text: self.listen.clone(),
+        })?;
+        let listener = bind(address).await?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| ServeError::Bind { address, source })?;
+        let sessions = Sessions::builder(MemoryBackend::new()).build();
+        let mut config = GatewayConfig::default();
+        config.drain = DRAIN_INTERRUPT;
+        let listening = Listening {
+            listener,
+            gateway: Gateway::new(sessions, config),
+            url: format!("http://{address}"),
+        };
+        note(&format!("reveille listening on {}", listening.url));
+        Ok(listening)
+    }
+
+    /// Serves until Ctrl-C or a termination request.
+    pub(crate) async fn run(&self) -> Result<(), StartError> {
+        let stop = stop_signal()?;
+        let listening = self.listen().await?;
+        let url = &listening.url;
+        note("sessions are kept in memory and gone when this process ends; Ctrl-C stops it. Try:");
+        note(&format!(
+            "  curl -N '{url}/v1/sessions/build/events?after=earliest'"
+        ));
+        note("  reveille wait build --type task.completed --timeout 20s");
+        note("  reveille publish build --type task.completed --data '{\"ok\":true}'");
+        listening.serve(stop).await;
+        Ok(())
+    }
+}
+
+impl Listening {
+    /// Serves until `stop` resolves, then ends what is open in an orderly way.
+    pub(crate) async fn serve(self, stop: impl Future<Output = ()>) {
+        let driving = tokio::spawn(self.gateway.sessions().drive());
+        serve(self.listener, self.gateway, stop).await;
+        driving.abort();
+    }
+}
+
+/// Resolves at Ctrl-C or a termination request. A second one ends the process at once.
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, StartError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            std::process::exit(130);
+        });
+    })
+}
+
+/// A word to people. A standard error that is closed is no reason to stop.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
