@@ -38,6 +38,8 @@ pub(crate) struct EventStream {
     subscription: Subscription,
     dialect: Dialect,
     draining: Cancelled,
+    /// The end of the log when the server was told to stop: the stream goes there, then ends.
+    drain_at: Option<Cursor>,
     retry: Duration,
     heartbeat: Duration,
     /// Fires after `heartbeat` without a write; none if there are no heartbeats.
@@ -83,6 +85,7 @@ impl EventStream {
             subscription,
             dialect,
             draining: gateway.draining().cancelled(),
+            drain_at: None,
             retry,
             heartbeat,
             silence,
@@ -129,6 +132,18 @@ impl EventStream {
         self.over = true;
     }
 
+    /// Once the server is told to stop, ends the connection as soon as all that was there by then has
+    /// been written.
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        if self.drain_at.is_none() && Pin::new(&mut self.draining).poll(cx).is_ready() {
+            self.drain_at = Some(self.subscription.log().latest());
+        }
+        let reached = |at: Cursor| self.subscription.cursor().position() >= at.position();
+        if self.drain_at.is_some_and(reached) {
+            self.end_connection(ReconnectReason::Drain);
+        }
+    }
+
     /// Tells how far the stream has looked, if that is news.
     fn bookmark(&mut self, at_least: u64) {
         let cursor = self.subscription.cursor();
@@ -158,9 +173,7 @@ impl Stream for EventStream {
         this.collect(cx);
         if !this.over {
             this.bookmark(BOOKMARK_EVENTS);
-            if Pin::new(&mut this.draining).poll(cx).is_ready() {
-                this.end_connection(ReconnectReason::Drain);
-            }
+            this.drain(cx);
         }
         if this.out.is_empty() && !this.over {
             let Some(silence) = &mut this.silence else {
