@@ -1,5 +1,6 @@
 //! The `reveille` program.
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -26,16 +27,22 @@ async fn main() -> ExitCode {
         .command
         .unwrap_or_else(|| Command::Serve(serve::Serve::default()));
     match command {
-        Command::Serve(command) => done(command.run().await),
-        Command::Demo(command) => done(command.run().await),
+        Command::Serve(command) => done(command.run().await, serve::StartError::exit_code),
+        Command::Demo(command) => done(command.run().await, demo::DemoError::exit_code),
     }
 }
-fn done<E: std::error::Error>(r: Result<(), E>) -> ExitCode {
-    match r {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            serve::note(&format!("reveille: {error}"));
-            ExitCode::FAILURE
-        }
+
+/// Says what went wrong and why, and gives the exit code.
+fn done<E: Error>(result: Result<(), E>, exit_code: impl Fn(&E) -> ExitCode) -> ExitCode {
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    let mut text = format!("reveille: {error}");
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(&format!(": {source}"));
+        cause = source.source();
     }
+    serve::note(&text);
+    exit_code(&error)
 }

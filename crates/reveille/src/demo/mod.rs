@@ -13,6 +13,7 @@ mod progress;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Args;
 use reveille_queue::{SessionError, SessionLog, SessionOptions};
@@ -60,6 +61,17 @@ pub(crate) enum DemoError {
     Start(#[from] StartError),
     #[error("the work broke off")]
     Work(#[source] tokio::task::JoinError),
+}
+
+impl DemoError {
+    /// 2 when the command line asks for what cannot be, 1 otherwise.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Id(_) => ExitCode::from(2),
+            Self::Start(error) => error.exit_code(),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }
 
 impl Demo {

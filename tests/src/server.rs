@@ -1,0 +1,100 @@
+//! The gateway in this process, on a real socket.
+
+use std::net::SocketAddr;
+
+use reveille_gateway::{Gateway, GatewayConfig, bind, serve};
+use reveille_memory::MemoryBackend;
+use reveille_queue::Sessions;
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::soon;
+
+/// A gateway in this process. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub url: String,
+    /// What is behind it.
+    pub sessions: Sessions,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts a gateway with the default configuration on a free port.
+    ///
+    /// # Cancel safety
+    /// A dropped future has started nothing.
+    pub async fn start() -> Self {
+        Self::with(GatewayConfig::default()).await
+    }
+
+    /// Starts a gateway on a free port.
+    ///
+    /// # Panics
+    /// When no port is free.
+    ///
+    /// # Cancel safety
+    /// A dropped future has started nothing.
+    pub async fn with(config: GatewayConfig) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = bind(any).await.expect("a port is free");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let sessions = Sessions::builder(MemoryBackend::new()).build();
+        tokio::spawn(sessions.drive());
+        let gateway = Gateway::new(sessions.clone(), config);
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(serve(listener, gateway, async {
+            // A dropped sender stops the server, too.
+            let _ = stopped.await;
+        }));
+        Self {
+            url,
+            sessions,
+            stop: Some(stop),
+            serving,
+        }
+    }
+
+    /// Stops the server and waits until it has ended everything that was open.
+    ///
+    /// # Panics
+    /// When it does not end.
+    ///
+    /// # Cancel safety
+    /// A dropped future has told it to stop.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        soon("the end of the server", &mut self.serving)
+            .await
+            .expect("the server does not panic");
+    }
+
+    /// The URL of a path.
+    #[must_use]
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+}
+
+/// Publishes to a session and gives the receipt.
+///
+/// # Panics
+/// When the answer is not 201.
+///
+/// # Cancel safety
+/// A dropped future has published or has not.
+pub async fn publish(url: &str, session: &str, events: &Value) -> Value {
+    let answer = reqwest::Client::new()
+        .post(format!("{url}/v1/sessions/{session}/events"))
+        .json(events)
+        .send()
+        .await
+        .expect("the server answers");
+    let status = answer.status();
+    let body: Value = answer.json().await.expect("the answer is JSON");
+    assert_eq!(status, 201, "{body}");
+    body
+}
