@@ -12,6 +12,7 @@
 //! - [`IdSource`] unique, time-ordered identifiers
 //! - [`WaitList`] the one list of waiters, embedded in its owner's lock
 //! - [`CancelToken`] a request to stop that can be awaited
+//! - [`SignalSystem`] one-shot completions: triggered, poisoned, cancelled or merged
 
 pub mod sync;
 
@@ -24,9 +25,15 @@ mod wait_list;
 mod wake_batch;
 
 mod cancel;
+mod signal;
 
 pub use cancel::{CancelOutcome, CancelToken, Cancellation, Cancelled};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use id_source::{IdSource, SystemIds};
+pub use signal::{
+    Cause, Completion, MergeMode, ParseHandleError, Poison, PoisonKind, ShutdownReport, Signal,
+    SignalAwaiter, SignalError, SignalHandle, SignalStats, SignalStatus, SignalSystem,
+    SignalSystemBuilder,
+};
 pub use wait_list::{Removed, WaitList, WaiterKey};
 pub use wake_batch::WakeBatch;

@@ -134,6 +134,11 @@ impl<T> WaitList<T> {
         self.entries.is_empty()
     }
 
+    /// How many waiters fit into the memory that the list holds.
+    pub fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
     /// Adds a waiter behind all others.
     ///
     /// Without a waker it holds its place, and cannot be woken until

@@ -1,0 +1,83 @@
+//! Why an operation on a signal was refused.
+
+use std::sync::Arc;
+
+/// The refusal of an operation. The same call gets the same answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignalError {
+    /// The signal was triggered before.
+    #[error("signal was already triggered")]
+    AlreadyTriggered,
+    /// The signal was poisoned before.
+    #[error("signal was already poisoned: {reason}")]
+    AlreadyPoisoned {
+        /// The first reason, which stays.
+        reason: Arc<str>,
+    },
+    /// The signal was cancelled before.
+    #[error("signal was already cancelled: {reason}")]
+    AlreadyCancelled {
+        /// The first reason, which stays.
+        reason: Arc<str>,
+    },
+    /// The system never gave out this handle.
+    #[error("signal is unknown")]
+    UnknownSignal,
+    /// The signal is complete, and so many were completed after it that its outcome is gone.
+    #[error("outcome of the signal is forgotten")]
+    OutcomeForgotten,
+    /// The handle belongs to another system.
+    #[error("signal belongs to system {got:016x}, not to {expected:016x}")]
+    ForeignHandle {
+        /// The system that was asked.
+        expected: u64,
+        /// The system that the handle names.
+        got: u64,
+    },
+    /// The signal is a merge: it is completed by its inputs and carries no value.
+    #[error("signal is completed by its inputs")]
+    Derived,
+    /// A merge of nothing.
+    #[error("merge has no inputs")]
+    EmptyMerge,
+    /// A merge that needs more triggered inputs than it has.
+    #[error("merge needs {needed} of {inputs} distinct inputs")]
+    UnreachableMerge {
+        /// How many must be triggered.
+        needed: usize,
+        /// How many distinct inputs there are.
+        inputs: usize,
+    },
+    /// The system takes no new signals.
+    #[error("signal system is shut down: {reason}")]
+    ShutDown {
+        /// Why it was shut down.
+        reason: Arc<str>,
+    },
+    /// As many signals are pending as the system allows.
+    #[error("more than {limit} signals are pending")]
+    Exhausted {
+        /// The bound.
+        limit: usize,
+    },
+}
+
+impl SignalError {
+    /// The stable code of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AlreadyTriggered => "already_triggered",
+            Self::AlreadyPoisoned { .. } => "already_poisoned",
+            Self::AlreadyCancelled { .. } => "already_cancelled",
+            Self::UnknownSignal => "unknown_signal",
+            Self::OutcomeForgotten => "outcome_forgotten",
+            Self::ForeignHandle { .. } => "foreign_handle",
+            Self::Derived => "derived_signal",
+            Self::EmptyMerge => "empty_merge",
+            Self::UnreachableMerge { .. } => "unreachable_merge",
+            Self::ShutDown { .. } => "shut_down",
+            Self::Exhausted { .. } => "exhausted",
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Signals: one-shot completions that are triggered, poisoned or cancelled.
+//!
+//! A [`SignalSystem`] owns the slots. Each slot serves one signal at a time, and each signal of
+//! a slot is a generation of it:
+//!
+//! ```text
+//!              create, merge                trigger, poison, cancel, inputs
+//!  idle(g) ───────────────────▶ pending(g+1) ───────────────────────────▶ complete(g+1)
+//!     ▲                                                                        │
+//!     └──── its Signal is gone and every awaiter has its outcome or is gone ───┘
+//! ```
+//!
+//! - *One completion for each generation*, made under the lock that awaiters look under.
+//! - *Outcomes are of a generation.* When a slot turns idle its outcome moves to the history,
+//!   where a bounded number stay readable. A handle of an older generation is answered from
+//!   there, or with [`SignalError::OutcomeForgotten`], never with the outcome of another.
+//! - *No lost wake-up*: looking at the slot and registering are one step, and a slot is not
+//!   reused before all registered awaiters have left, so each gets what it waited for.
+//! - *Generations only ascend.* A slot that used its last one is retired.
+//!
+//! A merged signal is a counter on edges from its inputs, in the same slots under the same
+//! lock: no task, no reference cycle, and complete at once when the inputs are.
+//!
+//! Three layers of ownership: [`SignalSystem`]s together own the system, and when the last goes
+//! everything pending is poisoned; [`Signal`]s and awaiters own the memory alone; handles own
+//! nothing.
+
+mod handle;
+
+mod poison;
+
+mod error;
+mod outcome;
+
+mod history;
+mod merge;
+mod slot;
+
+mod completion;
+mod state;
+
+mod shared;
+
+mod awaiter;
+mod drain;
+mod right;
+mod system;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+pub use awaiter::{Completion, SignalAwaiter};
+pub use error::SignalError;
+pub use handle::{ParseHandleError, SignalHandle};
+pub use merge::MergeMode;
+pub use outcome::SignalStatus;
+pub use poison::{Cause, Poison, PoisonKind};
+pub use right::Signal;
+pub use system::{ShutdownReport, SignalStats, SignalSystem, SignalSystemBuilder};

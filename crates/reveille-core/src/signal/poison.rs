@@ -1,0 +1,300 @@
+//! Why a signal failed: its root causes, deduplicated and bounded.
+
+use std::collections::HashSet;
+use std::fmt::{self, Write as _};
+use std::slice;
+use std::sync::Arc;
+
+use crate::SignalHandle;
+use crate::text::clip;
+
+/// The longest text of a merged poison, in bytes.
+const MERGED_BYTES_MAX: usize = 900;
+
+/// What a merged poison keeps of one cause's reason, in bytes.
+const MERGED_CAUSE_BYTES_MAX: usize = 256;
+
+/// In which way a signal failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PoisonKind {
+    /// Somebody poisoned it and gave the reason.
+    Explicit,
+    /// The right to complete it was dropped unused.
+    Dropped,
+    /// The right to complete it was dropped by a panic.
+    Panicked,
+    /// The system was shut down before it was complete.
+    ShutDown,
+    /// The last owner of the system was dropped before it was complete.
+    SystemDropped,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// The process that owns it can no longer be reached.
+    OwnerLost,
+    /// Inputs of the merge failed.
+    Merged,
+}
+
+impl PoisonKind {
+    /// The stable name of the kind.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Explicit => "explicit",
+            Self::Dropped => "dropped",
+            Self::Panicked => "panicked",
+            Self::ShutDown => "shut_down",
+            Self::SystemDropped => "system_dropped",
+            Self::Cancelled => "cancelled",
+            Self::OwnerLost => "owner_lost",
+            Self::Merged => "merged",
+        }
+    }
+}
+
+impl fmt::Display for PoisonKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One signal that failed by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// The signal that failed.
+    pub handle: SignalHandle,
+    /// In which way; never [`PoisonKind::Merged`], since a merge fails by its inputs.
+    pub kind: PoisonKind,
+    /// The reason, as far as it is kept.
+    pub reason: Arc<str>,
+}
+
+/// The failure of a signal: what went wrong first, and where. Clones share it.
+///
+/// The failure of a merge holds the root causes of its inputs, each once however many ways lead
+/// to it. It is bounded: at most [`CAUSES_MAX`](Self::CAUSES_MAX) causes are kept, with the
+/// count of all, and no text is longer than 1 KiB, this type's `Display` included for merges.
+///
+/// ```
+/// use reveille_core::{PoisonKind, SignalSystem};
+///
+/// let system = SignalSystem::<()>::new();
+/// let (disk, net) = (system.create()?, system.create()?);
+/// let both = system.merge(&[disk.handle(), net.handle()])?;
+/// let again = system.merge(&[both, disk.handle()])?;
+///
+/// let disk_handle = disk.handle();
+/// disk.poison("disk full")?;
+/// net.trigger(())?;
+/// let poison = tokio_test::block_on(system.completion(again)?).unwrap_err();
+/// assert_eq!(poison.kind(), PoisonKind::Merged);
+/// let [root] = poison.causes() else { panic!("one root, though two ways lead to it") };
+/// assert_eq!((root.handle, &*root.reason), (disk_handle, "disk full"));
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poison {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Inner {
+    Root(Cause),
+    Merged {
+        handle: SignalHandle,
+        reason: Box<str>,
+        /// Distinct by handle, in the order of the inputs, at most `CAUSES_MAX`, at least one.
+        causes: Vec<Cause>,
+        /// At least `causes.len()`.
+        cause_count: usize,
+    },
+}
+
+impl Poison {
+    /// The longest reason that is kept, in bytes; a longer one is cut.
+    pub const REASON_BYTES_MAX: usize = 1024;
+
+    /// How many causes are kept.
+    pub const CAUSES_MAX: usize = 16;
+
+    /// The failure of a signal by itself.
+    pub fn new(handle: SignalHandle, kind: PoisonKind, reason: impl Into<Arc<str>>) -> Self {
+        let reason = clip(reason.into(), Self::REASON_BYTES_MAX);
+        Self {
+            inner: Arc::new(Inner::Root(Cause {
+                handle,
+                kind,
+                reason,
+            })),
+        }
+    }
+
+    /// The failure of a merge, from the failures of its inputs in their order.
+    ///
+    /// Without any failed input there is nothing that went wrong; the poison then names the
+    /// merge itself as its cause.
+    pub fn merged<'a>(handle: SignalHandle, inputs: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut seen = HashSet::new();
+        let mut causes = Vec::new();
+        let mut count_max = 0;
+        for input in inputs {
+            count_max = count_max.max(input.cause_count());
+            for cause in input.causes() {
+                if seen.insert(cause.handle) && causes.len() < Self::CAUSES_MAX {
+                    let reason = clip(Arc::clone(&cause.reason), MERGED_CAUSE_BYTES_MAX);
+                    causes.push(Cause { reason, ..*cause });
+                }
+            }
+        }
+        if causes.is_empty() {
+            return Self::new(handle, PoisonKind::Merged, "no input failed");
+        }
+        // What the inputs themselves have left out may be the same causes, so nothing is added
+        // up: the count never exceeds the truth.
+        let cause_count = seen.len().max(count_max);
+        let reason = merged_reason(&causes, cause_count).into();
+        Self {
+            inner: Arc::new(Inner::Merged {
+                handle,
+                reason,
+                causes,
+                cause_count,
+            }),
+        }
+    }
+
+    /// The signal that failed.
+    pub fn handle(&self) -> SignalHandle {
+        match &*self.inner {
+            Inner::Root(cause) => cause.handle,
+            Inner::Merged { handle, .. } => *handle,
+        }
+    }
+
+    /// In which way it failed.
+    pub fn kind(&self) -> PoisonKind {
+        match &*self.inner {
+            Inner::Root(cause) => cause.kind,
+            Inner::Merged { .. } => PoisonKind::Merged,
+        }
+    }
+
+    /// The reason as text; of a merge, its causes with their reasons, as many as fit.
+    pub fn reason(&self) -> &str {
+        match &*self.inner {
+            Inner::Root(cause) => &cause.reason,
+            Inner::Merged { reason, .. } => reason,
+        }
+    }
+
+    /// The root causes, each once, in the order of the inputs; of a signal that failed by
+    /// itself, that signal.
+    pub fn causes(&self) -> &[Cause] {
+        match &*self.inner {
+            Inner::Root(cause) => slice::from_ref(cause),
+            Inner::Merged { causes, .. } => causes,
+        }
+    }
+
+    /// How many distinct root causes there are, those not kept included.
+    ///
+    /// Exact while no input had more causes than are kept, a lower bound beyond.
+    pub fn cause_count(&self) -> usize {
+        match &*self.inner {
+            Inner::Root(_) => 1,
+            Inner::Merged { cause_count, .. } => *cause_count,
+        }
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.kind() == PoisonKind::Cancelled
+    }
+
+    /// The reason, shared where it can be.
+    pub(super) fn shared_reason(&self) -> Arc<str> {
+        match &*self.inner {
+            Inner::Root(cause) => Arc::clone(&cause.reason),
+            Inner::Merged { reason, .. } => Arc::from(&**reason),
+        }
+    }
+}
+
+impl fmt::Display for Poison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "signal {} failed ({}): {}",
+            self.handle(),
+            self.kind(),
+            self.reason()
+        )
+    }
+}
+
+impl std::error::Error for Poison {}
+
+/// As many causes as fit, and the count of the rest.
+fn merged_reason(causes: &[Cause], cause_count: usize) -> String {
+    /// Room for the count of the rest.
+    const REST_BYTES_MAX: usize = 40;
+    let mut text = String::new();
+    for (shown, cause) in causes.iter().enumerate() {
+        let separator = if shown == 0 { "" } else { "; " };
+        let part = format!(
+            "{separator}{} {}: {}",
+            cause.handle, cause.kind, cause.reason
+        );
+        if text.len() + part.len() > MERGED_BYTES_MAX - REST_BYTES_MAX {
+            let _ = write!(text, "; and {} more", cause_count - shown);
+            return text;
+        }
+        text.push_str(&part);
+    }
+    if cause_count > causes.len() {
+        let _ = write!(text, "; and {} more", cause_count - causes.len());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(raw: u128, reason: &str) -> Poison {
+        Poison::new(SignalHandle::from_raw(raw), PoisonKind::Explicit, reason)
+    }
+
+    #[test]
+    fn merged_poison_is_bounded_and_counts_the_rest() {
+        let long = "x".repeat(1 << 16);
+        let inputs: Vec<_> = (1..=1000).map(|raw| root(raw, &long)).collect();
+        assert_eq!(inputs[0].reason().len(), Poison::REASON_BYTES_MAX);
+
+        let merged = Poison::merged(SignalHandle::from_raw(0), &inputs);
+        assert_eq!(merged.causes().len(), Poison::CAUSES_MAX);
+        assert_eq!(merged.cause_count(), 1000);
+        assert!(merged.to_string().len() <= 1024);
+        assert!(merged.reason().ends_with("; and 998 more"), "{merged}");
+
+        // The same again adds nothing to the count.
+        let again = Poison::merged(SignalHandle::from_raw(0), [&merged, &merged, &inputs[999]]);
+        assert_eq!(again.cause_count(), 1000);
+    }
+
+    #[test]
+    fn causes_keep_the_order_of_the_inputs() {
+        let (a, b, c) = (root(3, "a"), root(2, "b"), root(1, "c"));
+        let left = Poison::merged(SignalHandle::from_raw(9), [&b, &a]);
+        let all = Poison::merged(SignalHandle::from_raw(10), [&c, &left, &a]);
+        let reasons: Vec<_> = all.causes().iter().map(|cause| &*cause.reason).collect();
+        assert_eq!(reasons, ["c", "b", "a"]);
+        assert_eq!(all.cause_count(), 3);
+        assert!(!all.reason().contains("more"), "{all}");
+    }
+
+    #[test]
+    fn merge_of_nothing_that_failed_names_itself() {
+        let merged = Poison::merged(SignalHandle::from_raw(9), []);
+        assert_eq!(merged.causes()[0].handle, merged.handle());
+    }
+}

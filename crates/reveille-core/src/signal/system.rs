@@ -1,0 +1,402 @@
+//! The owner of signals: makes, merges, completes and awaits them by handle, and ends them.
+
+use std::any::Any;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::num::NonZeroU64;
+use std::pin::pin;
+use std::sync::Arc as StdArc;
+use std::task::Poll;
+
+use super::drain::Drained;
+use super::outcome::{Attempt, Outcome};
+use super::right::Signal;
+use super::shared::Shared;
+use super::slot::Origin;
+use super::state::{Phase, State};
+use crate::sync::Arc;
+use crate::text::clip;
+use crate::{
+    Completion, IdSource, MergeMode, Poison, PoisonKind, SignalAwaiter, SignalError, SignalHandle,
+    SignalStatus, SystemIds,
+};
+
+/// Signals with a value of type `T`, which every awaiter gets a clone of.
+///
+/// Clones are owners of the same system. When the last is dropped, everything pending is
+/// poisoned with [`PoisonKind::SystemDropped`]; neither [`Signal`]s nor awaiters own it.
+///
+/// Operations by handle answer alike for a given handle:
+/// [`ForeignHandle`](SignalError::ForeignHandle) if it names another system,
+/// [`UnknownSignal`](SignalError::UnknownSignal) if it was never given out, and
+/// [`OutcomeForgotten`](SignalError::OutcomeForgotten) if the signal is complete and left the
+/// history. A handle always means its own generation, never what is in the slot now.
+///
+/// ```
+/// use reveille_core::{SignalStatus, SignalSystem};
+///
+/// let system = SignalSystem::<u32>::new();
+/// let signal = system.create()?;
+/// let handle = signal.handle();
+/// let awaiter = system.awaiter(handle)?;
+/// assert_eq!(system.poll(handle)?, SignalStatus::Pending);
+///
+/// signal.trigger(42)?;
+/// assert_eq!(tokio_test::block_on(awaiter), Ok(42));
+/// assert_eq!(system.poll(handle)?, SignalStatus::Triggered);
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
+pub struct SignalSystem<T = ()> {
+    owner: Arc<Owner<T>>,
+}
+
+/// What the clones of a system own together; the end of the last one ends the system.
+struct Owner<T> {
+    id: NonZeroU64,
+    shared: Arc<Shared<T>>,
+}
+
+/// The bounds and the id of a system to be built.
+#[derive(Debug, Clone)]
+pub struct SignalSystemBuilder<T = ()> {
+    id: Option<NonZeroU64>,
+    pending_max: usize,
+    history: usize,
+    value: PhantomData<fn() -> T>,
+}
+
+/// How much a system holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SignalStats {
+    /// Signals that are not complete, merged ones included.
+    pub pending: usize,
+    /// Awaiters that have neither their outcome nor been dropped.
+    pub waiters: usize,
+    /// Slots, idle ones included; as many as were ever in use at once.
+    pub slots: usize,
+    /// Outcomes in the history.
+    pub history: usize,
+}
+
+/// How an orderly shutdown went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Signals that were pending at its start and completed, in whichever way, before its end.
+    pub completed: usize,
+    /// Signals that it poisoned at its end.
+    pub poisoned: usize,
+}
+
+impl<T> SignalSystemBuilder<T> {
+    /// Names the system; without it the id is random. Systems whose handles meet must have
+    /// different ids.
+    #[must_use]
+    pub fn system_id(self, id: NonZeroU64) -> Self {
+        Self {
+            id: Some(id),
+            ..self
+        }
+    }
+
+    /// How many signals may be pending at once: 2^20 by default, 2^31 - 1 at most.
+    #[must_use]
+    pub fn max_pending(self, signals: usize) -> Self {
+        Self {
+            pending_max: signals,
+            ..self
+        }
+    }
+
+    /// How many outcomes stay readable after their signals left their slots: 1024 by default.
+    ///
+    /// A reason is at most 1 KiB, the failure of a merge a few; a value is as large as it is.
+    #[must_use]
+    pub fn history(self, outcomes: usize) -> Self {
+        Self {
+            history: outcomes,
+            ..self
+        }
+    }
+
+    /// Makes the system.
+    pub fn build(self) -> SignalSystem<T>
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        let random = || NonZeroU64::new(SystemIds.random_u64()).unwrap_or(NonZeroU64::MIN);
+        let id = self.id.unwrap_or_else(random);
+        let state = State::new(id, self.pending_max, self.history, unit());
+        let shared = Arc::new(Shared::new(state, unit()));
+        SignalSystem {
+            owner: Arc::new(Owner { id, shared }),
+        }
+    }
+}
+
+impl<T> Default for SignalSystemBuilder<T> {
+    fn default() -> Self {
+        Self {
+            id: None,
+            pending_max: 1 << 20,
+            history: 1024,
+            value: PhantomData,
+        }
+    }
+}
+
+/// The value `()` if that is what `T` is. All its copies are the same, so one is enough.
+fn unit<T: 'static>() -> Option<StdArc<T>> {
+    let value: Box<dyn Any> = Box::new(StdArc::new(()));
+    value.downcast::<StdArc<T>>().ok().map(|value| *value)
+}
+
+impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
+    /// A system with a random id and the default bounds.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A system with other bounds or a given id.
+    pub fn builder() -> SignalSystemBuilder<T> {
+        SignalSystemBuilder::default()
+    }
+
+    /// The id that all handles of this system carry.
+    pub fn system_id(&self) -> NonZeroU64 {
+        self.owner.id
+    }
+
+    /// Makes a signal.
+    ///
+    /// # Errors
+    ///
+    /// [`ShutDown`](SignalError::ShutDown) once a shutdown has begun, and
+    /// [`Exhausted`](SignalError::Exhausted) if too many signals are pending.
+    pub fn create(&self) -> Result<Signal<T>, SignalError> {
+        self.create_with(None)
+    }
+
+    /// Makes a signal whose name appears in the reason if it is dropped; cut to 128 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_named(&self, name: impl Into<StdArc<str>>) -> Result<Signal<T>, SignalError> {
+        self.create_with(Some(name.into()))
+    }
+
+    fn create_with(&self, name: Option<StdArc<str>>) -> Result<Signal<T>, SignalError> {
+        let handle = self.shared().with(|state, _| state.create(Origin::Held))?;
+        Ok(Signal::new(Arc::clone(self.shared()), handle, name))
+    }
+
+    /// Completes a signal with success.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyTriggered`](SignalError::AlreadyTriggered),
+    /// [`AlreadyPoisoned`](SignalError::AlreadyPoisoned) or
+    /// [`AlreadyCancelled`](SignalError::AlreadyCancelled) if it is complete,
+    /// [`Derived`](SignalError::Derived) if it is a merge, and those of any handle.
+    pub fn trigger(&self, handle: SignalHandle, value: T) -> Result<(), SignalError> {
+        let value = self.shared().share(value);
+        self.complete(handle, Attempt::Trigger, Outcome::Triggered(Some(value)))
+    }
+
+    /// Completes a signal with a failure. If it is poisoned already, the first reason stays
+    /// and that is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyTriggered`](SignalError::AlreadyTriggered) or
+    /// [`AlreadyCancelled`](SignalError::AlreadyCancelled) if it is complete otherwise,
+    /// [`Derived`](SignalError::Derived) if it is a merge, and those of any handle.
+    pub fn poison(
+        &self,
+        handle: SignalHandle,
+        reason: impl Into<StdArc<str>>,
+    ) -> Result<(), SignalError> {
+        let poison = Poison::new(handle, PoisonKind::Explicit, reason);
+        self.complete(handle, Attempt::Poison, Outcome::Failed(poison))
+    }
+
+    /// Completes a signal as cancelled; of a merge, this leaves the inputs alone. If it is
+    /// cancelled already, the first reason stays and that is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyTriggered`](SignalError::AlreadyTriggered) or
+    /// [`AlreadyPoisoned`](SignalError::AlreadyPoisoned) if it is complete otherwise, and those
+    /// of any handle.
+    pub fn cancel(
+        &self,
+        handle: SignalHandle,
+        reason: impl Into<StdArc<str>>,
+    ) -> Result<(), SignalError> {
+        let poison = Poison::new(handle, PoisonKind::Cancelled, reason);
+        self.complete(handle, Attempt::Cancel, Outcome::Failed(poison))
+    }
+
+    /// Where a signal stands, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Those of any handle.
+    pub fn poll(&self, handle: SignalHandle) -> Result<SignalStatus, SignalError> {
+        self.shared().with(|state, _| state.poll(handle))
+    }
+
+    /// Waits for a signal and its value. The place is taken now, not at the first poll.
+    ///
+    /// # Errors
+    ///
+    /// [`Derived`](SignalError::Derived) if it is a merge and `T` is not `()`, since a merge
+    /// has no value: see [`completion`](Self::completion). And those of any handle.
+    pub fn awaiter(&self, handle: SignalHandle) -> Result<SignalAwaiter<T>, SignalError> {
+        SignalAwaiter::new(self.shared(), handle)
+    }
+
+    /// Waits for the end of a signal, whichever kind it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of any handle.
+    pub fn completion(&self, handle: SignalHandle) -> Result<Completion<T>, SignalError> {
+        Completion::new(self.shared(), handle)
+    }
+
+    /// Makes a signal that is complete when all inputs are: triggered if all were triggered,
+    /// and else poisoned with the causes in the order of the inputs.
+    ///
+    /// Inputs are a set: what is given twice counts once. Inputs that are complete count at
+    /// once, so the result may be complete when this returns. Merges can be merged.
+    ///
+    /// # Errors
+    ///
+    /// [`EmptyMerge`](SignalError::EmptyMerge), the errors of [`create`](Self::create), and
+    /// those of any handle for each input; nothing has changed then.
+    pub fn merge(&self, inputs: &[SignalHandle]) -> Result<SignalHandle, SignalError> {
+        self.merge_with(inputs, MergeMode::AllSettled)
+    }
+
+    /// Makes a signal that is completed by `inputs` in another way.
+    ///
+    /// # Errors
+    ///
+    /// As [`merge`](Self::merge), and [`UnreachableMerge`](SignalError::UnreachableMerge) if
+    /// the mode needs more inputs than there are.
+    pub fn merge_with(
+        &self,
+        inputs: &[SignalHandle],
+        mode: MergeMode,
+    ) -> Result<SignalHandle, SignalError> {
+        self.shared()
+            .with(|state, after| state.merge(inputs, mode, after))
+    }
+
+    /// Poisons everything pending with this reason and refuses new signals from now on.
+    ///
+    /// Merges fail by their inputs, with the reason among their causes. Doing it again changes
+    /// nothing; the first reason stays. Gives the number of signals that were poisoned.
+    pub fn force_shutdown(&self, reason: impl Into<StdArc<str>>) -> usize {
+        let reason = clip(reason.into(), Poison::REASON_BYTES_MAX);
+        self.shared()
+            .with(|state, after| state.close(PoisonKind::ShutDown, &reason, after))
+    }
+
+    /// Refuses new signals, waits until nothing is pending or `until` is ready, whichever comes
+    /// first, and poisons the rest. `until` is a timer, or whatever limits the patience.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it leaves the system refusing new signals and the pending ones pending; a
+    /// further shutdown finishes the work.
+    ///
+    /// ```
+    /// use reveille_core::{ShutdownReport, SignalSystem};
+    ///
+    /// let system = SignalSystem::<()>::new();
+    /// let slow = system.create()?;
+    /// let report = tokio_test::block_on(system.shutdown(std::future::ready(())));
+    /// assert_eq!(report, ShutdownReport { completed: 0, poisoned: 1 });
+    /// assert_eq!(slow.trigger(()).unwrap_err().code(), "already_poisoned");
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
+    pub async fn shutdown(&self, until: impl Future<Output = ()>) -> ShutdownReport {
+        let before = self.shared().with(|state, _| {
+            if matches!(state.phase, Phase::Open) {
+                state.phase = Phase::Draining;
+            }
+            state.pending
+        });
+        let mut drained = pin!(Drained::new(Arc::clone(self.shared())));
+        let mut until = pin!(until);
+        poll_fn(|cx| match drained.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => until.as_mut().poll(cx),
+        })
+        .await;
+        let poisoned = self.force_shutdown("shut down before it was complete");
+        ShutdownReport {
+            completed: before - poisoned,
+            poisoned,
+        }
+    }
+
+    /// How much the system holds now.
+    pub fn stats(&self) -> SignalStats {
+        self.shared().with(|state, _| state.stats())
+    }
+
+    fn complete(
+        &self,
+        handle: SignalHandle,
+        attempt: Attempt,
+        outcome: Outcome<T>,
+    ) -> Result<(), SignalError> {
+        // What is not used is dropped after the lock is released.
+        let mut outcome = Some(outcome);
+        self.shared()
+            .with(|state, after| state.complete(handle, attempt, &mut outcome, after))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared<T>> {
+        &self.owner.shared
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Default for SignalSystem<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Clone for SignalSystem<T> {
+    fn clone(&self) -> Self {
+        Self {
+            owner: Arc::clone(&self.owner),
+        }
+    }
+}
+
+impl<T> fmt::Debug for SignalSystem<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignalSystem")
+            .field("id", &format_args!("{:016x}", self.owner.id))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Drop for Owner<T> {
+    fn drop(&mut self) {
+        let reason = StdArc::from("signal system was dropped");
+        self.shared.with(|state, after| {
+            state.close(PoisonKind::SystemDropped, &reason, after);
+            // Nobody can ask for them any more. A value may own a signal of this system, which
+            // would keep the memory alive for ever.
+            state.forget_all(after);
+        });
+    }
+}
