@@ -1,11 +1,13 @@
 //! The demo: real work on real files, and what it tells must be what other tools say.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use reveille_e2e::{Program, SseReader, reveille, soon};
+use reveille_e2e::{Block, Program, SseReader, reveille, soon};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -56,7 +58,7 @@ async fn the_totals_are_those_of_find_sha256sum_and_wc() {
     let events: Vec<Value> = blocks
         .iter()
         .filter(|b| b.is_event())
-        .map(|b| b.json())
+        .map(Block::json)
         .collect();
 
     let of_type = |kind: &str| -> Vec<Value> {
@@ -103,7 +105,7 @@ async fn the_totals_are_those_of_find_sha256sum_and_wc() {
         }
         texts += 1;
         let counts = output("wc", &["-l", "-w", "--", path], dir.path());
-        let mut counts = counts.split_whitespace().map(|n| n.parse::<u64>());
+        let mut counts = counts.split_whitespace().map(str::parse::<u64>);
         let counted = (
             counts.next().unwrap().unwrap(),
             counts.next().unwrap().unwrap(),
@@ -211,7 +213,7 @@ async fn a_cancel_stops_between_files_with_a_cancelled_status() {
     let events: Vec<Value> = blocks
         .iter()
         .filter(|b| b.is_event())
-        .map(|b| b.json())
+        .map(Block::json)
         .collect();
     assert!(
         events

@@ -1,5 +1,7 @@
 //! The server as a process: where it listens, what it refuses, how it ends.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::process::Stdio;
 
 use reveille_e2e::{PATIENCE, Program, SseReader, publish, reveille, soon};

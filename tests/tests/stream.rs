@@ -1,5 +1,7 @@
 //! Server-sent events as clients see them.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::time::Duration;
 
 use reveille_e2e::{Server, SseReader, publish};

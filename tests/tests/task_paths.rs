@@ -1,6 +1,8 @@
 //! The paths of task dashboards, and the scenarios of the streams that ended wrongly.
 
-use reveille_e2e::{Server, SseReader, publish};
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use reveille_e2e::{Block, Server, SseReader, publish};
 use reveille_types::{SessionKey, Tenant};
 use serde_json::{Value, json};
 
@@ -42,7 +44,7 @@ async fn d001_12_a_recoverable_error_does_not_end_the_stream() {
     let types: Vec<String> = blocks
         .iter()
         .filter(|b| b.is_event())
-        .map(|b| b.json())
+        .map(Block::json)
         .filter_map(|event| Some(event["event_type"].as_str()?.to_owned()))
         .collect();
     assert_eq!(types, ["progress", "error", "progress", "complete"]);

@@ -11,3 +11,8 @@ pub use reveille_gateway as gateway;
 pub use reveille_memory as memory;
 pub use reveille_queue as queue;
 pub use reveille_types as types;
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;
