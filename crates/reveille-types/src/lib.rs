@@ -16,6 +16,7 @@ mod name;
 mod session;
 
 mod kind;
+mod known_kinds;
 mod registry;
 
 mod draft;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::kind::{Class, EndReason, Finality, Kind};
+use crate::known_kinds::{RUNS, WORK};
 
 /// What is known of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +30,8 @@ pub struct KindInfo {
 #[derive(Debug, Clone)]
 pub struct KindRegistry {
     known: HashMap<Cow<'static, str>, KindInfo>,
+    /// Older names, each with the kind it means.
+    aliases: HashMap<Cow<'static, str>, Cow<'static, str>>,
 }
 
 impl Default for KindRegistry {
@@ -43,24 +46,24 @@ impl KindRegistry {
     pub fn empty() -> Self {
         Self {
             known: HashMap::new(),
+            aliases: HashMap::new(),
         }
     }
 
-    /// The kinds of agent messages, tasks, workflows, agents and storage that Reveille ships.
+    /// The kinds that Reveille ships: of messages, tasks, workflows, workers, supervised agents, storage,
+    /// and of runs of agents; each under its older name, too, if it has one.
     #[must_use]
     pub fn standard() -> Self {
-        let known = STANDARD
-            .iter()
-            .map(|&(kind, class, finality, end)| {
-                let info = KindInfo {
-                    class,
-                    finality,
-                    end,
-                };
-                (Cow::Borrowed(kind), info)
-            })
-            .collect();
-        Self { known }
+        let mut registry = Self::empty();
+        for &(kind, aliases, info) in WORK.iter().chain(&RUNS) {
+            registry.known.insert(Cow::Borrowed(kind), info);
+            for &alias in aliases {
+                registry
+                    .aliases
+                    .insert(Cow::Borrowed(alias), Cow::Borrowed(kind));
+            }
+        }
+        registry
     }
 
     /// Adds a kind, or replaces what was known of it.
@@ -69,16 +72,39 @@ impl KindRegistry {
             .insert(Cow::Owned(kind.as_str().to_owned()), info);
     }
 
-    /// What is known of `kind`; the default for an unknown one.
-    #[must_use]
-    pub fn info(&self, kind: &Kind) -> KindInfo {
-        self.known.get(kind.as_str()).copied().unwrap_or_default()
+    /// Makes `alias` another name of `kind`.
+    pub fn register_alias(&mut self, alias: &Kind, kind: &Kind) {
+        self.aliases.insert(
+            Cow::Owned(alias.as_str().to_owned()),
+            Cow::Owned(kind.as_str().to_owned()),
+        );
     }
 
-    /// Whether the kind is in the registry.
+    /// The name under which what `name` means is known: of the kind for an alias, else the same.
+    #[must_use]
+    pub fn canonical<'a>(&'a self, name: &'a str) -> &'a str {
+        self.aliases.get(name).map_or(name, AsRef::as_ref)
+    }
+
+    /// The other names of a kind.
+    pub fn aliases_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a str> {
+        self.aliases
+            .iter()
+            .filter(move |(_, meant)| *meant == kind)
+            .map(|(alias, _)| alias.as_ref())
+    }
+
+    /// What is known of `kind` or of the kind it is an alias of; the default for an unknown one.
+    #[must_use]
+    pub fn info(&self, kind: &Kind) -> KindInfo {
+        let kind = self.canonical(kind.as_str());
+        self.known.get(kind).copied().unwrap_or_default()
+    }
+
+    /// Whether the kind, or the kind it is an alias of, is in the registry.
     #[must_use]
     pub fn knows(&self, kind: &Kind) -> bool {
-        self.known.contains_key(kind.as_str())
+        self.known.contains_key(self.canonical(kind.as_str()))
     }
 
     /// All known kinds, in no particular order.
@@ -101,81 +127,3 @@ impl KindRegistry {
         }
     }
 }
-
-type Row = (&'static str, Class, Finality, Option<EndReason>);
-
-const fn ends(kind: &'static str, end: EndReason) -> Row {
-    (kind, Class::Normal, Finality::Session, Some(end))
-}
-
-const fn operation(kind: &'static str) -> Row {
-    (kind, Class::Normal, Finality::Operation, None)
-}
-
-const fn normal(kind: &'static str) -> Row {
-    (kind, Class::Normal, Finality::None, None)
-}
-
-const fn progress(kind: &'static str) -> Row {
-    (kind, Class::Progress, Finality::None, None)
-}
-
-/// `task.error` is absent from the finals on purpose: whether it ends the session depends on its
-/// payload (`recoverable`), see [`EventDraft`](crate::EventDraft). `worker_complete` and
-/// `worker_completed` are older names of `worker.complete`.
-const STANDARD: [Row; 49] = [
-    normal("agent.message"),
-    operation("worker.complete"),
-    operation("worker_complete"),
-    operation("worker_completed"),
-    normal("agent.spawned"),
-    normal("agent.notify_parent"),
-    normal("agent.message_sent"),
-    normal("pr.merged"),
-    normal("pr.merge_failed"),
-    normal("task.status.pending"),
-    normal("task.status.working"),
-    normal("task.status.input_required"),
-    normal("task.status.auth_required"),
-    ends("task.status.completed", EndReason::Completed),
-    ends("task.status.failed", EndReason::Failed),
-    ends("task.status.cancelled", EndReason::Cancelled),
-    ends("task.status.rejected", EndReason::Rejected),
-    (Kind::CANCEL_REQUESTED, Class::Control, Finality::None, None),
-    progress("task.progress"),
-    normal("task.artifact"),
-    normal("task.artifact.chunk"),
-    (
-        "task.error",
-        Class::Normal,
-        Finality::None,
-        Some(EndReason::Failed),
-    ),
-    ends("task.result", EndReason::Completed),
-    normal("checkpoint.saved"),
-    normal("checkpoint.superseded"),
-    normal("task.started"),
-    operation("task.completed"),
-    operation("task.failed"),
-    operation("task.skipped"),
-    normal("workflow.started"),
-    ends("workflow.completed", EndReason::Completed),
-    ends("workflow.failed", EndReason::Failed),
-    ends("workflow.cancelled", EndReason::Cancelled),
-    progress("agent.heartbeat"),
-    operation("agent.failed"),
-    normal("agent.recovered"),
-    normal("agent.registered"),
-    normal("agent.degraded"),
-    normal("agent.recovering"),
-    operation("agent.gave_up"),
-    operation("agent.unregistered"),
-    normal("compression.started"),
-    operation("compression.completed"),
-    operation("storage.uploaded"),
-    operation("storage.retrieved"),
-    operation("storage.deleted"),
-    normal("error.occurred"),
-    normal("warning.issued"),
-    progress("info.logged"),
-];

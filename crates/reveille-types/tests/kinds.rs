@@ -5,12 +5,14 @@
     reason = "in a test an unwrap that fails is the failure"
 )]
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use reveille_types::{
     Class, EndReason, EventDraft, Finality, Kind, KindInfo, KindRegistry, limits,
 };
 
-use Class::{Control, Normal, Progress};
+use Class::{Control, Metering, Normal, Progress};
 use Finality::{None as Nothing, Operation, Session};
 
 fn kind(text: &str) -> Kind {
@@ -151,18 +153,62 @@ fn every_kind_of_the_tables_has_its_class_and_finality() {
         assert!(registry.knows(&kind(name)), "{name}");
         assert_eq!((info.class, info.finality), (class, finality), "{name}");
     }
-    assert_eq!(
-        registry.kinds().count(),
-        TABLES.len(),
-        "no row stands twice"
-    );
+}
+
+/// The kinds of runs of agents: how many of each sort, and the rows that differ from their family.
+#[test]
+fn kinds_of_runs_have_their_classes_and_finalities() {
+    let registry = KindRegistry::standard();
+    let aliases = ["worker_complete", "worker_completed"];
+    let work = TABLES.len() - aliases.len();
+    assert_eq!(registry.kinds().count(), work + 172, "no row stands twice");
+    let metering: BTreeSet<&str> = registry
+        .kinds()
+        .filter(|(_, info)| info.class == Metering)
+        .map(|(name, _)| name)
+        .collect();
+    let expected = [
+        "cost.corrected",
+        "cost.estimated",
+        "model.usage_recorded",
+        "usage.recorded",
+    ];
+    assert_eq!(metering, expected.into());
+    for (name, class, finality) in [
+        ("run.started", Normal, Nothing),
+        ("run.completed", Normal, Session),
+        ("run.failed", Normal, Session),
+        ("run.cancelled", Normal, Session),
+        ("run.cancel_requested", Normal, Nothing),
+        ("turn.completed", Normal, Operation),
+        ("model.stream_delta", Progress, Nothing),
+        ("tool.completed", Normal, Operation),
+        ("realtime.closed", Normal, Operation),
+        ("output.deduped", Normal, Operation),
+        ("recovery.journal_append_failed", Normal, Operation),
+    ] {
+        let info = registry.info(&kind(name));
+        assert_eq!((info.class, info.finality), (class, finality), "{name}");
+    }
 }
 
 #[test]
-fn complete_of_a_task_is_named_result() {
+fn older_names_mean_their_kinds() {
     let registry = KindRegistry::standard();
-    assert!(!registry.knows(&kind("task.complete")));
-    assert_eq!(registry.info(&kind("task.result")).finality, Session);
+    for (alias, name) in [
+        ("worker_complete", "worker.complete"),
+        ("worker_completed", "worker.complete"),
+        ("agent_message", "agent.message"),
+        ("task.complete", "task.result"),
+        ("run_completed", "run.completed"),
+        ("output_dispatch_failed", "output.failed"),
+        ("child_lifecycle_detached", "child.detached"),
+    ] {
+        assert_eq!(registry.canonical(alias), name);
+        assert!(registry.aliases_of(name).any(|other| other == alias));
+        assert_eq!(registry.info(&kind(alias)), registry.info(&kind(name)));
+    }
+    assert_eq!(registry.canonical("task.completed"), "task.completed");
 }
 
 #[test]
