@@ -403,7 +403,7 @@ impl SessionLog {
         state
             .window
             .from(oldest)
-            .filter(|e| filter.matches(e.envelope()))
+            .filter(|e| filter.matches(e))
             .count()
     }
 

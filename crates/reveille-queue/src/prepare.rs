@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use reveille_backend::{Entry, IdempotencyKey};
 use reveille_core::IdSource;
 use reveille_types::{
-    DraftDefaults, EventDraft, EventId, Finality, KindRegistry, SessionKey, weight,
+    DraftDefaults, EventDraft, EventId, Finality, Fingerprint, KindRegistry, SessionKey, weight,
 };
 
 use crate::error::AppendError;
@@ -96,22 +96,9 @@ pub(crate) fn complete(draft: EventDraft, with: Preparing<'_>) -> Result<Entry, 
     })
 }
 
-/// A digest of what a producer sent, the same in each process of one architecture: FNV-1a with 64
-/// bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
+/// A digest of what a producer sent.
 fn fingerprint(draft: &EventDraft) -> u64 {
-    struct Fnv1a(u64);
-    impl Hasher for Fnv1a {
-        fn finish(&self) -> u64 {
-            self.0
-        }
-
-        fn write(&mut self, bytes: &[u8]) {
-            for byte in bytes {
-                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        }
-    }
-    let mut hasher = Fnv1a(0xcbf2_9ce4_8422_2325);
-    draft.hash(&mut hasher);
-    hasher.finish()
+    let mut digest = Fingerprint::default();
+    draft.hash(&mut digest);
+    digest.finish()
 }

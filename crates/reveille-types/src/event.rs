@@ -55,6 +55,20 @@ pub enum Privacy {
     Secret,
 }
 
+impl Privacy {
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+            Self::ContentRefsOnly => "content_refs_only",
+            Self::Sensitive => "sensitive",
+            Self::Secret => "secret",
+        }
+    }
+}
+
 /// The value of a producer's own extension attribute (`CloudEvents` 1.0, section 3.1: type system).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ExtensionValue {

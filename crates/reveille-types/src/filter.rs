@@ -1,15 +1,163 @@
 //! Which events a reader wants. Looks at the envelope only, never at the payload.
 
-use crate::event::Envelope;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Event, Label, Privacy};
+use crate::fingerprint::Fingerprint;
 use crate::invalid::{Invalid, check_size};
+use crate::kind::{Class, Finality};
 use crate::limits;
 use crate::pattern::Pattern;
 
-/// Which events a reader wants: those whose kind matches any of its patterns.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Filter {
-    /// Empty means every event.
-    any_of: Box<[Pattern]>,
+/// What a filter asks for, as people and programs write it: all fields must match, and of each field
+/// any value. A field that is absent asks for nothing; an empty list would match nothing and is
+/// refused. An event that lacks an optional attribute does not match a field that asks for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FilterSpec {
+    /// Kinds.
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<Vec<Pattern>>,
+    /// Namespaces of sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Vec<String>>,
+    /// Sessions by name: `id`, or `namespace/id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Vec<String>>,
+    /// Who produced it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Vec<String>>,
+    /// What it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Vec<String>>,
+    /// Which agent it concerns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Vec<String>>,
+    /// Which run it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<Vec<String>>,
+    /// Which turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Vec<String>>,
+    /// What it correlates with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<Vec<String>>,
+    /// The id of its cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caused_by: Option<Vec<String>>,
+    /// Any of its tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Vec<String>>,
+    /// Classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Vec<Class>>,
+    /// What it ends.
+    #[serde(rename = "final", skip_serializing_if = "Option::is_none")]
+    pub finality: Option<Vec<Finality>>,
+    /// Who may see its payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<Vec<Privacy>>,
+}
+
+/// Which events a reader wants, compiled. Cheap to clone.
+///
+/// ```
+/// use reveille_types::{Filter, FilterSpec};
+///
+/// let spec = FilterSpec {
+///     kinds: Some(vec!["task.*".parse()?]),
+///     agent: Some(vec!["w2".into(), "w1".into()]),
+///     ..FilterSpec::default()
+/// };
+/// let filter = Filter::compile(&spec)?;
+///
+/// // Order and repetition do not matter: cursors of one are cursors of the other.
+/// let same = FilterSpec {
+///     agent: Some(vec!["w1".into(), "w2".into(), "w1".into()]),
+///     ..spec
+/// };
+/// assert_eq!(filter.fingerprint(), Filter::compile(&same)?.fingerprint());
+/// # Ok::<(), reveille_types::Invalid>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Filter(Option<Arc<Compiled>>);
+
+/// At least one field asks for something.
+#[derive(Debug)]
+struct Compiled {
+    kinds: Box<[Pattern]>,
+    selectors: Box<[(Field, BTreeSet<Box<str>>)]>,
+    fingerprint: u64,
+}
+
+/// A field that is compared as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Field {
+    Namespace,
+    Session,
+    Source,
+    Subject,
+    Agent,
+    Run,
+    Turn,
+    Correlation,
+    CausedBy,
+    Tag,
+    Class,
+    Final,
+    Privacy,
+}
+
+impl Field {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Session => "session",
+            Self::Source => "source",
+            Self::Subject => "subject",
+            Self::Agent => "agent",
+            Self::Run => "run",
+            Self::Turn => "turn",
+            Self::Correlation => "correlation",
+            Self::CausedBy => "caused_by",
+            Self::Tag => "tag",
+            Self::Class => "class",
+            Self::Final => "final",
+            Self::Privacy => "privacy",
+        }
+    }
+
+    /// Whether the event has one of `wanted` in this field.
+    fn selects(self, event: &Event, wanted: &BTreeSet<Box<str>>) -> bool {
+        let envelope = event.envelope();
+        let label =
+            |label: &Option<Label>| label.as_ref().is_some_and(|l| wanted.contains(l.as_str()));
+        match self {
+            Self::Namespace => wanted.contains(event.session().namespace.as_str()),
+            Self::Session => wanted.contains(event.session().name().as_str()),
+            Self::Source => wanted.contains(envelope.source.as_str()),
+            Self::Subject => envelope
+                .subject
+                .as_ref()
+                .is_some_and(|s| wanted.contains(s)),
+            Self::Agent => label(&envelope.agent),
+            Self::Run => label(&envelope.run),
+            Self::Turn => label(&envelope.turn),
+            Self::Correlation => label(&envelope.correlation),
+            Self::CausedBy => label(&envelope.caused_by),
+            Self::Tag => envelope.tags.iter().any(|t| wanted.contains(t.as_str())),
+            Self::Class => wanted.contains(envelope.class.as_str()),
+            Self::Final => wanted.contains(envelope.finality.as_str()),
+            Self::Privacy => envelope
+                .privacy
+                .is_some_and(|privacy| wanted.contains(privacy.as_str())),
+        }
+    }
 }
 
 impl Filter {
@@ -19,22 +167,59 @@ impl Filter {
         Self::default()
     }
 
+    /// Compiles what was asked for.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the field: an empty list, more than 64 values, a value over its limit.
+    pub fn compile(spec: &FilterSpec) -> Result<Self, Invalid> {
+        let class = words(spec.class.as_deref(), Class::as_str);
+        let finality = words(spec.finality.as_deref(), Finality::as_str);
+        let privacy = words(spec.privacy.as_deref(), Privacy::as_str);
+        let fields = [
+            (Field::Namespace, &spec.namespace),
+            (Field::Session, &spec.session),
+            (Field::Source, &spec.source),
+            (Field::Subject, &spec.subject),
+            (Field::Agent, &spec.agent),
+            (Field::Run, &spec.run),
+            (Field::Turn, &spec.turn),
+            (Field::Correlation, &spec.correlation),
+            (Field::CausedBy, &spec.caused_by),
+            (Field::Tag, &spec.tag),
+            (Field::Class, &class),
+            (Field::Final, &finality),
+            (Field::Privacy, &privacy),
+        ];
+        let mut selectors = Vec::new();
+        for (field, values) in fields {
+            if let Some(values) = values {
+                selectors.push((field, selector(field, values)?));
+            }
+        }
+        let kinds = match &spec.kinds {
+            None => Vec::new(),
+            Some(patterns) => check_patterns(patterns)?,
+        };
+        if kinds.is_empty() && selectors.is_empty() {
+            return Ok(Self::all());
+        }
+        let fingerprint = fingerprint(&kinds, &selectors);
+        Ok(Self(Some(Arc::new(Compiled {
+            kinds: kinds.into(),
+            selectors: selectors.into(),
+            fingerprint,
+        }))))
+    }
+
     /// Events whose kind matches any of `patterns`.
     ///
     /// # Errors
     /// [`Invalid`] when there is none (which would match nothing, silently) or more than 64.
     pub fn any_of(patterns: impl IntoIterator<Item = Pattern>) -> Result<Self, Invalid> {
-        let any_of: Box<[Pattern]> = patterns.into_iter().collect();
-        if any_of.is_empty() {
-            return Err(Invalid::Empty {
-                field: "match".into(),
-            });
-        }
-        check_size("match", any_of.len(), limits::FILTER_PATTERNS, "patterns")?;
-        if any_of.iter().any(Pattern::is_every) {
-            return Ok(Self::all());
-        }
-        Ok(Self { any_of })
+        Self::compile(&FilterSpec {
+            kinds: Some(patterns.into_iter().collect()),
+            ..FilterSpec::default()
+        })
     }
 
     /// Parses one pattern into a filter.
@@ -48,12 +233,116 @@ impl Filter {
     /// Whether every event matches.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        self.any_of.is_empty()
+        self.0.is_none()
     }
 
-    /// Whether the event with this envelope matches.
+    /// Identifies what is asked for, not how it was written: the same in each process. `None` for the
+    /// filter that matches every event.
     #[must_use]
-    pub fn matches(&self, envelope: &Envelope) -> bool {
-        self.is_all() || self.any_of.iter().any(|p| p.matches(&envelope.kind))
+    pub fn fingerprint(&self) -> Option<u64> {
+        self.0.as_ref().map(|compiled| compiled.fingerprint)
+    }
+
+    /// Whether the event matches.
+    #[must_use]
+    pub fn matches(&self, event: &Event) -> bool {
+        let Some(compiled) = &self.0 else {
+            return true;
+        };
+        let kinds = &compiled.kinds;
+        (kinds.is_empty() || kinds.iter().any(|p| p.matches(event.kind())))
+            && compiled
+                .selectors
+                .iter()
+                .all(|(field, wanted)| field.selects(event, wanted))
+    }
+}
+
+fn words<T: Copy>(values: Option<&[T]>, word: fn(T) -> &'static str) -> Option<Vec<String>> {
+    values.map(|values| values.iter().map(|v| word(*v).to_owned()).collect())
+}
+
+/// The patterns without repetition, in order; none if one of them matches every kind.
+fn check_patterns(patterns: &[Pattern]) -> Result<Vec<Pattern>, Invalid> {
+    check_count("match", patterns.len())?;
+    if patterns.iter().any(Pattern::is_every) {
+        return Ok(Vec::new());
+    }
+    let mut kinds = patterns.to_vec();
+    kinds.sort_unstable_by_key(Pattern::canonical);
+    kinds.dedup_by_key(|p| p.canonical());
+    Ok(kinds)
+}
+
+fn selector(field: Field, values: &[String]) -> Result<BTreeSet<Box<str>>, Invalid> {
+    check_count(field.name(), values.len())?;
+    for value in values {
+        check_size(field.name(), value.len(), limits::REFERENCE_BYTES, "bytes")?;
+    }
+    Ok(values.iter().map(|v| v.as_str().into()).collect())
+}
+
+fn check_count(field: &'static str, count: usize) -> Result<(), Invalid> {
+    if count == 0 {
+        return Err(Invalid::Empty {
+            field: field.into(),
+        });
+    }
+    check_size(field, count, limits::FILTER_VALUES, "values")
+}
+
+/// Digest of the canonical form: a version, then each field with its sorted values. Lengths stand
+/// before texts, so that no two forms run together.
+fn fingerprint(kinds: &[Pattern], selectors: &[(Field, BTreeSet<Box<str>>)]) -> u64 {
+    let mut digest = Fingerprint::default();
+    let mut add = |text: &str| {
+        digest.write(&(text.len() as u64).to_be_bytes());
+        digest.write(text.as_bytes());
+    };
+    add("filter/1");
+    if !kinds.is_empty() {
+        add("match");
+        kinds.iter().for_each(|p| add(&p.canonical()));
+    }
+    for (field, wanted) in selectors {
+        add(field.name());
+        wanted.iter().for_each(|value| add(value));
+    }
+    digest.finish()
+}
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(a), Some(b)) => {
+                let kinds = |c: &Compiled| -> Vec<String> {
+                    c.kinds.iter().map(Pattern::canonical).collect()
+                };
+                Arc::ptr_eq(a, b) || (kinds(a) == kinds(b) && a.selectors == b.selectors)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Filter {}
+
+impl Hash for Filter {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.fingerprint().hash(state);
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            None => f.write_str("Filter(all)"),
+            Some(compiled) => f
+                .debug_struct("Filter")
+                .field("match", &compiled.kinds)
+                .field("selectors", &compiled.selectors)
+                .finish(),
+        }
     }
 }

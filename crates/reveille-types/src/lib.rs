@@ -33,6 +33,7 @@ mod receipt;
 mod time;
 
 mod filter;
+mod fingerprint;
 mod pattern;
 
 pub mod wire;
@@ -43,7 +44,8 @@ pub use draft::{DraftDefaults, EventDraft, end_of_session};
 pub use event::{
     Envelope, Event, EventId, ExtensionValue, Extensions, Label, Place, Privacy, Source, weight,
 };
-pub use filter::Filter;
+pub use filter::{Filter, FilterSpec};
+pub use fingerprint::Fingerprint;
 pub use gap::{Gap, GapReason, PositionRanges};
 pub use invalid::Invalid;
 pub use json::json_line;

@@ -13,8 +13,8 @@ pub const SESSION_ID_BYTES: usize = 256;
 pub const KIND_BYTES: usize = 128;
 /// Longest pattern over kinds, in bytes.
 pub const PATTERN_BYTES: usize = 256;
-/// Most patterns in one filter.
-pub const FILTER_PATTERNS: usize = 64;
+/// Most values of one field of a filter.
+pub const FILTER_VALUES: usize = 64;
 /// Longest producer-made event id, in bytes.
 pub const EVENT_ID_BYTES: usize = 256;
 /// Longest `source` and `subject`, in bytes.

@@ -80,6 +80,28 @@ impl Pattern {
         &self.text
     }
 
+    /// One text for all patterns that match the same kinds by their form: `task.*`, `task.**` and
+    /// `task.>` are one.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        match &self.form {
+            Form::Every => "**".to_owned(),
+            Form::Exact => self.text.to_string(),
+            Form::Below(prefix) => format!("{prefix}**"),
+            Form::Segments(segments) => {
+                let names: Vec<&str> = segments
+                    .iter()
+                    .map(|segment| match segment {
+                        Segment::Literal(text) => text,
+                        Segment::One => "*",
+                        Segment::Many => "**",
+                    })
+                    .collect();
+                names.join(".")
+            }
+        }
+    }
+
     /// Whether the pattern matches every kind.
     #[must_use]
     pub fn is_every(&self) -> bool {

@@ -33,7 +33,7 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     fn wants(&self, event: &Event) -> bool {
-        event.position() >= self.from && self.filter.matches(event.envelope())
+        event.position() >= self.from && self.filter.matches(event)
     }
 }
 

@@ -297,7 +297,7 @@ impl SessionState {
     ) -> (Vec<Event>, Position) {
         let (mut events, mut weight) = (Vec::new(), 0);
         for event in self.window.from(from) {
-            if !filter.matches(event.envelope()) {
+            if !filter.matches(event) {
                 continue;
             }
             weight += event.weight();

@@ -18,7 +18,7 @@ impl Watcher {
     pub(crate) fn offer(&mut self, event: &Event) -> bool {
         match self {
             Self::Look(look) => look.offer(event),
-            Self::Follow(filter) => filter.matches(event.envelope()),
+            Self::Follow(filter) => filter.matches(event),
         }
     }
 }
@@ -47,7 +47,7 @@ impl Look {
             if self.missing == 0 {
                 break;
             }
-            if hit.is_none() && filter.matches(event.envelope()) {
+            if hit.is_none() && filter.matches(event) {
                 *hit = Some(event.clone());
                 self.missing -= 1;
             }
