@@ -39,11 +39,15 @@ impl Server {
     /// # Cancel safety
     /// A dropped future has started nothing.
     pub async fn with(config: GatewayConfig) -> Self {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = bind(any).await.expect("a port is free");
-        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let sessions = Sessions::builder(MemoryBackend::new()).build();
         tokio::spawn(sessions.drive());
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::on(any, sessions, config).await
+    }
+
+    async fn on(address: SocketAddr, sessions: Sessions, config: GatewayConfig) -> Self {
+        let listener = bind(address).await.expect("the port is free");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let gateway = Gateway::new(sessions.clone(), config);
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve(listener, gateway, async {
@@ -70,6 +74,21 @@ impl Server {
         soon("the end of the server", &mut self.serving)
             .await
             .expect("the server does not panic");
+    }
+
+    /// Stops the server and starts another one at the same address, with the same sessions.
+    ///
+    /// # Panics
+    /// When the server does not end.
+    ///
+    /// # Cancel safety
+    /// A dropped future has told it to stop.
+    pub async fn restart(self) -> Self {
+        let sessions = self.sessions.clone();
+        let address = self.url.trim_start_matches("http://");
+        let address = address.parse().expect("the URL has an address");
+        self.stop().await;
+        Self::on(address, sessions, GatewayConfig::default()).await
     }
 
     /// The URL of a path.

@@ -1,6 +1,6 @@
 //! `reveille serve`: the server on this machine.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,15 +12,18 @@ use reveille_queue::Sessions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::output::note;
+use super::{CommandError, Outcome};
+
 /// How long streams and requests may take to end after Ctrl-C, and after a termination request.
 const DRAIN_INTERRUPT: Duration = Duration::from_secs(3);
 
 /// Serve sessions over HTTP on this machine
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Serve {
+pub(super) struct Serve {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7600")]
-    pub(crate) listen: String,
+    pub(super) listen: String,
 }
 
 impl Default for Serve {
@@ -33,7 +36,7 @@ impl Default for Serve {
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
+pub(super) enum StartError {
     #[error("--listen {text:?} is no HOST:PORT of this machine")]
     Address {
         text: String,
@@ -50,7 +53,7 @@ pub(crate) enum StartError {
 
 impl StartError {
     /// 2 when the command line asks for what cannot be, 1 otherwise.
-    pub(crate) fn exit_code(&self) -> ExitCode {
+    pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Address { .. }
             | Self::NoAddress { .. }
@@ -62,15 +65,15 @@ impl StartError {
 
 /// A server that listens and has not begun to serve.
 #[derive(Debug)]
-pub(crate) struct Listening {
+pub(super) struct Listening {
     listener: TcpListener,
-    pub(crate) gateway: Gateway,
-    pub(crate) url: String,
+    pub(super) gateway: Gateway,
+    pub(super) url: String,
 }
 
 impl Serve {
     /// Listens, and says where in the first line on standard error.
-    pub(crate) async fn listen(&self) -> Result<Listening, StartError> {
+    pub(super) async fn listen(&self) -> Result<Listening, StartError> {
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&self.listen)
             .await
             .map_err(|source| StartError::Address {
@@ -98,7 +101,7 @@ impl Serve {
     }
 
     /// Serves until Ctrl-C or a termination request.
-    pub(crate) async fn run(&self) -> Result<(), StartError> {
+    pub(super) async fn run(&self) -> Result<Outcome, CommandError> {
         let stop = stop_signal()?;
         let listening = self.listen().await?;
         let url = &listening.url;
@@ -109,13 +112,13 @@ impl Serve {
         note("  reveille wait build --type task.completed --timeout 20s");
         note("  reveille publish build --type task.completed --data '{\"ok\":true}'");
         listening.serve(stop).await;
-        Ok(())
+        Ok(Outcome::Done)
     }
 }
 
 impl Listening {
     /// Serves until `stop` resolves, then ends what is open in an orderly way.
-    pub(crate) async fn serve(self, stop: impl Future<Output = ()>) {
+    pub(super) async fn serve(self, stop: impl Future<Output = ()>) {
         let driving = tokio::spawn(self.gateway.sessions().drive());
         serve(self.listener, self.gateway, stop).await;
         driving.abort();
@@ -123,7 +126,7 @@ impl Listening {
 }
 
 /// Resolves at Ctrl-C or a termination request. A second one ends the process at once.
-pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, StartError> {
+pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, StartError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     Ok(async move {
@@ -139,9 +142,4 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static,
             std::process::exit(130);
         });
     })
-}
-
-/// A word to people. A standard error that is closed is no reason to stop.
-pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -10,7 +10,7 @@ mod listing;
 mod pipeline;
 mod progress;
 
-use std::io::{self, Write};
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,7 +19,9 @@ use clap::Args;
 use reveille_queue::{SessionError, SessionLog, SessionOptions};
 use reveille_types::{Invalid, SessionKey, Tenant};
 
-use crate::serve::{Serve, StartError, note, stop_signal};
+use super::output::{self, note};
+use super::serve::{Serve, StartError, stop_signal};
+use super::{CommandError, Outcome};
 use listing::Listing;
 use pipeline::Pipeline;
 
@@ -28,7 +30,7 @@ const OTHER_EVENTS: usize = 16;
 
 /// Run an ingestion pipeline over the files of a directory, and serve its events
 #[derive(Debug, Args)]
-pub(crate) struct Demo {
+pub(super) struct Demo {
     /// The directory whose files are read
     dir: PathBuf,
     /// The session is `ingestion/ID`; a new id if none is given
@@ -46,7 +48,7 @@ pub(crate) struct Demo {
 
 /// Why the demo could not run.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DemoError {
+pub(super) enum DemoError {
     #[error("{dir:?} cannot be listed")]
     Dir {
         dir: PathBuf,
@@ -65,7 +67,7 @@ pub(crate) enum DemoError {
 
 impl DemoError {
     /// 2 when the command line asks for what cannot be, 1 otherwise.
-    pub(crate) fn exit_code(&self) -> ExitCode {
+    pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Id(_) => ExitCode::from(2),
             Self::Start(error) => error.exit_code(),
@@ -76,7 +78,12 @@ impl DemoError {
 
 impl Demo {
     /// Does the work and serves.
-    pub(crate) async fn run(&self) -> Result<(), DemoError> {
+    pub(super) async fn run(&self) -> Result<Outcome, CommandError> {
+        self.work_and_serve().await?;
+        Ok(Outcome::Done)
+    }
+
+    async fn work_and_serve(&self) -> Result<(), DemoError> {
         let key = self.key()?;
         let dir = self.dir.clone();
         let listing = tokio::task::spawn_blocking(move || Listing::of(&dir))
@@ -154,10 +161,7 @@ async fn work(log: SessionLog, listing: Listing, jobs: NonZeroUsize) {
         note(&format!("{lost} events could not be published"));
     }
     if let Ok(Some(event)) = showing.await {
-        let mut out = io::stdout().lock();
         // Nobody reads: that is the reader's choice.
-        let _ = out
-            .write_all(event.json())
-            .and_then(|()| out.write_all(b"\n"));
+        let _ = output::line(&String::from_utf8_lossy(event.json()));
     }
 }

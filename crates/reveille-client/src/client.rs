@@ -1,0 +1,164 @@
+//! One server.
+
+use std::time::Duration;
+
+use reqwest::{RequestBuilder, Response, Url};
+use reveille_types::wire::{Problem, SessionList, SessionState};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::ClientError;
+use crate::session::Session;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Speaks to one server. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
+pub struct ListRequest {
+    /// Only of this namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Only in this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<SessionState>,
+    /// Most sessions on a page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// What follows this page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+}
+
+impl Client {
+    /// A client of the server at this URL, such as `http://127.0.0.1:7600`.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`] when it is no http URL.
+    pub fn new(url: &str) -> Result<Self, ClientError> {
+        let wrong = || ClientError::Url {
+            url: url.to_owned(),
+        };
+        let mut base: Url = url.parse().map_err(|_| wrong())?;
+        if base.scheme() != "http" || base.host().is_none() {
+            return Err(wrong());
+        }
+        if !base.path().ends_with('/') {
+            let path = format!("{}/", base.path());
+            base.set_path(&path);
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .no_proxy()
+            .build()
+            .map_err(ClientError::Unreachable)?;
+        Ok(Self { http, base })
+    }
+
+    /// A session by its name: `id`, or `namespace/id`.
+    #[must_use]
+    pub fn session(&self, name: &str) -> Session {
+        Session::new(self.clone(), name)
+    }
+
+    /// Lists sessions, a page at a time.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
+    pub async fn sessions(&self, request: &ListRequest) -> Result<SessionList, ClientError> {
+        let answer = send(self.get("v1/sessions")?.query(request)).await?;
+        json(answer).await
+    }
+
+    /// Asks whether the server is there.
+    ///
+    /// # Errors
+    /// [`ClientError`] when it is not.
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
+    pub async fn healthz(&self) -> Result<(), ClientError> {
+        send(self.get("healthz")?).await.map(drop)
+    }
+
+    pub(crate) fn url(&self, path: &str) -> Result<Url, ClientError> {
+        self.base.join(path).map_err(|_| ClientError::Url {
+            url: format!("{}{path}", self.base),
+        })
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Result<RequestBuilder, ClientError> {
+        Ok(self.http.get(self.url(path)?))
+    }
+
+    pub(crate) fn put(&self, path: &str) -> Result<RequestBuilder, ClientError> {
+        Ok(self.http.put(self.url(path)?))
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Result<RequestBuilder, ClientError> {
+        Ok(self.http.post(self.url(path)?))
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Result<RequestBuilder, ClientError> {
+        Ok(self.http.delete(self.url(path)?))
+    }
+}
+
+/// Sends a request; a refusal becomes an error.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Response, ClientError> {
+    let answer = request.send().await.map_err(ClientError::Unreachable)?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let body = answer.bytes().await.map_err(ClientError::Unreachable)?;
+    match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
+        Err(_) => Err(ClientError::protocol(format_args!("status {status}"))),
+    }
+}
+
+/// Reads an answer in JSON.
+pub(crate) async fn json<T: DeserializeOwned>(answer: Response) -> Result<T, ClientError> {
+    let body = answer.bytes().await.map_err(ClientError::Unreachable)?;
+    serde_json::from_slice(&body).map_err(ClientError::protocol)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_http_urls_are_servers() {
+        for url in [
+            "http://127.0.0.1:7600",
+            "http://localhost/prefix",
+            "http://[::1]:1/",
+        ] {
+            assert!(Client::new(url).is_ok(), "{url}");
+        }
+        for url in [
+            "",
+            "127.0.0.1:7600",
+            "https://example.com",
+            "ftp://x",
+            "http://",
+        ] {
+            assert!(Client::new(url).is_err(), "{url}");
+        }
+        let client = Client::new("http://localhost/prefix").unwrap();
+        let url = client.url("v1/sessions").unwrap();
+        assert_eq!(url.as_str(), "http://localhost/prefix/v1/sessions");
+    }
+}

@@ -1,0 +1,24 @@
+//! Rust client of Reveille's HTTP: publish, wait, take, and streams that reconnect by themselves.
+//!
+//! A [`Client`] speaks to one server, a [`Session`] is one of its sessions. [`Session::follow`] is a
+//! stream that survives lost connections and restarted servers: it goes on exactly after the last
+//! event, or says by a gap what it could not get. [`Session::wait`] rides out the same until its own
+//! deadline. [`Session::publish`] repeats itself when the answer was lost, under one idempotency key,
+//! so that nothing is stored twice.
+//!
+//! It stands on `reveille-types` alone and knows nothing of how a server works inside. Only plain HTTP
+//! is spoken; put a proxy that ends TLS in front of a server that is not on this machine.
+
+mod backoff;
+mod client;
+mod error;
+mod follow;
+mod lines;
+mod session;
+mod wait;
+
+pub use client::{Client, ListRequest};
+pub use error::ClientError;
+pub use follow::{Follow, FollowOptions, Followed, ReceivedEvent};
+pub use session::{PublishOptions, Session, TakeResult};
+pub use wait::{WaitNote, WaitRequest, WaitResult};

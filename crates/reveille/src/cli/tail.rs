@@ -1,0 +1,60 @@
+//! `reveille tail`
+
+use clap::Args;
+use reveille_client::{FollowOptions, Followed};
+
+use super::{CommandError, Outcome, Server, output, with_causes};
+
+/// Follow a session until it is over; lost connections are made anew
+#[derive(Debug, Args)]
+pub(super) struct Tail {
+    /// The session: `id`, or `namespace/id`
+    session: String,
+    /// Only kinds that match, such as `task.*`; may be repeated
+    #[arg(long = "match", visible_alias = "type", value_name = "PATTERN")]
+    patterns: Vec<String>,
+    /// Where to begin: a cursor, `earliest` or `latest`
+    #[arg(long, default_value = "earliest", value_name = "CURSOR")]
+    after: String,
+    /// Say nothing on standard error
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+impl Tail {
+    pub(super) async fn run(&self) -> Result<Outcome, CommandError> {
+        let mut options = FollowOptions::default();
+        options.patterns.clone_from(&self.patterns);
+        options.after = Some(self.after.clone());
+        let mut follow = self.server.session(&self.session)?.follow(options);
+        while let Some(item) = follow.next().await {
+            match item? {
+                Followed::Event(event) => output::line(event.json.get())?,
+                // A gap is never passed over in silence.
+                Followed::Gap(gap) => output::gap(&gap),
+                Followed::Open(_) | Followed::CaughtUp => {}
+                Followed::Disconnected { error, retry } => self.note(&match error {
+                    Some(error) => format!(
+                        "{}; trying again in {} ms",
+                        with_causes(&error),
+                        retry.as_millis()
+                    ),
+                    None => format!("disconnected; trying again in {} ms", retry.as_millis()),
+                }),
+                Followed::Ended { reason } => self.note(&match reason {
+                    Some(reason) => format!("the session is over: {}", reason.as_str()),
+                    None => "the session is over".to_owned(),
+                }),
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn note(&self, text: &str) {
+        if !self.quiet {
+            output::note(text);
+        }
+    }
+}
