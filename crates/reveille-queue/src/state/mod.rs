@@ -323,6 +323,13 @@ impl SessionState {
         Ok(self.watchers.insert(Some(waker), watcher))
     }
 
+    /// Refuses a place beyond the end, where a reader would wait in silence.
+    pub(crate) fn check_ahead(&self, from: Position) -> Result<(), ReadError> {
+        let (oldest, latest) = (self.window.oldest(), self.window.latest());
+        Start::At(from).resolve(self.epoch, oldest, latest)?;
+        Ok(())
+    }
+
     pub(crate) fn check_waiters(&self) -> Result<(), ReadError> {
         let limit = self.terms.max_waiters;
         if self.waiters() >= limit {
@@ -354,6 +361,14 @@ impl SessionState {
                 limit: self.terms.max_groups,
             }),
         }
+    }
+
+    /// How far a group has settled its events without a hole.
+    pub(crate) fn consumed(&mut self, name: &Label) -> Result<Cursor, ReadError> {
+        let (group, window) = self.group_and_window(name)?;
+        group.account(window);
+        let next = group.next();
+        Ok(self.cursor(next))
     }
 
     /// Tells a group what it lost since it was last told.
