@@ -14,7 +14,6 @@ mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -26,7 +25,7 @@ use reveille_types::{
 };
 
 pub(crate) use group::{Group, TakeStep, Taker, Wanted};
-pub(crate) use watch::{Look, Watcher};
+pub(crate) use watch::{Follow, Look, Watcher};
 
 use crate::error::{ReadError, SettleError};
 use crate::outcome::LeaseId;
@@ -313,16 +312,6 @@ impl SessionState {
         self.watchers.len() + self.groups.values().map(Group::waiting).sum::<usize>()
     }
 
-    /// Registers one who looks, unless too many wait.
-    pub(crate) fn register(
-        &mut self,
-        waker: Waker,
-        watcher: Watcher,
-    ) -> Result<WaiterKey, ReadError> {
-        self.check_waiters()?;
-        Ok(self.watchers.insert(Some(waker), watcher))
-    }
-
     /// Refuses a place beyond the end, where a reader would wait in silence.
     pub(crate) fn check_ahead(&self, from: Position) -> Result<(), ReadError> {
         let (oldest, latest) = (self.window.oldest(), self.window.latest());
@@ -330,6 +319,8 @@ impl SessionState {
         Ok(())
     }
 
+    /// Whether one more may wait. A call of its own before registering, so that the waker of one who
+    /// may not is dropped by its owner, after the lock.
     pub(crate) fn check_waiters(&self) -> Result<(), ReadError> {
         let limit = self.terms.max_waiters;
         if self.waiters() >= limit {
