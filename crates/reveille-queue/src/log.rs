@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reveille_backend::LogHandle;
 use reveille_core::sync::{Mutex, MutexGuard};
@@ -409,7 +409,7 @@ impl SessionLog {
 
     /// The wall time of a deadline of this session, for display.
     #[must_use]
-    pub fn wall_time_of(&self, deadline: std::time::Instant) -> jiff::Timestamp {
+    pub fn wall_time_of(&self, deadline: Instant) -> jiff::Timestamp {
         let now = self.now();
         let ahead = deadline.saturating_duration_since(now.monotonic);
         jiff::SignedDuration::try_from(ahead)
@@ -429,17 +429,36 @@ impl SessionLog {
         let mut state = self.0.state.lock();
         // No deadline lies before the reminder, so this is all that must be looked at on every call.
         if state.reminder.is_some_and(|at| at <= now.monotonic) {
-            state.reminder = None;
             state.tick(now, batch);
-            self.remind(&mut state);
+            self.renew_reminder(&mut state);
         }
         state
     }
 
     /// Sees to it that somebody looks at the session when its next deadline has come.
     pub(crate) fn remind(&self, state: &mut SessionState) {
-        if let Some(at) = state.reminder_wanted() {
-            self.0.reminders.add(at, Arc::downgrade(&self.0));
+        let next = state.next_deadline();
+        if next.is_some_and(|next| state.reminder.is_none_or(|at| next < at)) {
+            self.move_reminder(state, next);
+        }
+    }
+
+    /// As [`remind`](Self::remind), once the present reminder has been answered.
+    pub(crate) fn renew_reminder(&self, state: &mut SessionState) {
+        let next = state.next_deadline();
+        self.move_reminder(state, next);
+    }
+
+    fn move_reminder(&self, state: &mut SessionState, next: Option<Instant>) {
+        let old = std::mem::replace(&mut state.reminder, next);
+        self.0.reminders.set(&self.0, old, next);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(at) = self.state.lock().reminder {
+            self.reminders.forget(self, at);
         }
     }
 }

@@ -451,18 +451,20 @@ impl Sessions {
     pub fn sweep(&self) -> Swept {
         let now = self.0.environment.now();
         let mut swept = Swept::default();
-        while let Some(shared) = self.0.reminders.pop(now.monotonic) {
+        while let Some((at, shared)) = self.0.reminders.pop(now.monotonic) {
             let log = SessionLog(shared);
             let mut batch = WakeBatch::new();
             let gone = {
                 let mut state = log.0.state.lock();
                 let was_open = state.ended.is_none();
-                state.reminder = None;
+                if state.reminder == Some(at) {
+                    state.reminder = None;
+                }
                 state.tick(now, &mut batch);
                 swept.ended += usize::from(was_open && state.ended.is_some());
                 let gone = state.is_gone(now.monotonic);
                 if !gone {
-                    log.remind(&mut state);
+                    log.renew_reminder(&mut state);
                 }
                 gone
             };

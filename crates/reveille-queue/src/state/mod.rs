@@ -83,7 +83,7 @@ pub(crate) struct SessionState {
     pub(crate) groups: HashMap<Label, Group>,
     pub(crate) subscribers: usize,
     pub(crate) dropped: u64,
-    /// When the session's next deadline is known to be looked at; the earliest of all reminders.
+    /// When the session is looked at next: never after its next deadline.
     pub(crate) reminder: Option<Instant>,
 }
 
@@ -259,16 +259,6 @@ impl SessionState {
             .and_then(|c| c.grace_until);
         let leases = self.groups.values().filter_map(Group::next_expiry).min();
         [self.expires(), grace, leases].into_iter().flatten().min()
-    }
-
-    /// A time at which the session must be looked at and for which there is no reminder yet.
-    pub(crate) fn reminder_wanted(&mut self) -> Option<Instant> {
-        let next = self.next_deadline()?;
-        if self.reminder.is_some_and(|at| at <= next) {
-            return None;
-        }
-        self.reminder = Some(next);
-        Some(next)
     }
 
     // ---- reading --------------------------------------------------------------------------------
