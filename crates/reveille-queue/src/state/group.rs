@@ -22,6 +22,9 @@ use crate::error::SettleError;
 use crate::outcome::{Lease, LeaseId, Taken};
 use crate::window::Window;
 
+/// What a lease lasts that is too long for the clock: 30 years.
+const LONGEST_LEASE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// What a taker wants.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
@@ -213,7 +216,10 @@ impl Group {
         let lease = wanted.lease.map(|lease| {
             let delivery = self.deliveries.entry(position).or_default();
             *delivery = delivery.saturating_add(1);
-            let until = now.checked_add(lease).unwrap_or(now);
+            let until = now
+                .checked_add(lease)
+                .or_else(|| now.checked_add(LONGEST_LEASE))
+                .unwrap_or(now);
             let by = Holder::Lease {
                 delivery: *delivery,
                 until,
@@ -287,11 +293,30 @@ impl Group {
         window: &Window,
         batch: &mut WakeBatch,
     ) -> Option<Removed<Taker>> {
-        let removed = self.takers.remove(key)?;
+        let mut removed = self.takers.remove(key)?;
+        // The oldest goes to the first.
+        removed.data.reserved.sort_unstable();
         for position in &removed.data.reserved {
             self.give_back(*position, window, batch);
         }
         Some(removed)
+    }
+
+    /// Forgets every event: the log is gone. What was lost with it is no gap, since there is nobody
+    /// left to mend it.
+    pub(crate) fn clear(&mut self, latest: Position) {
+        let mut at = self.takers.first();
+        while let Some(key) = at {
+            if let Some(taker) = self.takers.get_mut(key) {
+                taker.reserved.clear();
+            }
+            at = self.takers.next_after(key);
+        }
+        *self = Self {
+            next: latest,
+            takers: std::mem::take(&mut self.takers),
+            ..Self::default()
+        };
     }
 
     /// Wakes all takers, so that they see that the session is over.

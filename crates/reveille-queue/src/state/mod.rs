@@ -158,7 +158,14 @@ impl SessionState {
                 self.seal(reason, None, now, batch);
             }
         }
-        self.last_activity = now;
+        self.touch(now);
+    }
+
+    /// Something happened. Callers read the clock before they lock, so `now` may be a little old.
+    pub(crate) fn touch(&mut self, now: Now) {
+        if self.last_activity.monotonic < now.monotonic {
+            self.last_activity = now;
+        }
     }
 
     /// Ends the session, unless it is over, and wakes everybody.
@@ -189,7 +196,7 @@ impl SessionState {
         }
     }
 
-    /// The session is gone: over for everybody, and empty.
+    /// The session was removed: over for everybody, and empty.
     pub(crate) fn delete(&mut self, now: Now, batch: &mut WakeBatch) {
         match &mut self.ended {
             Some(ended) => ended.reason = EndReason::Deleted,
@@ -197,12 +204,16 @@ impl SessionState {
                 self.seal(EndReason::Deleted, None, now, batch);
             }
         }
+        self.clear(batch);
+    }
+
+    /// Lets go of all events of an ended session. Whoever is still there learns that it is over, also
+    /// who waits for an event that another taker had.
+    pub(crate) fn clear(&mut self, batch: &mut WakeBatch) {
         self.window.clear();
-        self.groups.values_mut().for_each(|group| {
-            // What was lost by deletion is no gap: there is nobody left to mend it.
-            group.account(&self.window);
-            group.told_lost();
-        });
+        for group in self.groups.values_mut() {
+            group.clear(self.window.latest());
+        }
         self.wake_everybody(batch);
     }
 
@@ -398,7 +409,7 @@ impl SessionState {
         } else {
             group.nack(lease, &self.window, batch)?;
         }
-        self.last_activity = now;
+        self.touch(now);
         self.settled(batch);
         Ok(())
     }
