@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) key: Arc<SessionKey>,
     pub(crate) epoch: Epoch,
     pub(crate) created_at: jiff::Timestamp,
+    /// Most bytes of one event: by the limits, and by what the session retains.
+    event_bytes: usize,
     pub(crate) state: Mutex<SessionState>,
     pub(crate) token: CancelToken,
     pub(crate) environment: Arc<Environment>,
@@ -112,6 +114,7 @@ impl SessionLog {
             registry: &environment.registry,
             ids: &*environment.ids,
             limits: &environment.limits,
+            event_bytes: self.0.event_bytes,
             wall: now.wall,
         }
     }
@@ -148,12 +151,37 @@ impl SessionLog {
         let slots = log
             .try_append(&entries, &conditions)
             .map_err(|e| self.refused(e))?;
+        self.check_contract(state, &entries, &slots)?;
         let receipt = self.receipt(&entries, &slots);
         state.apply(entries, &slots, &self.0.environment.registry, now, batch);
         if state.ended.is_some() {
             self.remind(state);
         }
         Ok(receipt)
+    }
+
+    /// A backend that gives a place twice or leaves one out would shift every later event.
+    fn check_contract(
+        &self,
+        state: &SessionState,
+        entries: &[reveille_backend::Entry],
+        slots: &[reveille_backend::Slot],
+    ) -> Result<(), AppendError> {
+        let mut next = state.window.latest();
+        let dense = slots.iter().filter(|slot| !slot.deduplicated).all(|slot| {
+            let expected = next;
+            next = next.next();
+            slot.position == expected
+        });
+        let known = |slot: &reveille_backend::Slot| !slot.deduplicated || slot.position < next;
+        if dense && slots.len() == entries.len() && slots.iter().all(known) {
+            return Ok(());
+        }
+        let corrupt = reveille_backend::BackendError::Corrupt {
+            backend: self.0.environment.backend,
+            place: format!("the end of session {:?}", self.0.key.name()),
+        };
+        Err(AppendError::Backend(corrupt.into()))
     }
 
     fn receipt(
@@ -202,7 +230,9 @@ impl SessionLog {
     /// # Errors
     /// [`ReadError::Cursor`] when the start cannot be followed.
     pub fn page(&self, options: &PageOptions) -> Result<Page, ReadError> {
-        let state = self.0.state.lock();
+        let now = self.now();
+        let mut batch = WakeBatch::new();
+        let state = self.lock_due(now, &mut batch);
         let filter = &options.filter;
         let (from, gap) = state.start(options.start, !filter.is_all())?;
         let (events, next) = state.read(from, filter, options.limit, READ_BYTES);
@@ -307,7 +337,7 @@ impl SessionLog {
         let mut batch = WakeBatch::new();
         let mut state = self.lock_due(now, &mut batch);
         if state.ended.is_none() {
-            state.last_activity = now;
+            state.touch(now);
         }
     }
 
@@ -505,6 +535,7 @@ impl Shared {
             key,
             epoch: opened.epoch,
             created_at: now.wall,
+            event_bytes: environment.limits.event_bytes.min(terms.bounds.bytes),
             state: Mutex::new(state),
             token: CancelToken::new(Arc::clone(&environment.clock)),
             environment,
