@@ -10,7 +10,7 @@ use reveille_types::{Durability, KindRegistry};
 use crate::options::QueueLimits;
 use crate::state::Now;
 
-/// Clock, ids, known kinds and bounds.
+/// Clock, ids, known kinds, bounds, and what the backend says of itself.
 #[derive(Debug)]
 pub(crate) struct Environment {
     pub(crate) clock: Arc<dyn Clock>,
@@ -18,6 +18,8 @@ pub(crate) struct Environment {
     pub(crate) registry: KindRegistry,
     pub(crate) limits: QueueLimits,
     pub(crate) durability: Durability,
+    /// The backend's name.
+    pub(crate) backend: &'static str,
 }
 
 impl Environment {

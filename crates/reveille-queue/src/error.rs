@@ -181,6 +181,10 @@ impl AppendError {
             Self::IdempotencyConflict { .. } => "idempotency_conflict",
             Self::NotImmediate => "not_immediate",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::Backend(reveille_backend::AppendError::Durability { .. }) => {
+                "durability_not_offered"
+            }
+            Self::Backend(reveille_backend::AppendError::TooLarge { .. }) => "batch_too_large",
             Self::Backend(_) => "backend_unavailable",
         }
     }

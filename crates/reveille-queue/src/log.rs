@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reveille_backend::LogHandle;
 use reveille_core::sync::{Mutex, MutexGuard};
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) key: Arc<SessionKey>,
     pub(crate) epoch: Epoch,
     pub(crate) created_at: jiff::Timestamp,
+    /// Most bytes of one event: by the limits, and by what the session retains.
+    event_bytes: usize,
     pub(crate) state: Mutex<SessionState>,
     pub(crate) token: CancelToken,
     pub(crate) environment: Arc<Environment>,
@@ -112,6 +114,7 @@ impl SessionLog {
             registry: &environment.registry,
             ids: &*environment.ids,
             limits: &environment.limits,
+            event_bytes: self.0.event_bytes,
             wall: now.wall,
         }
     }
@@ -148,12 +151,37 @@ impl SessionLog {
         let slots = log
             .try_append(&entries, &conditions)
             .map_err(|e| self.refused(e))?;
+        self.check_contract(state, &entries, &slots)?;
         let receipt = self.receipt(&entries, &slots);
         state.apply(entries, &slots, &self.0.environment.registry, now, batch);
         if state.ended.is_some() {
             self.remind(state);
         }
         Ok(receipt)
+    }
+
+    /// A backend that gives a place twice or leaves one out would shift every later event.
+    fn check_contract(
+        &self,
+        state: &SessionState,
+        entries: &[reveille_backend::Entry],
+        slots: &[reveille_backend::Slot],
+    ) -> Result<(), AppendError> {
+        let mut next = state.window.latest();
+        let dense = slots.iter().filter(|slot| !slot.deduplicated).all(|slot| {
+            let expected = next;
+            next = next.next();
+            slot.position == expected
+        });
+        let known = |slot: &reveille_backend::Slot| !slot.deduplicated || slot.position < next;
+        if dense && slots.len() == entries.len() && slots.iter().all(known) {
+            return Ok(());
+        }
+        let corrupt = reveille_backend::BackendError::Corrupt {
+            backend: self.0.environment.backend,
+            place: format!("the end of session {:?}", self.0.key.name()),
+        };
+        Err(AppendError::Backend(corrupt.into()))
     }
 
     fn receipt(
@@ -202,7 +230,9 @@ impl SessionLog {
     /// # Errors
     /// [`ReadError::Cursor`] when the start cannot be followed.
     pub fn page(&self, options: &PageOptions) -> Result<Page, ReadError> {
-        let state = self.0.state.lock();
+        let now = self.now();
+        let mut batch = WakeBatch::new();
+        let state = self.lock_due(now, &mut batch);
         let filter = &options.filter;
         let (from, gap) = state.start(options.start, !filter.is_all())?;
         let (events, next) = state.read(from, filter, options.limit, READ_BYTES);
@@ -307,7 +337,7 @@ impl SessionLog {
         let mut batch = WakeBatch::new();
         let mut state = self.lock_due(now, &mut batch);
         if state.ended.is_none() {
-            state.last_activity = now;
+            state.touch(now);
         }
     }
 
@@ -409,7 +439,7 @@ impl SessionLog {
 
     /// The wall time of a deadline of this session, for display.
     #[must_use]
-    pub fn wall_time_of(&self, deadline: std::time::Instant) -> jiff::Timestamp {
+    pub fn wall_time_of(&self, deadline: Instant) -> jiff::Timestamp {
         let now = self.now();
         let ahead = deadline.saturating_duration_since(now.monotonic);
         jiff::SignedDuration::try_from(ahead)
@@ -429,17 +459,36 @@ impl SessionLog {
         let mut state = self.0.state.lock();
         // No deadline lies before the reminder, so this is all that must be looked at on every call.
         if state.reminder.is_some_and(|at| at <= now.monotonic) {
-            state.reminder = None;
             state.tick(now, batch);
-            self.remind(&mut state);
+            self.renew_reminder(&mut state);
         }
         state
     }
 
     /// Sees to it that somebody looks at the session when its next deadline has come.
     pub(crate) fn remind(&self, state: &mut SessionState) {
-        if let Some(at) = state.reminder_wanted() {
-            self.0.reminders.add(at, Arc::downgrade(&self.0));
+        let next = state.next_deadline();
+        if next.is_some_and(|next| state.reminder.is_none_or(|at| next < at)) {
+            self.move_reminder(state, next);
+        }
+    }
+
+    /// As [`remind`](Self::remind), once the present reminder has been answered.
+    pub(crate) fn renew_reminder(&self, state: &mut SessionState) {
+        let next = state.next_deadline();
+        self.move_reminder(state, next);
+    }
+
+    fn move_reminder(&self, state: &mut SessionState, next: Option<Instant>) {
+        let old = std::mem::replace(&mut state.reminder, next);
+        self.0.reminders.set(&self.0, old, next);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(at) = self.state.lock().reminder {
+            self.reminders.forget(self, at);
         }
     }
 }
@@ -486,6 +535,7 @@ impl Shared {
             key,
             epoch: opened.epoch,
             created_at: now.wall,
+            event_bytes: environment.limits.event_bytes.min(terms.bounds.bytes),
             state: Mutex::new(state),
             token: CancelToken::new(Arc::clone(&environment.clock)),
             environment,

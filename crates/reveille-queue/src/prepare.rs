@@ -19,6 +19,8 @@ pub(crate) struct Preparing<'a> {
     pub(crate) registry: &'a KindRegistry,
     pub(crate) ids: &'a dyn IdSource,
     pub(crate) limits: &'a QueueLimits,
+    /// Most bytes of one event.
+    pub(crate) event_bytes: usize,
     pub(crate) wall: Timestamp,
 }
 
@@ -45,10 +47,10 @@ pub(crate) fn prepare(
         check_session(index, &draft, with.session)?;
         let entry = complete(draft, with)?;
         let actual = weight(&entry.envelope, &entry.payload);
-        if actual > with.limits.event_bytes {
+        if actual > with.event_bytes {
             return Err(AppendError::EventTooLarge {
                 index,
-                limit: with.limits.event_bytes,
+                limit: with.event_bytes,
                 actual,
             });
         }

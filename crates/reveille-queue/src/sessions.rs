@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use reveille_backend::{Backend, Incarnation, OpenOptions};
 use reveille_core::sync::Mutex;
 use reveille_core::{Clock, IdSource, SystemIds, WakeBatch};
-use reveille_types::{Epoch, KindRegistry, Namespace, SessionKey, Tenant, wire};
+use reveille_types::{Epoch, Invalid, KindRegistry, Namespace, SessionKey, Tenant, wire};
 
 use crate::environment::{Environment, TokioClock};
 use crate::error::SessionError;
@@ -93,12 +93,14 @@ impl SessionsBuilder {
     /// Puts it together.
     #[must_use]
     pub fn build(self) -> Sessions {
+        let capabilities = self.backend.capabilities();
         let environment = Environment {
             clock: self.clock,
             ids: self.ids,
             registry: self.registry,
             limits: self.limits,
-            durability: self.backend.capabilities().durability,
+            durability: capabilities.durability,
+            backend: capabilities.name,
         };
         Sessions(Arc::new(Inner {
             backend: self.backend,
@@ -279,12 +281,12 @@ impl Sessions {
         options: SessionOptions,
         incarnation: Incarnation,
     ) -> Result<(SessionLog, bool), SessionError> {
-        options.check().map_err(SessionError::InvalidOption)?;
         if key.namespace.is_reserved() {
             return Err(SessionError::ReservedNamespace {
                 name: key.namespace.to_string(),
             });
         }
+        let terms = self.terms(&options).map_err(SessionError::InvalidOption)?;
         if let Ok(log) = self.get(&key)
             && !replaces(&log, incarnation)
         {
@@ -296,7 +298,7 @@ impl Sessions {
         let shared = Shared::new(
             Arc::new(key.clone()),
             opened,
-            self.terms(&options),
+            terms,
             Arc::clone(&self.0.environment),
             Arc::clone(&self.0.reminders),
         );
@@ -310,18 +312,23 @@ impl Sessions {
         log: SessionLog,
         incarnation: Incarnation,
     ) -> Result<(SessionLog, bool), SessionError> {
-        // A session that was replaced or evicted is dropped after the lock.
-        let _replaced;
+        // A session that was replaced or evicted is dropped after the lock, and whoever waits in one
+        // that is due is woken after it.
+        let (_evicted, _replaced);
+        let now = self.0.environment.now();
+        let mut batch = WakeBatch::new();
         let mut table = self.0.table.lock();
         let present = table.sessions.get(&key).cloned();
         match present {
-            Some(present) if !self.is_gone(&present) && !replaces(&present, incarnation) => {
-                return Ok((present, false));
+            Some(present) => {
+                let gone = present.lock_due(now, &mut batch).is_gone(now.monotonic);
+                if !gone && !replaces(&present, incarnation) {
+                    return Ok((present, false));
+                }
             }
-            Some(_) => {}
-            None => _replaced = self.make_room(&mut table, &key.tenant)?,
+            None => _evicted = self.make_room(&mut table, &key.tenant)?,
         }
-        table.insert(key, log.clone());
+        _replaced = table.insert(key, log.clone());
         drop(table);
         let mut state = log.0.state.lock();
         log.remind(&mut state);
@@ -358,20 +365,25 @@ impl Sessions {
         }
     }
 
-    fn terms(&self, options: &SessionOptions) -> Terms {
+    /// The options with the defaults filled in, which must be allowed as well.
+    fn terms(&self, options: &SessionOptions) -> Result<Terms, Invalid> {
         let limits = &self.0.environment.limits;
         let ttl = options.ttl.unwrap_or(self.0.default_ttl);
+        let events = options.max_events.unwrap_or(limits.session_events);
+        let bytes = options.max_bytes.unwrap_or(limits.session_bytes);
+        SessionOptions::default()
+            .ttl(ttl)
+            .max_events(events)
+            .max_bytes(bytes)
+            .check()?;
         let never = ttl == Duration::MAX;
-        Terms {
+        Ok(Terms {
             ttl: (!never).then_some(ttl),
             retention: if never { self.0.default_ttl } else { ttl },
-            bounds: Bounds {
-                events: options.max_events.unwrap_or(limits.session_events),
-                bytes: options.max_bytes.unwrap_or(limits.session_bytes),
-            },
+            bounds: Bounds { events, bytes },
             max_waiters: limits.waiters_per_session,
             max_groups: limits.groups_per_session,
-        }
+        })
     }
 
     fn new_epoch(&self) -> Epoch {
@@ -390,17 +402,25 @@ impl Sessions {
     /// # Cancel safety
     /// A dropped future has removed the session or has not.
     pub async fn remove(&self, key: &SessionKey) -> Result<(), SessionError> {
-        let removed = self.0.table.lock().remove(key);
+        let present = self.0.table.lock().sessions.get(key).cloned();
         let stored = self.0.backend.remove(key).await?;
-        match removed {
-            Some(log) => {
-                let mut batch = WakeBatch::new();
-                let now = self.0.environment.now();
-                log.lock_due(now, &mut batch).delete(now, &mut batch);
-                Ok(())
-            }
-            None if stored => Ok(()),
-            None => Err(SessionError::not_found(key)),
+        // From here on there is no await, so that a dropped future leaves no session that can neither
+        // be found nor has ended.
+        let Some(log) = present else {
+            return match stored {
+                true => Ok(()),
+                false => Err(SessionError::not_found(key)),
+            };
+        };
+        let was_there = self.0.table.lock().remove_this(&log);
+        let now = self.0.environment.now();
+        let mut batch = WakeBatch::new();
+        let mut state = log.lock_due(now, &mut batch);
+        let gone = state.is_gone(now.monotonic);
+        state.delete(now, &mut batch);
+        match stored || (was_there && !gone) {
+            true => Ok(()),
+            false => Err(SessionError::not_found(key)),
         }
     }
 
@@ -451,18 +471,21 @@ impl Sessions {
     pub fn sweep(&self) -> Swept {
         let now = self.0.environment.now();
         let mut swept = Swept::default();
-        while let Some(shared) = self.0.reminders.pop(now.monotonic) {
+        while let Some((at, shared)) = self.0.reminders.pop(now.monotonic) {
             let log = SessionLog(shared);
             let mut batch = WakeBatch::new();
             let gone = {
                 let mut state = log.0.state.lock();
                 let was_open = state.ended.is_none();
-                state.reminder = None;
+                if state.reminder == Some(at) {
+                    state.reminder = None;
+                }
                 state.tick(now, &mut batch);
                 swept.ended += usize::from(was_open && state.ended.is_some());
                 let gone = state.is_gone(now.monotonic);
-                if !gone {
-                    log.remind(&mut state);
+                match gone {
+                    true => state.clear(&mut batch),
+                    false => log.renew_reminder(&mut state),
                 }
                 gone
             };
@@ -487,18 +510,20 @@ impl Sessions {
             loop {
                 let sooner = reminders.sooner.notified();
                 let next = match sessions.upgrade() {
-                    Some(inner) => Self(inner).sweep().next,
+                    Some(inner) => {
+                        let next = Self(Arc::clone(&inner)).sweep().next;
+                        // The wait is measured on the sessions' own clock, which a test may hold.
+                        let now = inner.environment.clock.now();
+                        next.map(|at| at.saturating_duration_since(now))
+                    }
                     None => return,
                 };
                 match next {
                     None => sooner.await,
-                    Some(at) => {
-                        let at = tokio::time::Instant::from_std(at);
-                        tokio::select! {
-                            () = sooner => {}
-                            () = tokio::time::sleep_until(at) => {}
-                        }
-                    }
+                    Some(wait) => tokio::select! {
+                        () = sooner => {}
+                        () = tokio::time::sleep(wait) => {}
+                    },
                 }
             }
         }
@@ -516,17 +541,17 @@ fn is_after(place: &str, after: &str) -> bool {
 }
 
 impl Table {
-    fn insert(&mut self, key: SessionKey, log: SessionLog) {
+    /// Hands back the session that was under this key.
+    fn insert(&mut self, key: SessionKey, log: SessionLog) -> Option<SessionLog> {
         match self.sessions.entry(key) {
-            Entry::Occupied(mut present) => {
-                present.insert(log);
-            }
+            Entry::Occupied(mut present) => Some(present.insert(log)),
             Entry::Vacant(free) => {
                 *self
                     .per_tenant
                     .entry(free.key().tenant.clone())
                     .or_default() += 1;
                 free.insert(log);
+                None
             }
         }
     }
@@ -551,7 +576,7 @@ impl Table {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Whoever drives sees that there is nothing left to drive.
-        self.reminders.sooner.notify_one();
+        // All who drive see that there is nothing left to drive.
+        self.reminders.sooner.notify_waiters();
     }
 }

@@ -13,7 +13,7 @@ use crate::error::ReadError;
 use crate::log::SessionLog;
 use crate::options::SubscribeOptions;
 use crate::outcome::StreamItem;
-use crate::state::Watcher;
+use crate::state::{Follow, Watcher};
 
 /// Most events that a subscription fetches at once.
 const FETCH_EVENTS: usize = 256;
@@ -113,10 +113,15 @@ impl Subscription {
         if self.stage == Stage::Over {
             return Poll::Ready(None);
         }
+        let now = self.log.now();
+        // What is not needed any more is dropped after the lock, and so is the batch: see `WaitList`.
         let waker = cx.waker().clone();
-        // What is not needed any more is dropped after the lock: see `WaitList`.
-        let _discarded;
-        let mut state = self.log.0.state.lock();
+        let (_discarded, _replaced);
+        let mut batch = WakeBatch::new();
+        let mut state = self.log.lock_due(now, &mut batch);
+        if let Some(Watcher::Follow(follow)) = self.waiter.and_then(|key| state.watchers.get(key)) {
+            self.next = self.next.max(follow.next());
+        }
         let at = state.cursor(self.next);
         if let Some(gap) = Gap::expired(at, state.window.oldest(), !self.filter.is_all()) {
             self.next = state.window.oldest();
@@ -145,10 +150,16 @@ impl Subscription {
                 return Poll::Ready(Some(Ok(item)));
             }
             match self.waiter {
-                Some(key) => drop_later(state, key, waker),
+                Some(key) => {
+                    if let Some(Watcher::Follow(follow)) = state.watchers.get_mut(key) {
+                        follow.caught_up(next);
+                    }
+                    _replaced = state.watchers.set_waker(key, waker);
+                }
                 None => {
-                    let watcher = Watcher::Follow(self.filter.clone());
-                    self.waiter = Some(state.register(waker, watcher)?);
+                    state.check_waiters()?;
+                    let watcher = Watcher::Follow(Follow::new(self.filter.clone(), next));
+                    self.waiter = Some(state.watchers.insert(Some(waker), watcher));
                 }
             }
             return Poll::Pending;
@@ -174,17 +185,6 @@ impl Subscription {
         };
         Some(StreamItem::Event(event))
     }
-}
-
-/// Gives a registered waiter its new waker, and drops the old one after the lock.
-fn drop_later(
-    mut state: reveille_core::sync::MutexGuard<'_, crate::state::SessionState>,
-    key: WaiterKey,
-    waker: std::task::Waker,
-) {
-    let replaced = state.watchers.set_waker(key, waker);
-    drop(state);
-    drop(replaced);
 }
 
 impl Stream for Subscription {

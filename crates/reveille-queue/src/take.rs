@@ -2,15 +2,16 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use reveille_core::{WaiterKey, WakeBatch};
-use reveille_types::{EndReason, Label};
+use reveille_types::Label;
 
 use crate::deadline::within;
 use crate::error::ReadError;
 use crate::log::SessionLog;
 use crate::options::TakeOptions;
-use crate::outcome::{TakeOutcome, Taken};
+use crate::outcome::TakeOutcome;
 use crate::state::{TakeStep, Wanted};
 
 /// A take in progress. Dropping it gives back what was reserved for it.
@@ -19,12 +20,6 @@ struct Taking<'a> {
     group: &'a Label,
     wanted: &'a Wanted,
     waiter: Option<WaiterKey>,
-}
-
-/// What ended a take before its time was up.
-enum Found {
-    Events(Vec<Taken>),
-    End(EndReason),
 }
 
 impl SessionLog {
@@ -42,7 +37,6 @@ impl SessionLog {
     pub async fn take(&self, options: TakeOptions) -> Result<TakeOutcome, ReadError> {
         options.check().map_err(ReadError::InvalidOption)?;
         let began = self.now().monotonic;
-        let filtered = !options.filter.is_all();
         let wanted = Wanted {
             filter: options.filter,
             from: options.from,
@@ -55,90 +49,87 @@ impl SessionLog {
             wanted: &wanted,
             waiter: None,
         };
-        let found = within(options.timeout, poll_fn(|cx| taking.poll(cx))).await;
-        let found = match found {
-            Some(found) => Some(found?),
-            // What was reserved while the time ran out is this taker's.
-            None => taking.last_look()?,
-        };
-        drop(taking);
-
-        let mut state = self.0.state.lock();
-        if options.lease.is_some() {
-            self.remind(&mut state);
+        match within(options.timeout, poll_fn(|cx| taking.poll(cx))).await {
+            Some(outcome) => outcome,
+            None => taking.give_up(began),
         }
-        let next = state.group(&options.group)?.next();
-        Ok(match found {
-            Some(Found::Events(taken)) => TakeOutcome::Taken {
-                taken,
-                cursor: state.cursor(next),
-                gap: state.told_lost(&options.group, filtered),
-            },
-            Some(Found::End(reason)) => TakeOutcome::Ended {
-                reason,
-                cursor: state.latest(),
-                gap: state.told_lost(&options.group, filtered),
-            },
-            None => TakeOutcome::TimedOut {
-                next: state.cursor(next),
-                waited: self.now().monotonic.saturating_duration_since(began),
-            },
-        })
     }
 }
 
 impl Taking<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found, ReadError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<TakeOutcome, ReadError>> {
         let now = self.log.now();
+        // What is not needed any more is dropped after the lock, and so is the batch: see `WaitList`.
         let waker = cx.waker().clone();
+        let (_removed, _replaced);
         let mut batch = WakeBatch::new();
-        // What is not needed any more is dropped after the lock: see `WaitList`.
-        let _discarded;
         let mut state = self.log.lock_due(now, &mut batch);
         let (epoch, end) = (state.epoch, state.ended.as_ref().map(|e| e.reason));
         if self.waiter.is_none() {
-            state.check_waiters()?;
+            state.check_ahead(self.wanted.from)?;
         }
         let (group, window) = state.group_and_window(self.group)?;
-        let (step, waker) = match self.waiter {
-            None => {
-                let step = group.take_now(self.wanted, window, epoch, now.monotonic);
-                (step, Some(waker))
-            }
+        let step = match self.waiter {
+            None => group.take_now(self.wanted, window, epoch, now.monotonic),
             Some(key) => {
-                let (step, discarded) = group.poll(key, waker, epoch, now.monotonic);
-                _discarded = discarded;
-                (step, None)
+                let (step, removed) = group.take_reserved(key, epoch, now.monotonic);
+                _removed = removed;
+                step
             }
         };
+        let filtered = !self.wanted.filter.is_all();
         match (step, end) {
             (TakeStep::Taken(taken), _) => {
                 self.waiter = None;
                 state.settled(&mut batch);
-                Poll::Ready(Ok(Found::Events(taken)))
+                if self.wanted.lease.is_some() {
+                    self.log.remind(&mut state);
+                }
+                let gap = state.told_lost(self.group, filtered);
+                let cursor = state.consumed(self.group)?;
+                Poll::Ready(Ok(TakeOutcome::Taken { taken, cursor, gap }))
             }
             (
                 TakeStep::Nothing {
                     may_come_back: false,
                 },
                 Some(reason),
-            ) => Poll::Ready(Ok(Found::End(reason))),
+            ) => Poll::Ready(Ok(TakeOutcome::Ended {
+                reason,
+                cursor: state.latest(),
+                gap: state.told_lost(self.group, filtered),
+            })),
             (TakeStep::Nothing { .. }, _) => {
-                if let Some(waker) = waker {
-                    self.waiter = Some(group.register(waker, self.wanted.clone()));
+                match self.waiter {
+                    Some(key) => _replaced = group.set_waker(key, waker),
+                    None => {
+                        state.check_waiters()?;
+                        let group = state.group(self.group)?;
+                        self.waiter = Some(group.register(waker, self.wanted.clone()));
+                    }
                 }
                 Poll::Pending
             }
         }
     }
 
-    /// Claims what is there when the time is up.
-    fn last_look(&mut self) -> Result<Option<Found>, ReadError> {
+    /// Ends the take when its time is up: what was reserved for it until now is its own.
+    fn give_up(&mut self, began: Instant) -> Result<TakeOutcome, ReadError> {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        match self.poll(&mut cx) {
-            Poll::Ready(found) => found.map(Some),
-            Poll::Pending => Ok(None),
+        if let Poll::Ready(outcome) = self.poll(&mut cx) {
+            return outcome;
         }
+        let waited = self.log.now().monotonic.saturating_duration_since(began);
+        let mut state = self.log.0.state.lock();
+        let from = state.cursor(self.wanted.from);
+        let consumed = state.consumed(self.group)?;
+        Ok(TakeOutcome::TimedOut {
+            next: match consumed.position() < from.position() {
+                true => from,
+                false => consumed,
+            },
+            waited,
+        })
     }
 }
 

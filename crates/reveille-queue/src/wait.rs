@@ -4,8 +4,8 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use reveille_core::WaiterKey;
-use reveille_types::{EndReason, Event, Filter, Gap, Position};
+use reveille_core::{WaiterKey, WakeBatch};
+use reveille_types::{Cursor, EndReason, Event, Filter, Gap, Position, Start};
 
 use crate::deadline::within;
 use crate::error::ReadError;
@@ -17,12 +17,16 @@ use crate::state::{Look, SessionState, Watcher};
 /// A wait in progress. Dropping it takes its waiter out.
 struct Waiting<'a> {
     log: &'a SessionLog,
+    filters: Arc<[Filter]>,
+    needed: usize,
+    start: Start,
     stage: Stage,
+    /// What is missing at the start. Known from the first poll on.
     gap: Option<Gap>,
 }
 
 enum Stage {
-    Starting(Look, Position),
+    Starting,
     Registered(WaiterKey),
     Over,
 }
@@ -48,78 +52,60 @@ impl SessionLog {
     pub async fn wait(&self, options: WaitOptions) -> Result<WaitOutcome, ReadError> {
         options.check().map_err(ReadError::InvalidOption)?;
         let began = self.now().monotonic;
-        let filtered = !options.filters.iter().any(Filter::is_all);
-        let filters: Arc<[Filter]> = options.filters.into();
-        let (start, gap) = {
-            let state = self.0.state.lock();
-            state.start(options.start, filtered)?
-        };
         let mut waiting = Waiting {
             log: self,
-            stage: Stage::Starting(Look::new(filters, options.needed), start),
-            gap,
+            filters: options.filters.into(),
+            needed: options.needed,
+            start: options.start,
+            stage: Stage::Starting,
+            gap: None,
         };
         let found = within(options.timeout, poll_fn(|cx| waiting.poll(cx))).await;
-        let gap = waiting.gap.take();
-        match found {
-            Some(found) => Ok(outcome(&self.0.state.lock(), found?, gap)),
-            None => Ok(match waiting.give_up() {
-                (Some(found), _) => outcome(&self.0.state.lock(), found, gap),
-                (None, next) => WaitOutcome::TimedOut {
-                    next: reveille_types::Cursor::session(self.epoch(), next),
-                    waited: self.now().monotonic.saturating_duration_since(began),
-                },
-            }),
-        }
-    }
-}
-
-fn outcome(state: &SessionState, found: Found, gap: Option<Gap>) -> WaitOutcome {
-    match found {
-        Found::Events(events, after) => WaitOutcome::Matched {
-            events,
-            cursor: state.cursor(after),
-            gap,
-        },
-        Found::End(reason) => WaitOutcome::Ended {
-            reason,
-            cursor: state.latest(),
-            gap,
-        },
+        let found = match found {
+            Some(found) => found?,
+            None => match waiting.give_up() {
+                Ok(found) => found,
+                Err(next) => {
+                    let waited = self.now().monotonic.saturating_duration_since(began);
+                    return Ok(WaitOutcome::TimedOut { next, waited });
+                }
+            },
+        };
+        Ok(waiting.outcome(found))
     }
 }
 
 impl Waiting<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found, ReadError>> {
+        let now = self.log.now();
+        // What is not needed any more is dropped after the lock, and so is the batch: see `WaitList`.
         let waker = cx.waker().clone();
-        // What is not needed any more is dropped after the lock: see `WaitList`.
         let _discarded;
-        let mut state = self.log.0.state.lock();
-        match &mut self.stage {
-            Stage::Starting(look, start) => {
-                for event in state.window.from(*start) {
+        let mut batch = WakeBatch::new();
+        let mut state = self.log.lock_due(now, &mut batch);
+        match self.stage {
+            Stage::Starting => {
+                let filtered = !self.filters.iter().any(Filter::is_all);
+                let (from, gap) = state.start(self.start, filtered)?;
+                self.gap = gap;
+                let mut look = Look::new(Arc::clone(&self.filters), self.needed);
+                for event in state.window.from(from) {
                     if look.offer(event) {
-                        break;
+                        self.stage = Stage::Over;
+                        let (events, after) = look.into_events();
+                        return Poll::Ready(Ok(Found::Events(events, after)));
                     }
                 }
-                let end = state.ended.as_ref().map(|ended| ended.reason);
-                let Stage::Starting(look, _) = std::mem::replace(&mut self.stage, Stage::Over)
-                else {
-                    return Poll::Pending;
-                };
-                if look.is_done() {
-                    let (events, after) = look.into_events();
-                    return Poll::Ready(Ok(Found::Events(events, after)));
+                if let Some(ended) = &state.ended {
+                    self.stage = Stage::Over;
+                    return Poll::Ready(Ok(Found::End(ended.reason)));
                 }
-                if let Some(reason) = end {
-                    return Poll::Ready(Ok(Found::End(reason)));
-                }
-                let key = state.register(waker, Watcher::Look(look))?;
+                state.check_waiters()?;
+                let key = state.watchers.insert(Some(waker), Watcher::Look(look));
                 self.stage = Stage::Registered(key);
                 Poll::Pending
             }
             Stage::Registered(key) => {
-                let key = *key;
                 if let Some(found) = found(&state, key) {
                     let removed = state.watchers.remove(key);
                     self.stage = Stage::Over;
@@ -135,26 +121,49 @@ impl Waiting<'_> {
     }
 
     /// Ends the wait when its time is up: what was found until now counts, and so does the end. Else
-    /// tells how far was looked without finding anything.
-    fn give_up(&mut self) -> (Option<Found>, Position) {
+    /// tells where to go on, so that nothing that counts is before it: neither an event that matched
+    /// one filter of several, nor a gap that has not been told.
+    fn give_up(&mut self) -> Result<Found, Cursor> {
         let _discarded;
         let mut state = self.log.0.state.lock();
-        let latest = state.window.latest();
+        let latest = state.latest();
         let Stage::Registered(key) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return (None, latest);
+            return Err(latest);
         };
         let found = found(&state, key);
         let removed = state.watchers.remove(key);
         match found {
             Some(found) => {
                 let (found, rest) = found.with(removed);
-                _discarded = rest;
-                (Some(found), latest)
+                _discarded = (rest, None);
+                Ok(found)
             }
             None => {
-                _discarded = removed.and_then(|r| r.waker);
-                (None, latest)
+                let hit = match removed.as_ref().map(|removed| &removed.data) {
+                    Some(Watcher::Look(look)) => look.first_hit(),
+                    _ => None,
+                };
+                _discarded = (None, removed);
+                let unmatched = hit.map_or(latest, |position| state.cursor(position));
+                let missing = self.gap.as_ref().and_then(|gap| gap.requested);
+                Err(missing.unwrap_or(unmatched))
             }
+        }
+    }
+
+    fn outcome(&mut self, found: Found) -> WaitOutcome {
+        let gap = self.gap.take();
+        match found {
+            Found::Events(events, after) => WaitOutcome::Matched {
+                events,
+                cursor: Cursor::session(self.log.epoch(), after),
+                gap,
+            },
+            Found::End(reason) => WaitOutcome::Ended {
+                reason,
+                cursor: self.log.latest(),
+                gap,
+            },
         }
     }
 }

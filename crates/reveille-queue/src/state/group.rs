@@ -22,6 +22,9 @@ use crate::error::SettleError;
 use crate::outcome::{Lease, LeaseId, Taken};
 use crate::window::Window;
 
+/// What a lease lasts that is too long for the clock: 30 years.
+const LONGEST_LEASE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// What a taker wants.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
@@ -213,7 +216,10 @@ impl Group {
         let lease = wanted.lease.map(|lease| {
             let delivery = self.deliveries.entry(position).or_default();
             *delivery = delivery.saturating_add(1);
-            let until = now.checked_add(lease).unwrap_or(now);
+            let until = now
+                .checked_add(lease)
+                .or_else(|| now.checked_add(LONGEST_LEASE))
+                .unwrap_or(now);
             let by = Holder::Lease {
                 delivery: *delivery,
                 until,
@@ -242,31 +248,24 @@ impl Group {
         self.takers.insert(Some(waker), taker)
     }
 
-    /// Claims what is reserved for a waiting taker, which then leaves; or keeps it waiting with
-    /// `waker`. The last part is to be dropped after the lock.
-    pub(crate) fn poll(
+    /// Claims what is reserved for a waiting taker, which then leaves; if nothing is, it keeps
+    /// waiting.
+    pub(crate) fn take_reserved(
         &mut self,
         key: WaiterKey,
-        waker: Waker,
         epoch: Epoch,
         now: Instant,
-    ) -> (TakeStep, Discarded) {
-        let Some(taker) = self.takers.get(key) else {
-            let step = TakeStep::Nothing {
-                may_come_back: false,
-            };
-            return (step, Discarded::Waker(Some(waker)));
-        };
-        if taker.reserved.is_empty() {
-            let may_come_back = self.may_come_back(&taker.wanted);
-            let replaced = self.takers.set_waker(key, waker);
-            return (
-                TakeStep::Nothing { may_come_back },
-                Discarded::Waker(replaced),
-            );
+    ) -> (TakeStep, Option<Removed<Taker>>) {
+        let nothing = |may_come_back| (TakeStep::Nothing { may_come_back }, None);
+        match self.takers.get(key) {
+            None => return nothing(false),
+            Some(taker) if taker.reserved.is_empty() => {
+                return nothing(self.may_come_back(&taker.wanted));
+            }
+            Some(_) => {}
         }
         let Some(mut removed) = self.takers.remove(key) else {
-            return (TakeStep::Taken(Vec::new()), Discarded::Waker(Some(waker)));
+            return nothing(false);
         };
         let mut positions = std::mem::take(&mut removed.data.reserved);
         positions.sort_unstable();
@@ -279,7 +278,12 @@ impl Group {
             .into_iter()
             .map(|held| self.claim(held.event, wanted, epoch, now))
             .collect();
-        (TakeStep::Taken(taken), Discarded::Taker(removed, waker))
+        (TakeStep::Taken(taken), Some(removed))
+    }
+
+    /// Makes `waker` the one of a waiting taker. What is handed back is to be dropped after the lock.
+    pub(crate) fn set_waker(&mut self, key: WaiterKey, waker: Waker) -> Option<Waker> {
+        self.takers.set_waker(key, waker)
     }
 
     /// Takes a waiting taker out; what was reserved for it goes to the next.
@@ -289,11 +293,30 @@ impl Group {
         window: &Window,
         batch: &mut WakeBatch,
     ) -> Option<Removed<Taker>> {
-        let removed = self.takers.remove(key)?;
+        let mut removed = self.takers.remove(key)?;
+        // The oldest goes to the first.
+        removed.data.reserved.sort_unstable();
         for position in &removed.data.reserved {
             self.give_back(*position, window, batch);
         }
         Some(removed)
+    }
+
+    /// Forgets every event: the log is gone. What was lost with it is no gap, since there is nobody
+    /// left to mend it.
+    pub(crate) fn clear(&mut self, latest: Position) {
+        let mut at = self.takers.first();
+        while let Some(key) = at {
+            if let Some(taker) = self.takers.get_mut(key) {
+                taker.reserved.clear();
+            }
+            at = self.takers.next_after(key);
+        }
+        *self = Self {
+            next: latest,
+            takers: std::mem::take(&mut self.takers),
+            ..Self::default()
+        };
     }
 
     /// Wakes all takers, so that they see that the session is over.
@@ -354,13 +377,4 @@ impl Group {
             })
             .min()
     }
-}
-
-/// What a poll has no more use for: to be dropped after the lock is released, since dropping a waker
-/// runs code of an executor.
-#[derive(Debug)]
-#[expect(dead_code, reason = "held only to be dropped later")]
-pub(crate) enum Discarded {
-    Waker(Option<Waker>),
-    Taker(Removed<Taker>, Waker),
 }

@@ -14,7 +14,6 @@ mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -26,7 +25,7 @@ use reveille_types::{
 };
 
 pub(crate) use group::{Group, TakeStep, Taker, Wanted};
-pub(crate) use watch::{Look, Watcher};
+pub(crate) use watch::{Follow, Look, Watcher};
 
 use crate::error::{ReadError, SettleError};
 use crate::outcome::LeaseId;
@@ -84,7 +83,7 @@ pub(crate) struct SessionState {
     pub(crate) groups: HashMap<Label, Group>,
     pub(crate) subscribers: usize,
     pub(crate) dropped: u64,
-    /// When the session's next deadline is known to be looked at; the earliest of all reminders.
+    /// When the session is looked at next: never after its next deadline.
     pub(crate) reminder: Option<Instant>,
 }
 
@@ -159,7 +158,14 @@ impl SessionState {
                 self.seal(reason, None, now, batch);
             }
         }
-        self.last_activity = now;
+        self.touch(now);
+    }
+
+    /// Something happened. Callers read the clock before they lock, so `now` may be a little old.
+    pub(crate) fn touch(&mut self, now: Now) {
+        if self.last_activity.monotonic < now.monotonic {
+            self.last_activity = now;
+        }
     }
 
     /// Ends the session, unless it is over, and wakes everybody.
@@ -190,7 +196,7 @@ impl SessionState {
         }
     }
 
-    /// The session is gone: over for everybody, and empty.
+    /// The session was removed: over for everybody, and empty.
     pub(crate) fn delete(&mut self, now: Now, batch: &mut WakeBatch) {
         match &mut self.ended {
             Some(ended) => ended.reason = EndReason::Deleted,
@@ -198,12 +204,16 @@ impl SessionState {
                 self.seal(EndReason::Deleted, None, now, batch);
             }
         }
+        self.clear(batch);
+    }
+
+    /// Lets go of all events of an ended session. Whoever is still there learns that it is over, also
+    /// who waits for an event that another taker had.
+    pub(crate) fn clear(&mut self, batch: &mut WakeBatch) {
         self.window.clear();
-        self.groups.values_mut().for_each(|group| {
-            // What was lost by deletion is no gap: there is nobody left to mend it.
-            group.account(&self.window);
-            group.told_lost();
-        });
+        for group in self.groups.values_mut() {
+            group.clear(self.window.latest());
+        }
         self.wake_everybody(batch);
     }
 
@@ -262,16 +272,6 @@ impl SessionState {
         [self.expires(), grace, leases].into_iter().flatten().min()
     }
 
-    /// A time at which the session must be looked at and for which there is no reminder yet.
-    pub(crate) fn reminder_wanted(&mut self) -> Option<Instant> {
-        let next = self.next_deadline()?;
-        if self.reminder.is_some_and(|at| at <= next) {
-            return None;
-        }
-        self.reminder = Some(next);
-        Some(next)
-    }
-
     // ---- reading --------------------------------------------------------------------------------
 
     /// The position at which a reader begins, and what it misses there.
@@ -313,16 +313,15 @@ impl SessionState {
         self.watchers.len() + self.groups.values().map(Group::waiting).sum::<usize>()
     }
 
-    /// Registers one who looks, unless too many wait.
-    pub(crate) fn register(
-        &mut self,
-        waker: Waker,
-        watcher: Watcher,
-    ) -> Result<WaiterKey, ReadError> {
-        self.check_waiters()?;
-        Ok(self.watchers.insert(Some(waker), watcher))
+    /// Refuses a place beyond the end, where a reader would wait in silence.
+    pub(crate) fn check_ahead(&self, from: Position) -> Result<(), ReadError> {
+        let (oldest, latest) = (self.window.oldest(), self.window.latest());
+        Start::At(from).resolve(self.epoch, oldest, latest)?;
+        Ok(())
     }
 
+    /// Whether one more may wait. A call of its own before registering, so that the waker of one who
+    /// may not is dropped by its owner, after the lock.
     pub(crate) fn check_waiters(&self) -> Result<(), ReadError> {
         let limit = self.terms.max_waiters;
         if self.waiters() >= limit {
@@ -354,6 +353,14 @@ impl SessionState {
                 limit: self.terms.max_groups,
             }),
         }
+    }
+
+    /// How far a group has settled its events without a hole.
+    pub(crate) fn consumed(&mut self, name: &Label) -> Result<Cursor, ReadError> {
+        let (group, window) = self.group_and_window(name)?;
+        group.account(window);
+        let next = group.next();
+        Ok(self.cursor(next))
     }
 
     /// Tells a group what it lost since it was last told.
@@ -402,7 +409,7 @@ impl SessionState {
         } else {
             group.nack(lease, &self.window, batch)?;
         }
-        self.last_activity = now;
+        self.touch(now);
         self.settled(batch);
         Ok(())
     }

@@ -10,7 +10,7 @@ pub(crate) enum Watcher {
     /// A wait, which keeps what it was offered.
     Look(Look),
     /// A subscription, which reads the log itself once it is woken.
-    Follow(Filter),
+    Follow(Follow),
 }
 
 impl Watcher {
@@ -18,8 +18,52 @@ impl Watcher {
     pub(crate) fn offer(&mut self, event: &Event) -> bool {
         match self {
             Self::Look(look) => look.offer(event),
-            Self::Follow(filter) => filter.matches(event),
+            Self::Follow(follow) => follow.offer(event),
         }
+    }
+}
+
+/// A subscription that has read all there is.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    filter: Filter,
+    /// No event before it matches, from where the subscription stood on. So what retention drops
+    /// before it is nothing that the reader misses.
+    next: Position,
+    /// Whether the event at `next` matches: the reader is woken and reads on from there itself.
+    found: bool,
+}
+
+impl Follow {
+    /// Of a reader that stands at the end of the log.
+    pub(crate) fn new(filter: Filter, latest: Position) -> Self {
+        Self {
+            filter,
+            next: latest,
+            found: false,
+        }
+    }
+
+    pub(crate) fn next(&self) -> Position {
+        self.next
+    }
+
+    /// The reader has read up to the end of the log once more.
+    pub(crate) fn caught_up(&mut self, latest: Position) {
+        self.next = latest;
+        self.found = false;
+    }
+
+    fn offer(&mut self, event: &Event) -> bool {
+        if self.found {
+            return false;
+        }
+        self.found = self.filter.matches(event);
+        self.next = match self.found {
+            true => event.position(),
+            false => event.position().next(),
+        };
+        self.found
     }
 }
 
@@ -57,6 +101,11 @@ impl Look {
 
     pub(crate) fn is_done(&self) -> bool {
         self.missing == 0
+    }
+
+    /// The first of the events found so far.
+    pub(crate) fn first_hit(&self) -> Option<Position> {
+        self.hits.iter().flatten().map(Event::position).min()
     }
 
     /// The events found, in log order, each once, and the position after the last.
