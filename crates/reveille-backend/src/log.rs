@@ -28,7 +28,7 @@ pub enum LogHandle {
 pub trait ImmediateLog: fmt::Debug + Send {
     /// Gives each entry its place, all or nothing. Entries whose key is known keep the place they
     /// have; the others get positions that follow the end of the log without a hole, in the order of
-    /// the batch, and ascending sequence numbers.
+    /// the batch, and sequence numbers that follow the tenant's last without a hole.
     ///
     /// # Errors
     /// [`AppendError`]; then nothing has changed.

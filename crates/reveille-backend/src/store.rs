@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use reveille_types::{Durability, Epoch, Position, SessionKey, Tenant};
+use reveille_types::{Durability, Epoch, Position, Seq, SessionKey, Tenant};
 
 use crate::error::BackendError;
 use crate::log::{LogHandle, Seal};
@@ -133,6 +133,13 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`BackendError::NotFound`] when [`Incarnation::Current`] is asked for and nothing is stored.
     async fn open(&self, key: &SessionKey, options: OpenOptions) -> Result<Opened, BackendError>;
+
+    /// The last sequence number that was assigned in a tenant; 0 if none was. Sequence numbers ascend
+    /// from 1 without holes, unless the backend is [shared](Capabilities::shared).
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError>;
 
     /// Lists the stored logs of a tenant by namespace and id; none for an immediate backend.
     ///

@@ -74,6 +74,10 @@ impl Backend for MemoryBackend {
         })
     }
 
+    async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError> {
+        Ok(Seq(self.order_of(tenant).seq.load(Ordering::Relaxed)))
+    }
+
     async fn list(&self, _: &Tenant, _: ListOptions) -> Result<StoredPage, BackendError> {
         Ok(StoredPage {
             keys: Vec::new(),
@@ -116,26 +120,28 @@ impl ImmediateLog for MemoryLog {
             keys.expire(options.now);
         }
         let mut in_batch: HashMap<&str, u64> = HashMap::new();
+        let mut new = 0;
         for entry in entries {
-            let found = match (&entry.key, &keys) {
-                (Some(key), Some(keys)) => {
-                    let found = keys.get(self.id, &key.key);
-                    let first = in_batch.entry(&key.key).or_insert(key.fingerprint);
-                    let was = found.map_or(*first, |known| known.fingerprint);
-                    if was != key.fingerprint {
-                        return Err(AppendError::IdempotencyConflict {
-                            key: key.key.clone(),
-                        });
-                    }
-                    found
-                }
-                _ => None,
+            let (Some(key), Some(keys)) = (&entry.key, &keys) else {
+                known.push(None);
+                new += 1;
+                continue;
             };
+            let found = keys.get(self.id, &key.key);
+            let repeated = in_batch.get(&*key.key).copied();
+            let was = found.map(|known| known.fingerprint).or(repeated);
+            if was.is_some_and(|was| was != key.fingerprint) {
+                return Err(AppendError::IdempotencyConflict {
+                    key: key.key.clone(),
+                });
+            }
+            in_batch.insert(&key.key, key.fingerprint);
+            // A number for each event that will be stored, so that the order has no holes.
+            new += u64::from(was.is_none());
             known.push(found);
         }
         // A repeated batch is recognised before its condition is looked at: the condition held when
         // the batch was stored.
-        let new = known.iter().filter(|k| k.is_none()).count() as u64;
         if let Some(expected) = options.expected
             && new > 0
             && expected != self.latest

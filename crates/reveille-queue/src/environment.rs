@@ -1,14 +1,17 @@
 //! What all sessions of one manager share.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use reveille_core::sync::Mutex;
 use reveille_core::{Clock, IdSource};
-use reveille_types::{Durability, KindRegistry};
+use reveille_types::{Durability, Epoch, KindRegistry, Seq, Tenant};
 
 use crate::options::QueueLimits;
 use crate::state::Now;
+use crate::tail::{Tail, TailLimits};
 
 /// Clock, ids, known kinds, bounds, and what the backend says of itself.
 #[derive(Debug)]
@@ -20,6 +23,37 @@ pub(crate) struct Environment {
     pub(crate) durability: Durability,
     /// The backend's name.
     pub(crate) backend: &'static str,
+    /// The order of each tenant's events, if it is kept.
+    pub(crate) tails: Option<Tails>,
+}
+
+/// The tails of all tenants.
+#[derive(Debug)]
+pub(crate) struct Tails {
+    limits: TailLimits,
+    by_tenant: Mutex<HashMap<Tenant, Tail>>,
+}
+
+impl Tails {
+    pub(crate) fn new(limits: TailLimits) -> Self {
+        Self {
+            limits,
+            by_tenant: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn get(&self, tenant: &Tenant) -> Option<Tail> {
+        self.by_tenant.lock().get(tenant).cloned()
+    }
+
+    /// The tenant's tail, which begins after `seq` if it is not there yet.
+    pub(crate) fn get_or_begin(&self, tenant: &Tenant, epoch: Epoch, seq: Seq) -> Tail {
+        let mut tails = self.by_tenant.lock();
+        tails
+            .entry(tenant.clone())
+            .or_insert_with(|| Tail::new(epoch, seq, self.limits))
+            .clone()
+    }
 }
 
 impl Environment {

@@ -54,6 +54,7 @@ mod wait;
 mod deadline;
 mod reminders;
 mod state;
+mod tail;
 mod window;
 
 pub use environment::TokioClock;
@@ -68,3 +69,4 @@ pub use outcome::{
 };
 pub use sessions::{ListOptions, Sessions, SessionsBuilder, Swept};
 pub use subscription::Subscription;
+pub use tail::{Overflow, Tail, TailInfo, TailLimits, TailPage, TailWatch};

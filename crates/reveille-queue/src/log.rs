@@ -19,6 +19,7 @@ use crate::outcome::{CancelOutcome, LeaseId, Page};
 use crate::prepare::{Preparing, complete, prepare};
 use crate::reminders::Reminders;
 use crate::state::{Cancelled, Now, SessionState};
+use crate::tail::Tail;
 
 /// Most bytes that one read hands out, so that a reader never holds more than it will soon use.
 const READ_BYTES: usize = 1024 * 1024;
@@ -515,6 +516,7 @@ impl Shared {
         key: Arc<SessionKey>,
         opened: reveille_backend::Opened,
         terms: crate::state::Terms,
+        tail: Option<Tail>,
         environment: Arc<Environment>,
         reminders: Arc<Reminders>,
     ) -> Self {
@@ -523,7 +525,7 @@ impl Shared {
             LogHandle::Immediate(log) => Some(log),
             LogHandle::Stored(_) => None,
         };
-        let state = SessionState::new(
+        let mut state = SessionState::new(
             Arc::clone(&key),
             opened.epoch,
             terms,
@@ -531,6 +533,7 @@ impl Shared {
             immediate,
             now,
         );
+        state.tail = tail;
         Self {
             key,
             epoch: opened.epoch,

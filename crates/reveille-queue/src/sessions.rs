@@ -11,12 +11,13 @@ use reveille_core::sync::Mutex;
 use reveille_core::{Clock, IdSource, SystemIds, WakeBatch};
 use reveille_types::{Epoch, Invalid, KindRegistry, Namespace, SessionKey, Tenant, wire};
 
-use crate::environment::{Environment, TokioClock};
+use crate::environment::{Environment, Tails, TokioClock};
 use crate::error::SessionError;
 use crate::log::{SessionLog, Shared};
 use crate::options::{QueueLimits, SessionOptions};
 use crate::reminders::Reminders;
 use crate::state::Terms;
+use crate::tail::{Tail, TailLimits};
 use crate::window::Bounds;
 
 /// Idle time to live of sessions that say nothing about it.
@@ -51,6 +52,7 @@ pub struct SessionsBuilder {
     registry: KindRegistry,
     limits: QueueLimits,
     default_ttl: Duration,
+    tail: Option<TailLimits>,
 }
 
 impl SessionsBuilder {
@@ -82,6 +84,14 @@ impl SessionsBuilder {
         self
     }
 
+    /// Keeping all events of each tenant in one order, up to these bounds: what a bus reads. Not kept
+    /// if not set.
+    #[must_use]
+    pub fn tail(mut self, limits: TailLimits) -> Self {
+        self.tail = Some(limits);
+        self
+    }
+
     /// Sessions that say nothing else expire after this much silence (24 hours if not set), and stay
     /// readable for the same time after their end.
     #[must_use]
@@ -101,6 +111,7 @@ impl SessionsBuilder {
             limits: self.limits,
             durability: capabilities.durability,
             backend: capabilities.name,
+            tails: self.tail.map(Tails::new),
         };
         Sessions(Arc::new(Inner {
             backend: self.backend,
@@ -167,6 +178,7 @@ impl Sessions {
             registry: KindRegistry::standard(),
             limits: QueueLimits::default(),
             default_ttl: DEFAULT_TTL,
+            tail: None,
         }
     }
 
@@ -180,6 +192,33 @@ impl Sessions {
     #[must_use]
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.0.backend
+    }
+
+    /// All events of a tenant in one order: once it has had a session, and if the order is
+    /// [kept](SessionsBuilder::tail).
+    #[must_use]
+    pub fn tail(&self, tenant: &Tenant) -> Option<Tail> {
+        self.0.environment.tails.as_ref()?.get(tenant)
+    }
+
+    /// As [`tail`](Self::tail), for a tenant that may not have had a session yet. `None` if the order
+    /// is not kept.
+    ///
+    /// # Errors
+    /// [`SessionError::Backend`].
+    ///
+    /// # Cancel safety
+    /// A dropped future has begun the order or has not.
+    pub async fn tail_or_begin(&self, tenant: &Tenant) -> Result<Option<Tail>, SessionError> {
+        let Some(tails) = &self.0.environment.tails else {
+            return Ok(None);
+        };
+        if let Some(tail) = tails.get(tenant) {
+            return Ok(Some(tail));
+        }
+        // No session of the tenant has been opened here yet, so nothing is appended meanwhile.
+        let seq = self.0.backend.last_seq(tenant).await?;
+        Ok(Some(tails.get_or_begin(tenant, self.new_epoch(), seq)))
     }
 
     /// How many sessions can be found, ended ones included.
@@ -292,6 +331,7 @@ impl Sessions {
         {
             return Ok((log, false));
         }
+        let tail = self.tail_or_begin(&key.tenant).await?;
         let epoch = self.new_epoch();
         let opening = OpenOptions::new(incarnation, epoch);
         let opened = self.0.backend.open(&key, opening).await?;
@@ -299,6 +339,7 @@ impl Sessions {
             Arc::new(key.clone()),
             opened,
             terms,
+            tail,
             Arc::clone(&self.0.environment),
             Arc::clone(&self.0.reminders),
         );
@@ -413,6 +454,9 @@ impl Sessions {
             };
         };
         let was_there = self.0.table.lock().remove_this(&log);
+        if let Some(tail) = self.tail(&key.tenant) {
+            tail.forget(key, log.epoch());
+        }
         let now = self.0.environment.now();
         let mut batch = WakeBatch::new();
         let mut state = log.lock_due(now, &mut batch);

@@ -47,6 +47,9 @@ const OWN: [&str; 13] = [
     "tracestate",
 ];
 
+/// The begin of the member that holds the cursor.
+pub(crate) const CURSOR_MEMBER: &str = "\"reveillecursor\":";
+
 /// The event as one line of JSON.
 pub(crate) fn encode(event: &Event) -> String {
     let mut out = Object::new();

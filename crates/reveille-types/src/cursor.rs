@@ -179,6 +179,43 @@ impl Cursor {
     }
 }
 
+impl Cursor {
+    /// The sequence number after which a reader of the bus `epoch` goes on, behind the filter with
+    /// this fingerprint (none for every event). The bus holds what follows `oldest` (exclusive) up to
+    /// `latest` (inclusive); a result below `oldest` means that events are missing.
+    ///
+    /// # Errors
+    /// [`CursorError`] when the cursor is of a session, of another filter or epoch, or lies beyond
+    /// `latest`. Nothing is widened or narrowed silently.
+    pub fn resolve_bus(
+        &self,
+        epoch: Epoch,
+        fingerprint: Option<u64>,
+        oldest: Seq,
+        latest: Seq,
+    ) -> Result<Seq, CursorError> {
+        let expected = fingerprint.map_or(Scope::All, Scope::Filter);
+        if self.scope != expected {
+            return Err(CursorError::ScopeMismatch {
+                expected,
+                got: self.scope,
+            });
+        }
+        let at = |seq: Seq| Self {
+            epoch,
+            place: seq.0,
+            scope: expected,
+        };
+        if self.epoch != epoch {
+            return Err(CursorError::EpochMismatch { start: at(oldest) });
+        }
+        if self.place > latest.0 {
+            return Err(CursorError::Ahead { latest: at(latest) });
+        }
+        Ok(Seq(self.place))
+    }
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:020}", self.epoch, self.place)?;

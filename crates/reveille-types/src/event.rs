@@ -226,6 +226,26 @@ impl Event {
         self.0.json.get_or_init(|| cloudevents::encode(self).into())
     }
 
+    /// As [`json`](Self::json), with another cursor in it: of the bus on which it is read.
+    #[must_use]
+    pub fn json_at(&self, cursor: Cursor) -> Bytes {
+        let json = self.json();
+        let own = format!("{}\"", cloudevents::CURSOR_MEMBER);
+        // The member's name with its quotes cannot stand within a string, where quotes are escaped,
+        // and data, where it could be a name again, comes after it.
+        let Some(at) = json.windows(own.len()).position(|w| w == own.as_bytes()) else {
+            return json.clone();
+        };
+        let start = at + own.len();
+        let rest = json.get(start..).unwrap_or_default();
+        let end = rest.iter().position(|b| *b == b'"').unwrap_or_default();
+        let mut line = Vec::with_capacity(json.len() + 32);
+        line.extend_from_slice(&json[..start]);
+        line.extend_from_slice(cursor.to_string().as_bytes());
+        line.extend_from_slice(&rest[end..]);
+        line.into()
+    }
+
     /// What the event costs a log, in bytes: its payload, the text of its envelope and a fixed part
     /// for the record itself.
     #[must_use]

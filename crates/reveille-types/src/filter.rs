@@ -91,31 +91,65 @@ pub struct Filter(Option<Arc<Compiled>>);
 #[derive(Debug)]
 struct Compiled {
     kinds: Box<[Pattern]>,
-    selectors: Box<[(Field, BTreeSet<Box<str>>)]>,
+    selectors: Box<[(FilterField, BTreeSet<Box<str>>)]>,
     fingerprint: u64,
 }
 
-/// A field that is compared as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Field {
+/// A field that is compared as text. Public for indexes of filters: see [`Filter::index`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FilterField {
+    /// The kind.
+    Kind,
+    /// The session's namespace.
     Namespace,
+    /// The session's name.
     Session,
+    /// The source.
     Source,
+    /// The subject.
     Subject,
+    /// The agent.
     Agent,
+    /// The run.
     Run,
+    /// The turn.
     Turn,
+    /// The correlation.
     Correlation,
+    /// The cause.
     CausedBy,
+    /// A tag.
     Tag,
+    /// The class.
     Class,
+    /// The finality.
     Final,
+    /// The privacy.
     Privacy,
 }
 
-impl Field {
+impl FilterField {
+    /// All fields, those that tell events apart best first.
+    pub const ALL: [Self; 14] = [
+        Self::Session,
+        Self::Correlation,
+        Self::CausedBy,
+        Self::Turn,
+        Self::Run,
+        Self::Agent,
+        Self::Subject,
+        Self::Source,
+        Self::Tag,
+        Self::Kind,
+        Self::Namespace,
+        Self::Privacy,
+        Self::Final,
+        Self::Class,
+    ];
+
     fn name(self) -> &'static str {
         match self {
+            Self::Kind => "match",
             Self::Namespace => "namespace",
             Self::Session => "session",
             Self::Source => "source",
@@ -132,30 +166,26 @@ impl Field {
         }
     }
 
-    /// Whether the event has one of `wanted` in this field.
-    fn selects(self, event: &Event, wanted: &BTreeSet<Box<str>>) -> bool {
+    /// Calls `each` with every text that the event has in this field, until one answers `true`;
+    /// whether one did.
+    pub fn any_value(self, event: &Event, mut each: impl FnMut(&str) -> bool) -> bool {
         let envelope = event.envelope();
-        let label =
-            |label: &Option<Label>| label.as_ref().is_some_and(|l| wanted.contains(l.as_str()));
+        let mut label = |label: &Option<Label>| label.as_ref().is_some_and(|l| each(l.as_str()));
         match self {
-            Self::Namespace => wanted.contains(event.session().namespace.as_str()),
-            Self::Session => wanted.contains(event.session().name().as_str()),
-            Self::Source => wanted.contains(envelope.source.as_str()),
-            Self::Subject => envelope
-                .subject
-                .as_ref()
-                .is_some_and(|s| wanted.contains(s)),
             Self::Agent => label(&envelope.agent),
             Self::Run => label(&envelope.run),
             Self::Turn => label(&envelope.turn),
             Self::Correlation => label(&envelope.correlation),
             Self::CausedBy => label(&envelope.caused_by),
-            Self::Tag => envelope.tags.iter().any(|t| wanted.contains(t.as_str())),
-            Self::Class => wanted.contains(envelope.class.as_str()),
-            Self::Final => wanted.contains(envelope.finality.as_str()),
-            Self::Privacy => envelope
-                .privacy
-                .is_some_and(|privacy| wanted.contains(privacy.as_str())),
+            Self::Tag => envelope.tags.iter().any(|t| each(t.as_str())),
+            Self::Kind => each(event.kind().as_str()),
+            Self::Namespace => each(event.session().namespace.as_str()),
+            Self::Session => each(event.session().name().as_str()),
+            Self::Source => each(envelope.source.as_str()),
+            Self::Subject => envelope.subject.as_ref().is_some_and(|s| each(s)),
+            Self::Class => each(envelope.class.as_str()),
+            Self::Final => each(envelope.finality.as_str()),
+            Self::Privacy => envelope.privacy.is_some_and(|p| each(p.as_str())),
         }
     }
 }
@@ -176,19 +206,19 @@ impl Filter {
         let finality = words(spec.finality.as_deref(), Finality::as_str);
         let privacy = words(spec.privacy.as_deref(), Privacy::as_str);
         let fields = [
-            (Field::Namespace, &spec.namespace),
-            (Field::Session, &spec.session),
-            (Field::Source, &spec.source),
-            (Field::Subject, &spec.subject),
-            (Field::Agent, &spec.agent),
-            (Field::Run, &spec.run),
-            (Field::Turn, &spec.turn),
-            (Field::Correlation, &spec.correlation),
-            (Field::CausedBy, &spec.caused_by),
-            (Field::Tag, &spec.tag),
-            (Field::Class, &class),
-            (Field::Final, &finality),
-            (Field::Privacy, &privacy),
+            (FilterField::Namespace, &spec.namespace),
+            (FilterField::Session, &spec.session),
+            (FilterField::Source, &spec.source),
+            (FilterField::Subject, &spec.subject),
+            (FilterField::Agent, &spec.agent),
+            (FilterField::Run, &spec.run),
+            (FilterField::Turn, &spec.turn),
+            (FilterField::Correlation, &spec.correlation),
+            (FilterField::CausedBy, &spec.caused_by),
+            (FilterField::Tag, &spec.tag),
+            (FilterField::Class, &class),
+            (FilterField::Final, &finality),
+            (FilterField::Privacy, &privacy),
         ];
         let mut selectors = Vec::new();
         for (field, values) in fields {
@@ -254,7 +284,33 @@ impl Filter {
             && compiled
                 .selectors
                 .iter()
-                .all(|(field, wanted)| field.selects(event, wanted))
+                .all(|(field, wanted)| field.any_value(event, |value| wanted.contains(value)))
+    }
+
+    /// A field and the texts of which every matching event has one in it: what an index can look up.
+    /// The field that tells events apart best; nothing if the filter has only wildcards.
+    #[must_use]
+    pub fn index(&self) -> Option<(FilterField, Vec<&str>)> {
+        let compiled = self.0.as_ref()?;
+        let mut best: Option<(FilterField, Vec<&str>)> = None;
+        for field in FilterField::ALL {
+            best = match field {
+                FilterField::Kind => {
+                    let exact = compiled.kinds.iter().all(Pattern::is_exact);
+                    let kinds = compiled.kinds.iter().map(Pattern::as_str).collect();
+                    (exact && !compiled.kinds.is_empty()).then_some((field, kinds))
+                }
+                _ => compiled
+                    .selectors
+                    .iter()
+                    .find(|(selected, _)| *selected == field)
+                    .map(|(_, wanted)| (field, wanted.iter().map(AsRef::as_ref).collect())),
+            };
+            if best.is_some() {
+                break;
+            }
+        }
+        best
     }
 }
 
@@ -274,7 +330,7 @@ fn check_patterns(patterns: &[Pattern]) -> Result<Vec<Pattern>, Invalid> {
     Ok(kinds)
 }
 
-fn selector(field: Field, values: &[String]) -> Result<BTreeSet<Box<str>>, Invalid> {
+fn selector(field: FilterField, values: &[String]) -> Result<BTreeSet<Box<str>>, Invalid> {
     check_count(field.name(), values.len())?;
     for value in values {
         check_size(field.name(), value.len(), limits::REFERENCE_BYTES, "bytes")?;
@@ -293,7 +349,7 @@ fn check_count(field: &'static str, count: usize) -> Result<(), Invalid> {
 
 /// Digest of the canonical form: a version, then each field with its sorted values. Lengths stand
 /// before texts, so that no two forms run together.
-fn fingerprint(kinds: &[Pattern], selectors: &[(Field, BTreeSet<Box<str>>)]) -> u64 {
+fn fingerprint(kinds: &[Pattern], selectors: &[(FilterField, BTreeSet<Box<str>>)]) -> u64 {
     let mut digest = Fingerprint::default();
     let mut add = |text: &str| {
         digest.write(&(text.len() as u64).to_be_bytes());

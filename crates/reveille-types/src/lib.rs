@@ -44,7 +44,7 @@ pub use draft::{DraftDefaults, EventDraft, end_of_session};
 pub use event::{
     Envelope, Event, EventId, ExtensionValue, Extensions, Label, Place, Privacy, Source, weight,
 };
-pub use filter::{Filter, FilterSpec};
+pub use filter::{Filter, FilterField, FilterSpec};
 pub use fingerprint::Fingerprint;
 pub use gap::{Gap, GapReason, PositionRanges};
 pub use invalid::Invalid;

@@ -102,6 +102,12 @@ impl Pattern {
         }
     }
 
+    /// Whether the pattern has no wildcard.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.form == Form::Exact
+    }
+
     /// Whether the pattern matches every kind.
     #[must_use]
     pub fn is_every(&self) -> bool {

@@ -29,6 +29,7 @@ pub(crate) use watch::{Follow, Look, Watcher};
 
 use crate::error::{ReadError, SettleError};
 use crate::outcome::LeaseId;
+use crate::tail::Tail;
 use crate::window::{Bounds, Window};
 
 /// That a session is over.
@@ -74,6 +75,9 @@ pub(crate) struct SessionState {
     pub(crate) epoch: Epoch,
     pub(crate) terms: Terms,
     pub(crate) window: Window,
+    /// The order of the tenant's events, if it is kept. Its lock is taken inside the session's, never
+    /// the other way round.
+    pub(crate) tail: Option<Tail>,
     /// The backend's handle, if it commits without waiting.
     pub(crate) immediate: Option<Box<dyn ImmediateLog>>,
     pub(crate) ended: Option<Ended>,
@@ -101,6 +105,7 @@ impl SessionState {
             epoch,
             terms,
             window: Window::at(at),
+            tail: None,
             immediate,
             ended: None,
             cancelled: None,
@@ -152,6 +157,9 @@ impl SessionState {
                 .wake_where(batch, |_, watcher| watcher.offer(&event));
             for group in self.groups.values_mut() {
                 group.offer(&event, batch);
+            }
+            if let Some(tail) = &self.tail {
+                tail.push(&event, batch);
             }
             self.dropped += self.window.push(event, self.terms.bounds);
             if let Some(reason) = end {

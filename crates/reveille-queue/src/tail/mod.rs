@@ -1,0 +1,220 @@
+//! All events of a tenant in one order: what a bus reads.
+//!
+//! The order is that of the sequence numbers, which the backend assigns inside each session's critical
+//! section, ascending without holes. Sessions apply independently, so an event can come here before
+//! one with a lower number; it is shown only once all lower ones are here (the watermark). So nothing
+//! ever appears behind a reader.
+//!
+//! Events are shared with the session logs by reference count. The tail keeps the newest ones up to
+//! its own bounds, whatever the sessions retain.
+
+mod ring;
+mod watchers;
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use reveille_core::sync::Mutex;
+use reveille_core::{Removed, WaiterKey, WakeBatch};
+use reveille_types::{Epoch, Event, Filter, PositionRanges, Seq, SessionKey};
+
+use ring::Ring;
+pub use ring::TailLimits;
+use watchers::Watchers;
+
+/// All events of a tenant in one order. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct Tail(Arc<Inner>);
+
+struct Inner {
+    epoch: Epoch,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    ring: Ring,
+    watchers: Watchers,
+}
+
+/// What a read of a tail gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TailPage {
+    /// Events that match, by ascending sequence number.
+    pub events: Vec<Event>,
+    /// Sequence numbers of events that are gone, before or among those read.
+    pub missing: PositionRanges,
+    /// Everything up to this sequence number, inclusive, has been looked through.
+    pub read_to: Seq,
+}
+
+/// What is known of a tail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TailInfo {
+    /// What follows this sequence number can be read.
+    pub oldest: Seq,
+    /// The last sequence number that is shown.
+    pub latest: Seq,
+    /// How many events are retained.
+    pub retained: usize,
+    /// How many bytes they cost.
+    pub bytes: usize,
+    /// How many watchers are registered.
+    pub watchers: usize,
+    /// How many watchers have been looked at since the beginning: what publishing costs.
+    pub visits: u64,
+}
+
+impl Tail {
+    /// A tail of what follows `seq`.
+    pub(crate) fn new(epoch: Epoch, seq: Seq, limits: TailLimits) -> Self {
+        let state = State {
+            ring: Ring::after(seq, limits),
+            watchers: Watchers::default(),
+        };
+        Self(Arc::new(Inner {
+            epoch,
+            state: Mutex::new(state),
+        }))
+    }
+
+    /// The incarnation of the order.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.0.epoch
+    }
+
+    /// What is known of the tail.
+    #[must_use]
+    pub fn info(&self) -> TailInfo {
+        let state = self.0.state.lock();
+        TailInfo {
+            oldest: state.ring.oldest(),
+            latest: state.ring.latest(),
+            retained: state.ring.len(),
+            bytes: state.ring.bytes(),
+            watchers: state.watchers.len(),
+            visits: state.watchers.visits(),
+        }
+    }
+
+    /// Reads events after `after` that match, at most `limit` of them and about `bytes` bytes.
+    #[must_use]
+    pub fn read(&self, after: Seq, filter: &Filter, limit: usize, bytes: usize) -> TailPage {
+        self.0.state.lock().ring.read(after, filter, limit, bytes)
+    }
+
+    /// The last `limit` events that match, oldest first.
+    #[must_use]
+    pub fn last(&self, filter: &Filter, limit: usize) -> Vec<Event> {
+        self.0.state.lock().ring.last(filter, limit)
+    }
+
+    /// How many retained events match.
+    #[must_use]
+    pub fn count(&self, filter: &Filter) -> usize {
+        self.0.state.lock().ring.count(filter)
+    }
+
+    /// Sequence numbers after `after` of events that match, but for the last `keep`.
+    #[must_use]
+    pub fn beyond(&self, after: Seq, filter: &Filter, keep: usize) -> Option<Overflow> {
+        self.0.state.lock().ring.beyond(after, filter, keep)
+    }
+
+    /// Adds an event that a session has applied.
+    pub(crate) fn push(&self, event: &Event, batch: &mut WakeBatch) {
+        let state = &mut *self.0.state.lock();
+        let watchers = &mut state.watchers;
+        state
+            .ring
+            .push(event.clone(), |shown| watchers.offer(shown, batch));
+    }
+
+    /// Forgets the events of a session that was removed.
+    pub(crate) fn forget(&self, session: &SessionKey, epoch: Epoch) {
+        let forgotten = self.0.state.lock().ring.forget(session, epoch);
+        drop(forgotten);
+    }
+
+    /// A reader of events that match, which waits here when there is nothing to read.
+    #[must_use]
+    pub fn watch(&self, filter: Filter) -> TailWatch {
+        TailWatch {
+            tail: self.clone(),
+            filter,
+            key: None,
+        }
+    }
+}
+
+/// Events that a reader would have to skip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overflow {
+    /// The sequence numbers of the events to skip.
+    pub skipped: PositionRanges,
+    /// Skipping them, the reader goes on after this sequence number.
+    pub resumes_after: Seq,
+}
+
+/// A place to wait for events that match. Dropping it takes the waiter out.
+pub struct TailWatch {
+    tail: Tail,
+    filter: Filter,
+    key: Option<WaiterKey>,
+}
+
+impl TailWatch {
+    /// Reads as [`Tail::read`]; when nothing matches and nothing is missing, registers to be woken by
+    /// the next event that matches. Reading and registering are one step.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        after: Seq,
+        limit: usize,
+        bytes: usize,
+    ) -> Poll<TailPage> {
+        let waker = cx.waker().clone();
+        // What is not needed any more is dropped after the lock: see `WaitList`.
+        let _discarded;
+        let mut state = self.tail.0.state.lock();
+        let page = state.ring.read(after, &self.filter, limit, bytes);
+        if !page.events.is_empty() || !page.missing.is_empty() || page.read_to > after {
+            return Poll::Ready(page);
+        }
+        _discarded = match self.key {
+            Some(key) => state.watchers.set_waker(key, waker),
+            None => {
+                self.key = Some(state.watchers.register(waker, &self.filter));
+                None
+            }
+        };
+        Poll::Pending
+    }
+}
+
+impl Drop for TailWatch {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            let removed: Option<Removed<Filter>> = self.tail.0.state.lock().watchers.remove(key);
+            drop(removed);
+        }
+    }
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tail")
+            .field("epoch", &self.0.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TailWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TailWatch")
+            .field("filter", &self.filter)
+            .finish_non_exhaustive()
+    }
+}
