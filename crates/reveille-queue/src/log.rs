@@ -226,7 +226,7 @@ impl SessionLog {
         }
     }
 
-    /// Reads a page without waiting.
+    /// Reads a page without waiting: as many events as asked for, or about 1 MiB of them.
     ///
     /// # Errors
     /// [`ReadError::Cursor`] when the start cannot be followed.

@@ -41,14 +41,14 @@ pub enum TakeOutcome {
     Taken {
         /// The events, oldest first.
         taken: Vec<Taken>,
-        /// How far the group has settled its events without a hole.
+        /// How far the group has settled the events that are retained, without a hole.
         cursor: Cursor,
         /// What the group lost to retention since its last take.
         gap: Option<Gap>,
     },
     /// The time was up.
     TimedOut {
-        /// How far the group has settled its events without a hole.
+        /// How far the group has settled the events that are retained, without a hole.
         next: Cursor,
         /// How long was waited.
         waited: Duration,

@@ -1,0 +1,21 @@
+//! What a session log promises, scenario by scenario. Names in brackets are rows of the requirements.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test an unwrap that fails is the failure"
+)]
+
+mod support;
+
+mod append;
+mod cancel;
+mod cancel_safety;
+mod idempotency;
+mod leases;
+mod lifecycle;
+mod listing;
+mod subscribe;
+mod take;
+mod threads;
+mod wait;
+mod wakes;

@@ -1,0 +1,176 @@
+//! `wait`: every waiter gets it, in either order of waiter and event.
+
+use std::time::Duration;
+
+use reveille_queue::{ReadError, WaitOptions, WaitOutcome};
+use reveille_types::{Cursor, CursorError, EndReason, Filter, Position, Start};
+use tokio::time::sleep;
+use tokio_test::{assert_pending, assert_ready, task};
+
+use crate::support::{append, log, log_of, matched, matching, ms, take_now, taken, wait_now};
+
+fn next_of(outcome: &WaitOutcome) -> u64 {
+    let WaitOutcome::TimedOut { next, .. } = outcome else {
+        panic!("not timed out: {outcome:?}");
+    };
+    next.position().unwrap().0
+}
+
+#[tokio::test]
+async fn wait_does_not_consume_whether_the_waiter_or_the_event_came_first() {
+    // [000-D03]
+    let log = log();
+    let mut waiting = task::spawn(log.wait(WaitOptions::any(Filter::all())));
+    assert_pending!(waiting.poll());
+    append(&log, &["a"]);
+    assert!(waiting.is_woken());
+    assert_eq!(matched(&assert_ready!(waiting.poll()).unwrap()), [0]);
+    assert_eq!(matched(&wait_now(&log).await), [0]);
+    assert_eq!(matched(&wait_now(&log).await), [0]);
+}
+
+#[tokio::test]
+async fn every_waiter_gets_the_event_and_a_taker_after_them() {
+    // [000-D04]
+    let log = log();
+    let mut waiting: Vec<_> = (0..3)
+        .map(|_| task::spawn(log.wait(WaitOptions::any(Filter::all()))))
+        .collect();
+    for wait in &mut waiting {
+        assert_pending!(wait.poll());
+    }
+    append(&log, &["a"]);
+    for wait in &mut waiting {
+        assert!(wait.is_woken());
+        assert_eq!(matched(&assert_ready!(wait.poll()).unwrap()), [0]);
+    }
+    assert_eq!(taken(&take_now(&log).await), [0]);
+    assert_eq!(log.info().waiters, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_out_tells_where_to_go_on_and_how_long_it_took() {
+    // [000-D08, 000-D09]
+    let log = log();
+    append(&log, &["a"; 7]);
+    let options = WaitOptions::any(Filter::all())
+        .from(Start::At(Position(7)))
+        .timeout(ms(400));
+    let outcome = log.wait(options).await.unwrap();
+    assert_eq!(next_of(&outcome), 7);
+    assert!(matches!(outcome, WaitOutcome::TimedOut { waited, .. } if waited == ms(400)));
+    assert_eq!(log.info().waiters, 0);
+}
+
+#[tokio::test]
+async fn time_out_of_a_wait_for_several_goes_on_before_the_first_match() {
+    let log = log();
+    append(&log, &["x", "w1", "x"]);
+    let both = || vec![matching("w1"), matching("w3")];
+    let options = WaitOptions::all(both()).timeout(Duration::ZERO);
+    let next = next_of(&log.wait(options).await.unwrap());
+    assert_eq!(next, 1);
+    append(&log, &["w3"]);
+    let options = WaitOptions::all(both()).from(Start::At(Position(next)));
+    assert_eq!(matched(&log.wait(options).await.unwrap()), [1, 3]);
+}
+
+#[tokio::test]
+async fn gap_at_the_start_survives_a_time_out() {
+    let log = log_of(3);
+    append(&log, &["a"; 10]);
+    let options = WaitOptions::any(matching("b"))
+        .from(Start::At(Position(2)))
+        .timeout(Duration::ZERO);
+    let next = next_of(&log.wait(options).await.unwrap());
+    assert_eq!(next, 2, "the gap has not been told");
+    append(&log, &["b"]);
+    let options = WaitOptions::any(matching("b")).from(Start::At(Position(next)));
+    let WaitOutcome::Matched { gap, cursor, .. } = log.wait(options).await.unwrap() else {
+        panic!("b is there");
+    };
+    assert_eq!(gap.unwrap().ranges.as_slice(), [(2, 7)]);
+    assert_eq!(cursor.position(), Some(Position(11)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_in_the_tick_of_the_deadline_matches_or_comes_next() {
+    for publisher_first in [true, false] {
+        let log = log();
+        let publish = || {
+            let log = log.clone();
+            tokio::spawn(async move {
+                sleep(ms(50)).await;
+                append(&log, &["a"]);
+            })
+        };
+        let early = publisher_first.then(publish);
+        let waiter = tokio::spawn({
+            let log = log.clone();
+            let options = WaitOptions::any(Filter::all()).timeout(ms(50));
+            async move { log.wait(options).await }
+        });
+        tokio::task::yield_now().await;
+        early.unwrap_or_else(publish).await.unwrap();
+        match waiter.await.unwrap().unwrap() {
+            WaitOutcome::TimedOut { next, .. } => assert_eq!(next.position(), Some(Position(0))),
+            outcome => assert_eq!(matched(&outcome), [0]),
+        }
+    }
+}
+
+#[tokio::test]
+async fn retention_takes_nothing_from_a_wait_that_was_offered_it() {
+    let log = log_of(1);
+    let mut waiting = task::spawn(log.wait(WaitOptions::all(vec![matching("a"), matching("c")])));
+    assert_pending!(waiting.poll());
+    append(&log, &["a"]);
+    append(&log, &["b"]);
+    assert_pending!(waiting.poll());
+    append(&log, &["c"]);
+    append(&log, &["d"]);
+    assert_eq!(matched(&assert_ready!(waiting.poll()).unwrap()), [0, 2]);
+}
+
+#[tokio::test]
+async fn cursor_of_another_epoch_or_beyond_the_end_is_refused_at_once() {
+    // [000-D13, 001-D06]
+    let log = log();
+    append(&log, &["a"; 3]);
+    let other = crate::support::log();
+    let options = |start| WaitOptions::any(Filter::all()).from(start);
+    let foreign = Start::After(Cursor::session(other.epoch(), Position(1)));
+    let Err(ReadError::Cursor(CursorError::EpochMismatch { start })) =
+        log.wait(options(foreign)).await
+    else {
+        panic!("the epoch is another one");
+    };
+    assert_eq!(
+        matched(&log.wait(options(Start::After(start))).await.unwrap()),
+        [0]
+    );
+    let Err(ReadError::Cursor(CursorError::Ahead { latest })) =
+        log.wait(options(Start::At(Position(10)))).await
+    else {
+        panic!("position 10 is beyond the end");
+    };
+    assert_eq!(latest, log.latest());
+    assert_eq!(log.info().waiters, 0);
+}
+
+#[tokio::test]
+async fn wait_that_matches_and_ends_at_once_has_matched() {
+    let log = log();
+    let mut waiting = task::spawn(log.wait(WaitOptions::any(matching("task.*"))));
+    assert_pending!(waiting.poll());
+    append(&log, &["task.result"]);
+    assert_eq!(matched(&assert_ready!(waiting.poll()).unwrap()), [0]);
+    let options = WaitOptions::any(matching("other"));
+    assert!(matches!(
+        log.wait(options).await.unwrap(),
+        WaitOutcome::Ended {
+            reason: EndReason::Completed,
+            ..
+        }
+    ));
+}

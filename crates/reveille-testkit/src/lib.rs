@@ -1,0 +1,40 @@
+//! Proves that a backend keeps the contract of [`reveille_backend`].
+//!
+//! [`backend_conformance!`] expands to one `#[test]` a claim. Each runs a scenario: a plain function
+//! that takes the backend and panics where it breaks its word. What a backend does not support is
+//! asserted, not skipped: the scenarios ask its [capabilities](reveille_backend::Capabilities) and
+//! expect the answer that follows from them.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use reveille_backend::Backend;
+//! use reveille_memory::MemoryBackend;
+//!
+//! async fn memory() -> Arc<dyn Backend> {
+//!     Arc::new(MemoryBackend::new())
+//! }
+//!
+//! reveille_testkit::backend_conformance!(memory_keeps_the_contract, memory);
+//! ```
+//!
+//! The kit is itself proven: [`Broken`] is a backend with one [`Flaw`] of choice, and for each flaw
+//! there is a scenario that rejects it.
+//!
+//! The scenarios write into sessions of their own names and expect to find none of them, so that each
+//! needs a backend to itself. This crate is for tests: it panics, and which claims it makes is no
+//! stable API.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a scenario rejects a backend by panicking"
+)]
+
+mod conformance;
+
+pub mod scenarios;
+
+mod broken;
+
+pub use broken::{Broken, Flaw};
+pub use conformance::run;

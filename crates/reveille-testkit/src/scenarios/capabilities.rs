@@ -1,0 +1,169 @@
+//! A backend is what its capabilities say.
+
+use std::sync::Arc;
+
+use reveille_backend::{
+    Backend, BackendError, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
+};
+use reveille_queue::AppendOptions;
+use reveille_types::{Durability, Epoch, Payload, Tenant};
+
+use super::{append, draft, everything, key, log_on};
+
+fn epoch(n: u32) -> Epoch {
+    Epoch::from_parts(1_700_000_000_000, n)
+}
+
+async fn open(
+    backend: &Arc<dyn Backend>,
+    incarnation: Incarnation,
+    n: u32,
+) -> Result<Opened, BackendError> {
+    let options = OpenOptions::new(incarnation, epoch(n));
+    backend.open(&key("s"), options).await
+}
+
+/// A handle is immediate if and only if the capabilities say so. A new incarnation begins at 0,
+/// unsealed, with the epoch it was given. What is stored is opened again as it is; an immediate
+/// backend makes a new incarnation each time.
+///
+/// # Panics
+/// When it is otherwise.
+pub async fn handles_have_the_shape_that_the_capabilities_say(backend: Arc<dyn Backend>) {
+    let immediate = backend.capabilities().immediate;
+    let mut previous = None;
+    for (n, incarnation) in [
+        (1, Incarnation::CurrentOrNew),
+        (2, Incarnation::CurrentOrNew),
+        (3, Incarnation::New),
+    ] {
+        let opened = open(&backend, incarnation, n).await.unwrap();
+        assert_eq!(matches!(opened.log, LogHandle::Immediate(_)), immediate);
+        let new = immediate || n != 2;
+        assert_eq!(opened.created, new);
+        assert_eq!(
+            Some(opened.epoch),
+            if new { Some(epoch(n)) } else { previous }
+        );
+        assert_eq!((opened.oldest.0, opened.latest.0), (0, 0));
+        assert_eq!(opened.seal, None);
+        previous = Some(opened.epoch);
+    }
+}
+
+/// Every level of durability that the backend's own covers is granted; every other one is a typed
+/// error, and nothing is stored.
+///
+/// # Panics
+/// When a level is promised that is not kept, or refused that is.
+pub async fn durability_is_what_the_capabilities_say(backend: Arc<dyn Backend>) {
+    let offered = backend.capabilities().durability;
+    let log = log_on(backend).await;
+    let mut stored = 0;
+    for wanted in [
+        Durability::Volatile,
+        Durability::Os,
+        Durability::Fsync,
+        Durability::Replicated,
+        Durability::ReplicatedFsync,
+    ] {
+        let mut options = AppendOptions::default();
+        options.durability = Some(wanted);
+        let result = log.append([draft("a")], options).await;
+        if offered.covers(wanted) {
+            stored += 1;
+            assert!(result.unwrap().durability.covers(wanted));
+        } else {
+            assert_eq!(result.unwrap_err().code(), "durability_not_offered");
+        }
+        assert_eq!(everything(&log).len(), stored);
+    }
+}
+
+/// A batch over the limit is refused as too large, and nothing of it is stored; without a limit, a
+/// batch of two megabytes is stored.
+///
+/// # Panics
+/// When it is otherwise.
+pub async fn batch_limit_is_what_the_capabilities_say(backend: Arc<dyn Backend>) {
+    const EVENT: usize = 128 * 1024;
+    let limit = backend.capabilities().max_batch_bytes;
+    let log = log_on(backend).await;
+    let large = draft("a").with_payload(Payload::bytes(None, vec![0; EVENT]).unwrap());
+    match limit {
+        None => {
+            append(&log, vec![large; 16]).await;
+            assert_eq!(everything(&log).len(), 16);
+        }
+        Some(limit) => {
+            let events = usize::try_from(limit).unwrap_or(usize::MAX) / EVENT + 1;
+            let batch = vec![large; events];
+            let refused = log.append(batch, AppendOptions::default()).await;
+            assert_eq!(refused.unwrap_err().code(), "batch_too_large");
+            assert!(everything(&log).is_empty());
+        }
+    }
+}
+
+/// Asking for the present incarnation of a log that is not stored is `NotFound`, and makes none.
+///
+/// # Panics
+/// When it is found or made.
+pub async fn log_that_is_not_stored_is_not_found(backend: Arc<dyn Backend>) {
+    for n in 0..2 {
+        let opened = open(&backend, Incarnation::Current, n).await;
+        assert!(matches!(opened, Err(BackendError::NotFound)), "{opened:?}");
+    }
+}
+
+/// The list holds the logs that are stored, in pages; that of an immediate backend is empty.
+///
+/// # Panics
+/// When it does not.
+pub async fn list_holds_what_is_stored(backend: Arc<dyn Backend>) {
+    let stores = !backend.capabilities().immediate;
+    let names = ["run/b", "session/a", "session/b"];
+    for name in names {
+        let options = OpenOptions::new(Incarnation::CurrentOrNew, epoch(1));
+        backend.open(&key(name), options).await.unwrap();
+    }
+    let mut listed = Vec::new();
+    let mut options = ListOptions::first(2);
+    loop {
+        let tenant = Tenant::default_tenant();
+        let page = backend.list(&tenant, options.clone()).await.unwrap();
+        assert!(page.keys.len() <= 2);
+        listed.extend(page.keys);
+        if !page.more {
+            break;
+        }
+        options.after = listed.last().cloned();
+    }
+    let expected = match stores {
+        true => names.map(key).into(),
+        false => Vec::new(),
+    };
+    assert_eq!(listed, expected);
+}
+
+/// A log that was removed is not found, and removing it again finds nothing.
+///
+/// # Panics
+/// When it is still there.
+pub async fn removed_log_is_gone(backend: Arc<dyn Backend>) {
+    let stores = !backend.capabilities().immediate;
+    assert!(!backend.remove(&key("s")).await.unwrap());
+    open(&backend, Incarnation::CurrentOrNew, 1).await.unwrap();
+    assert_eq!(backend.remove(&key("s")).await.unwrap(), stores);
+    assert!(!backend.remove(&key("s")).await.unwrap());
+    let opened = open(&backend, Incarnation::Current, 2).await;
+    assert!(matches!(opened, Err(BackendError::NotFound)), "{opened:?}");
+}
+
+/// A backend that works says so.
+///
+/// # Panics
+/// When it does not.
+pub async fn health_is_good(backend: Arc<dyn Backend>) {
+    backend.health().await.unwrap();
+}
