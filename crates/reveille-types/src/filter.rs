@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Event, Label, Privacy};
 use crate::fingerprint::Fingerprint;
 use crate::invalid::{Invalid, check_size};
-use crate::kind::{Class, Finality};
+use crate::kind::{Class, Finality, Kind};
 use crate::limits;
 use crate::pattern::Pattern;
 
@@ -285,6 +285,14 @@ impl Filter {
                 .selectors
                 .iter()
                 .all(|(field, wanted)| field.any_value(event, |value| wanted.contains(value)))
+    }
+
+    /// Whether some event of this kind matches: what is asked for besides the kind is not looked at.
+    #[must_use]
+    pub fn may_match_kind(&self, kind: &Kind) -> bool {
+        self.0.as_ref().is_none_or(|compiled| {
+            compiled.kinds.is_empty() || compiled.kinds.iter().any(|p| p.matches(kind))
+        })
     }
 
     /// A field and the texts of which every matching event has one in it: what an index can look up.

@@ -165,8 +165,9 @@ impl Ring {
 
     /// What a reader that stands at `after` must skip so that at most `keep` matching events are left.
     pub(super) fn beyond(&self, after: Seq, filter: &Filter, keep: usize) -> Option<Overflow> {
-        // With no more entries than that there is nothing to skip, and nothing to look at.
-        if self.latest().0.saturating_sub(after.0) <= keep as u64 {
+        // What retention has taken is told first. And with no more entries than may be kept there is
+        // nothing to skip, and nothing to look at.
+        if after < self.oldest || self.latest().0.saturating_sub(after.0) <= keep as u64 {
             return None;
         }
         let matching: Vec<Seq> = self

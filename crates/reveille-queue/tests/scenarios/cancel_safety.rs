@@ -15,7 +15,7 @@ use reveille_queue::{
     AppendOptions, LeaseId, SessionLog, SessionOptions, Sessions, SettleError, SubscribeOptions,
     TakeOptions, TakeOutcome, WaitOptions,
 };
-use reveille_types::{EndReason, Filter, SessionKey, Tenant};
+use reveille_types::{EndReason, Filter, Seq, SessionKey, Tenant};
 use tokio_test::task;
 
 use crate::support::{append, create, draft, key, log, ms, take_now, taken};
@@ -65,6 +65,10 @@ impl Backend for Slow {
         let opened = self.0.open(key, options).await;
         tokio::task::yield_now().await;
         opened
+    }
+
+    async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError> {
+        self.0.last_seq(tenant).await
     }
 
     async fn list(

@@ -1,0 +1,244 @@
+//! The bus itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reveille_core::sync::Mutex;
+use reveille_queue::{AppendOptions, SessionOptions, Sessions, Tail};
+use reveille_types::{Cursor, Event, EventDraft, Filter, Kind, Receipt, Seq, SessionKey, Tenant};
+
+use crate::error::BusError;
+use crate::handlers::Running;
+use crate::options::{BusStart, HistoryQuery, SubscribeOptions};
+use crate::registry::{BusStats, Registry, SubscriptionId};
+use crate::subscription::{BusFrame, BusItem, BusSubscription};
+
+/// What a producer learns from publishing on a bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Where the events are in their session.
+    pub receipt: Receipt,
+    /// The cursor of a reader of all events of the bus that has read up to and including them.
+    pub cursor: Cursor,
+}
+
+/// What layers above need of a bus.
+#[async_trait]
+pub trait EventBus: fmt::Debug + Send + Sync {
+    /// Appends to a session, which is created if it is not there. Never waits for a subscriber.
+    ///
+    /// # Errors
+    /// [`BusError`]; nothing was stored then.
+    async fn publish(
+        &self,
+        session: SessionKey,
+        events: Vec<EventDraft>,
+    ) -> Result<Published, BusError>;
+
+    /// Subscribes to all sessions of the tenant. The subscription counts from now on.
+    ///
+    /// # Errors
+    /// [`BusError::Cursor`] when the start cannot be followed, [`BusError::InvalidOption`].
+    fn subscribe(&self, options: SubscribeOptions) -> Result<BusSubscription, BusError>;
+
+    /// Retained events that match, oldest first.
+    fn history(&self, query: &HistoryQuery) -> Vec<Event>;
+
+    /// How the bus fares.
+    fn stats(&self) -> BusStats;
+}
+
+/// The bus of one tenant, over its sessions. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct Bus(Arc<Inner>);
+
+struct Inner {
+    sessions: Sessions,
+    tenant: Tenant,
+    order: Arc<Order>,
+    /// Dropped with the bus, which is what ends the handlers' tasks.
+    handlers: Mutex<HashMap<SubscriptionId, Running>>,
+}
+
+/// What subscriptions share with their bus, and what outlives it with them.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) tail: Tail,
+    pub(crate) registry: Registry,
+}
+
+impl Order {
+    /// The cursor of a reader that has read up to and including this sequence number.
+    pub(crate) fn cursor(&self, seq: Seq, filter: &Filter) -> Cursor {
+        let epoch = self.tail.epoch();
+        match filter.fingerprint() {
+            None => Cursor::bus(epoch, seq),
+            Some(fingerprint) => Cursor::filtered(epoch, seq, fingerprint),
+        }
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bus")
+            .field("tenant", &self.0.tenant)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Bus {
+    /// The bus of a tenant over these sessions, which must keep their order.
+    ///
+    /// # Errors
+    /// [`BusError::NoTail`] when they do not, [`BusError::Session`] when the backend fails.
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
+    pub async fn open(sessions: Sessions, tenant: Tenant) -> Result<Self, BusError> {
+        let tail = sessions
+            .tail_or_begin(&tenant)
+            .await?
+            .ok_or(BusError::NoTail)?;
+        Ok(Self(Arc::new(Inner {
+            sessions,
+            tenant,
+            order: Arc::new(Order {
+                tail,
+                registry: Registry::default(),
+            }),
+            handlers: Mutex::default(),
+        })))
+    }
+
+    /// Whose bus it is.
+    #[must_use]
+    pub fn tenant(&self) -> &Tenant {
+        &self.0.tenant
+    }
+
+    /// The order that is read.
+    #[must_use]
+    pub fn tail(&self) -> &Tail {
+        &self.0.order.tail
+    }
+
+    /// The cursor of a reader that has read up to and including this sequence number.
+    #[must_use]
+    pub fn cursor(&self, seq: Seq, filter: &Filter) -> Cursor {
+        self.0.order.cursor(seq, filter)
+    }
+
+    /// How many subscriptions were made with just this filter.
+    #[must_use]
+    pub fn count_exact(&self, filter: &Filter) -> usize {
+        self.0.order.registry.count_exact(filter)
+    }
+
+    /// How many subscriptions an event of this kind may reach.
+    #[must_use]
+    pub fn count_matching(&self, kind: &Kind) -> usize {
+        self.0.order.registry.count_matching(kind)
+    }
+
+    /// Waits for an event that matches, at most for `timeout`; `None` when the time is up.
+    ///
+    /// # Errors
+    /// As [`subscribe`](EventBus::subscribe).
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves nothing behind.
+    pub async fn wait(
+        &self,
+        filter: Filter,
+        start: BusStart,
+        timeout: Duration,
+    ) -> Result<Option<BusFrame>, BusError> {
+        let mut events = self.subscribe(SubscribeOptions::matching(filter).from(start))?;
+        let found = async {
+            loop {
+                match events.next().await {
+                    Some(Ok(BusItem::Event(frame))) => return Ok(Some(frame)),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(error),
+                    None => return Ok(None),
+                }
+            }
+        };
+        tokio::time::timeout(timeout, found)
+            .await
+            .unwrap_or(Ok(None))
+    }
+
+    pub(crate) fn order(&self) -> &Arc<Order> {
+        &self.0.order
+    }
+
+    pub(crate) fn handlers(&self) -> &Mutex<HashMap<SubscriptionId, Running>> {
+        &self.0.handlers
+    }
+}
+
+impl BusSubscription {
+    /// Begins a subscription.
+    pub(crate) fn begin(bus: &Bus, options: SubscribeOptions) -> Result<Self, BusError> {
+        options.check().map_err(BusError::InvalidOption)?;
+        let info = bus.tail().info();
+        let after = match options.start {
+            BusStart::Earliest => info.oldest,
+            BusStart::Latest => info.latest,
+            BusStart::After(cursor) => cursor.resolve_bus(
+                bus.tail().epoch(),
+                options.filter.fingerprint(),
+                info.oldest,
+                info.latest,
+            )?,
+        };
+        Ok(Self::new(Arc::clone(bus.order()), after, options))
+    }
+}
+
+#[async_trait]
+impl EventBus for Bus {
+    async fn publish(
+        &self,
+        session: SessionKey,
+        events: Vec<EventDraft>,
+    ) -> Result<Published, BusError> {
+        if session.tenant != self.0.tenant {
+            return Err(BusError::TenantMismatch);
+        }
+        let options = SessionOptions::default();
+        let (log, _) = self.0.sessions.get_or_create(session, options).await?;
+        let receipt = log.append(events, AppendOptions::default()).await?;
+        let last = receipt.results.iter().map(|placed| placed.seq).max();
+        Ok(Published {
+            cursor: self.cursor(last.unwrap_or_default(), &Filter::all()),
+            receipt,
+        })
+    }
+
+    fn subscribe(&self, options: SubscribeOptions) -> Result<BusSubscription, BusError> {
+        BusSubscription::begin(self, options)
+    }
+
+    fn history(&self, query: &HistoryQuery) -> Vec<Event> {
+        let limit = query.limit.unwrap_or(usize::MAX);
+        self.0.order.tail.last(&query.filter, limit)
+    }
+
+    fn stats(&self) -> BusStats {
+        let mut retained_by_kind: BTreeMap<Kind, usize> = BTreeMap::new();
+        for event in self.0.order.tail.last(&Filter::all(), usize::MAX) {
+            *retained_by_kind.entry(event.kind().clone()).or_default() += 1;
+        }
+        let info = self.0.order.tail.info();
+        BusStats {
+            retained_by_kind,
+            subscriptions: self.0.order.registry.stats(info.latest),
+            visits: info.visits,
+        }
+    }
+}

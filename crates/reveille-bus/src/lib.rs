@@ -1,0 +1,53 @@
+//! One bus over all sessions of a tenant: filters, bounded subscribers, handlers, history.
+//!
+//! A [`Bus`] publishes into sessions and reads them all in one order, that of the sequence numbers. A
+//! subscriber is a cursor with a lag bound: one that keeps up reads the retained events themselves;
+//! one that lags beyond its capacity skips, and is told exactly what. A handler is a task of its own
+//! over such a subscription, so that neither its pace nor its panics reach anybody else. History is a
+//! query over what is retained, not a copy.
+//!
+//! [`EventBus`] is the seam: what layers above need of a bus, object-safe. The bus knows no storage, no
+//! HTTP, and never calls anybody's code under a lock.
+//!
+//! ```
+//! use reveille_bus::{Bus, BusItem, BusStart, EventBus, SubscribeOptions};
+//! use reveille_memory::MemoryBackend;
+//! use reveille_queue::{Sessions, TailLimits};
+//! use reveille_types::{EventDraft, Filter, SessionKey, Tenant};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let tenant = Tenant::default_tenant();
+//! let sessions = Sessions::builder(MemoryBackend::new())
+//!     .tail(TailLimits::default())
+//!     .build();
+//! let bus = Bus::open(sessions, tenant.clone()).await?;
+//!
+//! let failures = SubscribeOptions::matching(Filter::matching("*.failed")?).from(BusStart::Earliest);
+//! let mut failures = bus.subscribe(failures)?;
+//! let key = SessionKey::in_tenant(tenant, "nightly")?;
+//! bus.publish(key, vec![EventDraft::parse("build.failed")?]).await?;
+//!
+//! while let Some(item) = failures.next().await {
+//!     if let BusItem::Event(frame) = item? {
+//!         assert_eq!(frame.event.kind().as_str(), "build.failed");
+//!         break;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod bus;
+mod error;
+mod handlers;
+mod options;
+mod registry;
+mod subscription;
+
+pub use bus::{Bus, EventBus, Published};
+pub use error::BusError;
+pub use handlers::{Handler, HandlerError, HandlerOptions};
+pub use options::{BusStart, HistoryQuery, SubscribeOptions};
+pub use registry::{BusStats, SubscriptionId, SubscriptionStats};
+pub use subscription::{BusFrame, BusItem, BusSubscription};
