@@ -393,12 +393,11 @@ impl SessionState {
         key: WaiterKey,
         batch: &mut WakeBatch,
     ) -> Option<Removed<Taker>> {
-        let removed = self.groups.get_mut(name)?.leave(key, &self.window, batch);
-        self.settled(batch);
-        removed
+        self.groups.get_mut(name)?.leave(key, &self.window, batch)
     }
 
-    /// Settles a lease or gives its event back. Settling is activity.
+    /// Settles a lease or gives its event back. Settling is activity. What is due at `now` has been
+    /// done, so that a lease that is held is not over.
     pub(crate) fn settle(
         &mut self,
         name: &Label,
@@ -411,7 +410,6 @@ impl SessionState {
             return Err(SettleError::Fenced);
         }
         let group = self.groups.get_mut(name).ok_or(SettleError::Fenced)?;
-        group.expire_leases(now.monotonic, &self.window, batch);
         if done {
             group.ack(lease)?;
         } else {

@@ -54,6 +54,24 @@ async fn event_given_back_goes_to_the_first_who_waits() {
     assert_eq!(log.nack(&group(), id).await.unwrap_err().code(), "fenced");
 }
 
+#[tokio::test]
+async fn leaving_taker_hands_on_the_oldest_first_whatever_came_first() {
+    let log = log();
+    append(&log, &["a"]);
+    let (_, id) = lease(&log, 1000).await[0];
+    let mut leaving = task::spawn(log.take(TakeOptions::new().max(2)));
+    let mut second = task::spawn(log.take(TakeOptions::new()));
+    let mut third = task::spawn(log.take(TakeOptions::new()));
+    assert_pending!(leaving.poll());
+    assert_pending!(second.poll());
+    assert_pending!(third.poll());
+    append(&log, &["b"]);
+    log.nack(&group(), id).await.unwrap();
+    drop(leaving);
+    assert_eq!(taken(&assert_ready!(second.poll()).unwrap()), [0]);
+    assert_eq!(taken(&assert_ready!(third.poll()).unwrap()), [1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn lease_that_is_over_wakes_a_taker_on_time() {
     let sessions = sessions();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use reveille_queue::{ReadError, WaitOptions, WaitOutcome};
 use reveille_types::{Cursor, CursorError, EndReason, Filter, Position, Start};
 use tokio::time::sleep;
@@ -60,6 +61,16 @@ async fn time_out_tells_where_to_go_on_and_how_long_it_took() {
     assert_eq!(next_of(&outcome), 7);
     assert!(matches!(outcome, WaitOutcome::TimedOut { waited, .. } if waited == ms(400)));
     assert_eq!(log.info().waiters, 0);
+}
+
+#[test]
+fn looking_without_waiting_needs_no_runtime() {
+    let log = log();
+    let looked = wait_now(&log).now_or_never().unwrap();
+    assert_eq!(next_of(&looked), 0);
+    append(&log, &["a"]);
+    assert_eq!(matched(&wait_now(&log).now_or_never().unwrap()), [0]);
+    assert_eq!(taken(&take_now(&log).now_or_never().unwrap()), [0]);
 }
 
 #[tokio::test]
