@@ -42,7 +42,9 @@ mod error;
 mod options;
 mod outcome;
 
+mod builder;
 mod sessions;
+mod table;
 
 mod log;
 mod prepare;
@@ -57,6 +59,7 @@ mod state;
 mod tail;
 mod window;
 
+pub use builder::SessionsBuilder;
 pub use environment::TokioClock;
 pub use error::{AppendError, ReadError, SessionError, SettleError};
 pub use log::SessionLog;
@@ -67,6 +70,6 @@ pub use options::{
 pub use outcome::{
     CancelOutcome, Lease, LeaseId, Page, StreamItem, TakeOutcome, Taken, WaitOutcome,
 };
-pub use sessions::{ListOptions, Sessions, SessionsBuilder, Swept};
+pub use sessions::{ListOptions, Sessions, Swept};
 pub use subscription::Subscription;
 pub use tail::{Overflow, Tail, TailInfo, TailLimits, TailPage, TailWatch};

@@ -1,27 +1,24 @@
 //! `Sessions`: creates, finds, lists, removes and sweeps session logs.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use reveille_backend::{Backend, Incarnation, OpenOptions};
+use reveille_core::WakeBatch;
 use reveille_core::sync::Mutex;
-use reveille_core::{Clock, IdSource, SystemIds, WakeBatch};
-use reveille_types::{Epoch, Invalid, KindRegistry, Namespace, SessionKey, Tenant, wire};
+use reveille_types::{Epoch, Invalid, Namespace, SessionKey, Tenant, wire};
 
-use crate::environment::{Environment, Tails, TokioClock};
+use crate::builder::SessionsBuilder;
+use crate::environment::Environment;
 use crate::error::SessionError;
 use crate::log::{SessionLog, Shared};
 use crate::options::{QueueLimits, SessionOptions};
 use crate::reminders::Reminders;
 use crate::state::Terms;
-use crate::tail::{Tail, TailLimits};
+use crate::table::Table;
+use crate::tail::Tail;
 use crate::window::Bounds;
-
-/// Idle time to live of sessions that say nothing about it.
-const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// All sessions of one process. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
@@ -34,93 +31,6 @@ struct Inner {
     default_ttl: Duration,
     table: Mutex<Table>,
     reminders: Arc<Reminders>,
-}
-
-/// Every session that can be found. `per_tenant` counts the keys of each tenant, none of them zero.
-#[derive(Debug, Default)]
-struct Table {
-    sessions: HashMap<SessionKey, SessionLog>,
-    per_tenant: HashMap<Tenant, usize>,
-}
-
-/// Sets up [`Sessions`].
-#[derive(Debug)]
-pub struct SessionsBuilder {
-    backend: Arc<dyn Backend>,
-    clock: Arc<dyn Clock>,
-    ids: Arc<dyn IdSource>,
-    registry: KindRegistry,
-    limits: QueueLimits,
-    default_ttl: Duration,
-    tail: Option<TailLimits>,
-}
-
-impl SessionsBuilder {
-    /// With this clock. The default follows tokio's timers.
-    #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// With ids from here.
-    #[must_use]
-    pub fn ids(mut self, ids: Arc<dyn IdSource>) -> Self {
-        self.ids = ids;
-        self
-    }
-
-    /// Knowing these kinds.
-    #[must_use]
-    pub fn registry(mut self, registry: KindRegistry) -> Self {
-        self.registry = registry;
-        self
-    }
-
-    /// With these bounds.
-    #[must_use]
-    pub fn limits(mut self, limits: QueueLimits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Keeping all events of each tenant in one order, up to these bounds: what a bus reads. Not kept
-    /// if not set.
-    #[must_use]
-    pub fn tail(mut self, limits: TailLimits) -> Self {
-        self.tail = Some(limits);
-        self
-    }
-
-    /// Sessions that say nothing else expire after this much silence (24 hours if not set), and stay
-    /// readable for the same time after their end.
-    #[must_use]
-    pub fn default_ttl(mut self, ttl: Duration) -> Self {
-        self.default_ttl = ttl;
-        self
-    }
-
-    /// Puts it together.
-    #[must_use]
-    pub fn build(self) -> Sessions {
-        let capabilities = self.backend.capabilities();
-        let environment = Environment {
-            clock: self.clock,
-            ids: self.ids,
-            registry: self.registry,
-            limits: self.limits,
-            durability: capabilities.durability,
-            backend: capabilities.name,
-            tails: self.tail.map(Tails::new),
-        };
-        Sessions(Arc::new(Inner {
-            backend: self.backend,
-            environment: Arc::new(environment),
-            default_ttl: self.default_ttl,
-            table: Mutex::default(),
-            reminders: Arc::default(),
-        }))
-    }
 }
 
 /// Which sessions to list.
@@ -162,6 +72,20 @@ pub struct Swept {
 }
 
 impl Sessions {
+    pub(crate) fn new(
+        backend: Arc<dyn Backend>,
+        environment: Environment,
+        default_ttl: Duration,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            backend,
+            environment: Arc::new(environment),
+            default_ttl,
+            table: Mutex::default(),
+            reminders: Arc::default(),
+        }))
+    }
+
     /// Sessions on this backend.
     #[must_use]
     pub fn builder(backend: impl Backend) -> SessionsBuilder {
@@ -171,15 +95,7 @@ impl Sessions {
     /// Sessions on a backend that is shared or was chosen at run time.
     #[must_use]
     pub fn on(backend: Arc<dyn Backend>) -> SessionsBuilder {
-        SessionsBuilder {
-            backend,
-            clock: Arc::new(TokioClock),
-            ids: Arc::new(SystemIds),
-            registry: KindRegistry::standard(),
-            limits: QueueLimits::default(),
-            default_ttl: DEFAULT_TTL,
-            tail: None,
-        }
+        SessionsBuilder::on(backend)
     }
 
     /// The bounds in force.
@@ -582,40 +498,6 @@ fn replaces(log: &SessionLog, incarnation: Incarnation) -> bool {
 /// Whether `namespace/id` comes after another one, in the order of session keys.
 fn is_after(place: &str, after: &str) -> bool {
     place.split_once('/') > after.split_once('/')
-}
-
-impl Table {
-    /// Hands back the session that was under this key.
-    fn insert(&mut self, key: SessionKey, log: SessionLog) -> Option<SessionLog> {
-        match self.sessions.entry(key) {
-            Entry::Occupied(mut present) => Some(present.insert(log)),
-            Entry::Vacant(free) => {
-                *self
-                    .per_tenant
-                    .entry(free.key().tenant.clone())
-                    .or_default() += 1;
-                free.insert(log);
-                None
-            }
-        }
-    }
-
-    fn remove(&mut self, key: &SessionKey) -> Option<SessionLog> {
-        let log = self.sessions.remove(key)?;
-        if let Entry::Occupied(mut count) = self.per_tenant.entry(key.tenant.clone()) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
-        Some(log)
-    }
-
-    /// Removes this very incarnation, not a newer one under the same key.
-    fn remove_this(&mut self, log: &SessionLog) -> bool {
-        let same = |present: &SessionLog| Arc::ptr_eq(&present.0, &log.0);
-        self.sessions.get(&**log.key()).is_some_and(same) && self.remove(log.key()).is_some()
-    }
 }
 
 impl Drop for Inner {
