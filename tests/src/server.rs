@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use reveille_gateway::{Gateway, GatewayConfig, bind, serve};
 use reveille_memory::MemoryBackend;
-use reveille_queue::Sessions;
+use reveille_queue::{Sessions, TailLimits};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -39,7 +39,9 @@ impl Server {
     /// # Cancel safety
     /// A dropped future has started nothing.
     pub async fn with(config: GatewayConfig) -> Self {
-        let sessions = Sessions::builder(MemoryBackend::new()).build();
+        let sessions = Sessions::builder(MemoryBackend::new())
+            .tail(TailLimits::default())
+            .build();
         tokio::spawn(sessions.drive());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         Self::on(any, sessions, config).await

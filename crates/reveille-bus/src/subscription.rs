@@ -103,6 +103,13 @@ impl BusSubscription {
         self.cursor
     }
 
+    /// The end of the order: a reader that resumes here gets what comes from now on.
+    #[must_use]
+    pub fn latest(&self) -> Cursor {
+        let latest = self.order.tail.info().latest;
+        self.order.cursor(latest, &self.filter)
+    }
+
     /// The order that is read.
     #[must_use]
     pub fn tail(&self) -> &Tail {

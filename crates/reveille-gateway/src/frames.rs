@@ -5,7 +5,7 @@
 //! one line of JSON; no comment carries data. Specification:
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use reveille_types::wire::{self, Open, frame};
 use reveille_types::{Cursor, Event, Gap, json_line};
 use serde::Serialize;
@@ -37,7 +37,8 @@ pub(crate) enum Dialect {
 pub(crate) enum Frame<'a> {
     Open(&'a Open, std::time::Duration),
     Gap(&'a Gap),
-    Event(&'a Event),
+    /// An event, and the cursor after it on what is read.
+    Event(&'a Event, Cursor),
     CaughtUp(Cursor),
     Bookmark(Cursor),
     Reconnect(wire::Reconnect),
@@ -90,14 +91,23 @@ fn block(
     out.put_slice(b"\n\n");
 }
 
+/// The event as one line, with the cursor that its reader can go on with. On its own session that is
+/// the text that is made once for all readers.
+pub(crate) fn json_of(event: &Event, cursor: Cursor) -> Bytes {
+    match cursor == event.cursor() {
+        true => event.json().clone(),
+        false => event.json_at(cursor),
+    }
+}
+
 fn sse(out: &mut BytesMut, written: &Frame<'_>, names: Names) {
     let control = |out: &mut BytesMut, id, name, data: String| {
         block(out, id, Some(name), None, data.as_bytes());
     };
     match written {
-        Frame::Event(event) => {
+        Frame::Event(event, cursor) => {
             let name = (names == Names::Type).then(|| event.kind().as_str());
-            block(out, Some(event.cursor()), name, None, event.json());
+            block(out, Some(*cursor), name, None, &json_of(event, *cursor));
         }
         Frame::Open(open, retry) => {
             let data = json_line(open);
@@ -129,8 +139,8 @@ fn ndjson(out: &mut BytesMut, written: &Frame<'_>) {
         out.put_slice(format!("{{\"{name}\":{}}}\n", json_line(data)).as_bytes());
     }
     match written {
-        Frame::Event(event) => {
-            out.put_slice(event.json());
+        Frame::Event(event, cursor) => {
+            out.put_slice(&json_of(event, *cursor));
             out.put_u8(b'\n');
         }
         Frame::Open(open, _) => control(out, frame::OPEN, open),
@@ -169,13 +179,14 @@ struct Connected<'a> {
 fn task(out: &mut BytesMut, written: &Frame<'_>) {
     let offset = |cursor: &Cursor| cursor.position().unwrap_or_default().0;
     match written {
-        Frame::Event(event) => {
+        Frame::Event(event, cursor) => {
             let data = flat(event);
-            block(out, Some(event.cursor()), None, None, data.as_bytes());
+            block(out, Some(*cursor), None, None, data.as_bytes());
         }
         Frame::Open(open, retry) => {
             // The name of a task's session is `namespace/id`.
-            let (namespace, task_id) = open.session.split_once('/').unwrap_or_default();
+            let name = open.session.as_deref().unwrap_or_default();
+            let (namespace, task_id) = name.split_once('/').unwrap_or_default();
             let connected = Connected {
                 task_id,
                 namespace,

@@ -1,11 +1,14 @@
 //! The gateway: sessions seen through HTTP.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{get, post, put};
+use reveille_bus::Bus;
+use reveille_core::sync::Mutex;
 use reveille_core::{CancelToken, SystemClock};
 use reveille_queue::{SessionLog, SessionOptions, Sessions};
 use reveille_types::{SessionKey, Tenant};
@@ -13,7 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::GatewayConfig;
 use crate::problem::Refusal;
-use crate::{consume, guard, manage, publish, read, task_paths, wait};
+use crate::{bus_events, consume, guard, manage, publish, read, task_paths, wait};
 
 /// Sessions seen through HTTP. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ struct Inner {
     sessions: Sessions,
     config: GatewayConfig,
     draining: CancelToken,
+    /// The bus of each tenant that has asked for it.
+    buses: Mutex<HashMap<Tenant, Bus>>,
 }
 
 impl Gateway {
@@ -34,6 +39,7 @@ impl Gateway {
             sessions,
             config,
             draining: CancelToken::new(Arc::new(SystemClock)),
+            buses: Mutex::default(),
         }))
     }
 
@@ -68,6 +74,8 @@ impl Gateway {
     pub fn router(&self) -> Router {
         Router::new()
             .route("/healthz", get(manage::healthz))
+            .route("/v1/events", get(bus_events::get))
+            .route("/v1/events:query", post(bus_events::query))
             .route("/v1/sessions", get(manage::list))
             .route(
                 "/v1/sessions/{session}",
@@ -89,6 +97,16 @@ impl Gateway {
             .layer(middleware::from_fn(guard::loopback_only))
             .layer(CatchPanicLayer::custom(panicked))
             .with_state(self.clone())
+    }
+
+    /// The bus of the tenant.
+    pub(crate) async fn bus(&self) -> Result<Bus, Refusal> {
+        let tenant = self.tenant();
+        if let Some(bus) = self.0.buses.lock().get(&tenant) {
+            return Ok(bus.clone());
+        }
+        let bus = Bus::open(self.sessions().clone(), tenant.clone()).await?;
+        Ok(self.0.buses.lock().entry(tenant).or_insert(bus).clone())
     }
 
     /// The session, created if it may be.

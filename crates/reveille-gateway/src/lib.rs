@@ -17,6 +17,7 @@ mod body;
 mod params;
 mod problem;
 
+mod bus_events;
 mod consume;
 mod guard;
 mod manage;
@@ -25,6 +26,7 @@ mod read;
 mod task_paths;
 mod wait;
 
+mod feed;
 mod frames;
 mod stream;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use reveille_bus::BusError;
 use reveille_queue::{AppendError, ReadError, SessionError, SettleError};
 use reveille_types::wire::{PROBLEM_JSON, Problem};
 use reveille_types::{CursorError, Invalid};
@@ -202,6 +203,23 @@ impl From<ReadError> for Refusal {
                     .limit(limit)
                     .retry_after(Duration::from_secs(1))
             }
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code),
+        }
+        .detail(detail)
+    }
+}
+
+impl From<BusError> for Refusal {
+    fn from(error: BusError) -> Self {
+        let (code, detail) = (error.code(), error.to_string());
+        match error {
+            BusError::Cursor(error) => return error.into(),
+            BusError::Session(error) => return error.into(),
+            BusError::Append(error) => return error.into(),
+            BusError::InvalidOption(invalid) => {
+                return Self::invalid(StatusCode::UNPROCESSABLE_ENTITY, code, &invalid);
+            }
+            BusError::NoTail => Self::new(StatusCode::NOT_IMPLEMENTED, code),
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code),
         }
         .detail(detail)

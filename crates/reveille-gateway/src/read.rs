@@ -6,14 +6,13 @@ use axum::response::{IntoResponse, Response};
 use reveille_queue::{
     PageOptions, ReadError, SessionLog, SubscribeOptions, Subscription, WaitOptions,
 };
-use reveille_types::wire::{self, EVENT_STREAM, EventPage, LATEST_HEADER, NDJSON, OLDEST_HEADER};
-use reveille_types::{
-    Cursor, CursorError, EndReason, Event, Filter, Gap, GapReason, Position, Start,
-};
+use reveille_types::wire::{EVENT_STREAM, EventPage, NDJSON, Open};
+use reveille_types::{Cursor, CursorError, Event, Filter, Gap, GapReason, Position, Start};
 use serde_json::value::RawValue;
 
 use crate::address::session_key;
 use crate::body::{answer, timed_out};
+use crate::feed::Feed;
 use crate::frames::{Dialect, Names};
 use crate::gateway::Gateway;
 use crate::params::{Params, refused};
@@ -54,7 +53,7 @@ impl Asked {
         Ok(given.as_deref().map_or(Self::Nothing, Self::parse))
     }
 
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         match text {
             "earliest" => Self::Earliest,
             "latest" => Self::Latest,
@@ -79,14 +78,14 @@ impl Asked {
 
 /// How the answer is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(crate) enum Mode {
     Page,
     Sse,
     Ndjson,
 }
 
 /// The mode of the media range that the client prefers; the first of several equals.
-fn mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
+pub(crate) fn mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
     let Some(accept) = headers.get(header::ACCEPT) else {
         return Ok(Mode::Sse);
     };
@@ -155,7 +154,7 @@ pub(crate) async fn events(
     stream(&gateway, &log, asked, filter, &streaming, dialect)
 }
 
-fn page_limit(gateway: &Gateway, limit: Option<u64>) -> Result<usize, Refusal> {
+pub(crate) fn page_limit(gateway: &Gateway, limit: Option<u64>) -> Result<usize, Refusal> {
     let config = gateway.config();
     let limit = limit.map_or(Ok(config.page_default), usize::try_from);
     match limit {
@@ -169,9 +168,12 @@ fn page_limit(gateway: &Gateway, limit: Option<u64>) -> Result<usize, Refusal> {
 
 /// An event as it stands in an answer.
 pub(crate) fn raw(event: &Event) -> Box<RawValue> {
-    let text = String::from_utf8_lossy(event.json()).into_owned();
-    // An event's JSON is JSON.
-    RawValue::from_string(text).unwrap_or_default()
+    raw_json(event.json())
+}
+
+/// The JSON of an event, which is JSON.
+pub(crate) fn raw_json(json: &[u8]) -> Box<RawValue> {
+    RawValue::from_string(String::from_utf8_lossy(json).into_owned()).unwrap_or_default()
 }
 
 fn page(log: &SessionLog, options: &PageOptions) -> Result<EventPage, Refusal> {
@@ -221,11 +223,11 @@ async fn long_poll(
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Streaming {
     pub(crate) heartbeat: std::time::Duration,
-    names: Names,
+    pub(crate) names: Names,
     /// Answer 410 instead of a gap frame.
-    gap_fails: bool,
+    pub(crate) gap_fails: bool,
     /// Where to go on when the cursor cannot be followed.
-    fallback: Start,
+    pub(crate) fallback: Start,
 }
 
 impl Streaming {
@@ -286,31 +288,24 @@ pub(crate) fn stream(
     if streaming.gap_fails && missing {
         return Err(Refusal::new(StatusCode::GONE, "cursor_expired").field("after"));
     }
-    let headers = [
-        (
-            header::CONTENT_TYPE.as_str(),
-            dialect.content_type().to_owned(),
-        ),
-        (
-            header::CACHE_CONTROL.as_str(),
-            "no-store, no-transform".to_owned(),
-        ),
-        (header::VARY.as_str(), "Origin, Accept".to_owned()),
-        ("x-accel-buffering", "no".to_owned()),
-        ("x-content-type-options", "nosniff".to_owned()),
-        (wire::CURSOR_HEADER, at.to_string()),
-        (OLDEST_HEADER, info.oldest.to_string()),
-        (LATEST_HEADER, info.latest.to_string()),
-    ];
-    let beginning = Beginning { info, resumed, gap };
-    let body = EventStream::new(
-        gateway,
-        subscription,
-        beginning,
-        streaming.heartbeat,
-        dialect,
-    );
-    Ok((headers, axum::body::Body::from_stream(body)).into_response())
+    let open = Open {
+        connection: String::new(),
+        session: Some(match dialect {
+            Dialect::Task => format!("{}/{}", info.namespace, info.id),
+            _ => info.session,
+        }),
+        cursor: at,
+        oldest: info.oldest,
+        latest: info.latest,
+        resumed,
+        state: info.state,
+        heartbeat_ms: 0,
+        expires_at: info.expires_at,
+    };
+    let beginning = Beginning { open, gap };
+    let feed = Feed::Session(subscription);
+    let body = EventStream::new(gateway, feed, beginning, streaming.heartbeat, dialect);
+    Ok(body.into_response())
 }
 
 fn subscribe(log: &SessionLog, asked: Asked, filter: Filter) -> Result<Subscription, ReadError> {
@@ -324,11 +319,6 @@ fn subscribe(log: &SessionLog, asked: Asked, filter: Filter) -> Result<Subscript
         }
     };
     log.subscribe(SubscribeOptions::from(start).matching(filter))
-}
-
-/// Why a session is over, as it stands in the `end` frame.
-pub(crate) fn end(reason: EndReason, cursor: Cursor) -> wire::End {
-    wire::End { reason, cursor }
 }
 
 #[cfg(test)]

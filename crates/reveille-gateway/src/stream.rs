@@ -9,14 +9,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use reveille_core::Cancelled;
-use reveille_queue::{StreamItem, Subscription};
-use reveille_types::wire::{Open, Reconnect, ReconnectReason, SessionInfo};
+use reveille_types::wire::{
+    CURSOR_HEADER, LATEST_HEADER, OLDEST_HEADER, Open, Reconnect, ReconnectReason,
+};
 use reveille_types::{Cursor, Gap};
 use tokio::time::{Instant, Sleep};
 
+use crate::feed::{Feed, Item};
 use crate::frames::{Dialect, Frame};
 use crate::gateway::Gateway;
 
@@ -28,14 +33,22 @@ const BOOKMARK_EVENTS: u64 = 1_000;
 /// What a stream begins with.
 #[derive(Debug)]
 pub(crate) struct Beginning {
-    pub(crate) info: SessionInfo,
-    pub(crate) resumed: bool,
+    /// The first frame, but for what the stream knows better.
+    pub(crate) open: Open,
     pub(crate) gap: Option<Gap>,
+}
+
+/// What the headers of the answer say.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    cursor: Cursor,
+    oldest: Cursor,
+    latest: Cursor,
 }
 
 /// The body of a streaming answer.
 pub(crate) struct EventStream {
-    subscription: Subscription,
+    feed: Feed,
     dialect: Dialect,
     draining: Cancelled,
     /// The end of the log when the server was told to stop: the stream goes there, then ends.
@@ -45,6 +58,7 @@ pub(crate) struct EventStream {
     /// Fires after `heartbeat` without a write; none if there are no heartbeats.
     silence: Option<Pin<Box<Sleep>>>,
     out: BytesMut,
+    head: Head,
     /// The last place that the client has been told.
     told: Cursor,
     over: bool,
@@ -53,27 +67,21 @@ pub(crate) struct EventStream {
 impl EventStream {
     pub(crate) fn new(
         gateway: &Gateway,
-        subscription: Subscription,
+        feed: Feed,
         beginning: Beginning,
         heartbeat: Duration,
         dialect: Dialect,
     ) -> Self {
         let retry = jittered(gateway.config().retry);
-        let Beginning { info, resumed, gap } = beginning;
-        let told = subscription.cursor();
-        let open = Open {
-            connection: uuid::Uuid::now_v7().to_string(),
-            session: match dialect {
-                Dialect::Task => format!("{}/{}", info.namespace, info.id),
-                _ => info.session,
-            },
-            cursor: told,
-            oldest: info.oldest,
-            latest: info.latest,
-            resumed,
-            state: info.state,
-            heartbeat_ms: u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX),
-            expires_at: info.expires_at,
+        let Beginning { mut open, gap } = beginning;
+        let told = feed.cursor();
+        open.connection = uuid::Uuid::now_v7().to_string();
+        open.cursor = told;
+        open.heartbeat_ms = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
+        let head = Head {
+            cursor: open.cursor,
+            oldest: open.oldest,
+            latest: open.latest,
         };
         let mut out = BytesMut::new();
         dialect.encode(&mut out, &Frame::Open(&open, retry));
@@ -82,7 +90,7 @@ impl EventStream {
         }
         let silence = (!heartbeat.is_zero()).then(|| Box::pin(tokio::time::sleep(heartbeat)));
         Self {
-            subscription,
+            feed,
             dialect,
             draining: gateway.draining().cancelled(),
             drain_at: None,
@@ -90,6 +98,7 @@ impl EventStream {
             heartbeat,
             silence,
             out,
+            head,
             told,
             over: false,
         }
@@ -102,7 +111,7 @@ impl EventStream {
     /// Encodes what is ready, up to one write.
     fn collect(&mut self, cx: &mut Context<'_>) {
         while self.out.len() < WRITE_BYTES && !self.over {
-            let item = match self.subscription.poll_item(cx) {
+            let item = match self.feed.poll_item(cx) {
                 Poll::Pending => return,
                 Poll::Ready(None) => {
                     self.over = true;
@@ -114,15 +123,15 @@ impl EventStream {
                 Poll::Ready(Some(Ok(item))) => item,
             };
             match &item {
-                StreamItem::Event(event) => self.write(&Frame::Event(event)),
-                StreamItem::Gap(gap) => self.write(&Frame::Gap(gap)),
-                StreamItem::CaughtUp(cursor) => self.write(&Frame::CaughtUp(*cursor)),
-                StreamItem::Ended { reason, cursor } => {
-                    self.write(&Frame::End(crate::read::end(*reason, *cursor)));
+                Item::Event(event, cursor) => self.write(&Frame::Event(event, *cursor)),
+                Item::Gap(gap) => self.write(&Frame::Gap(gap)),
+                Item::CaughtUp(cursor) => self.write(&Frame::CaughtUp(*cursor)),
+                Item::Ended(end) => {
+                    self.write(&Frame::End(*end));
                     self.over = true;
                 }
             }
-            self.told = self.subscription.cursor();
+            self.told = self.feed.cursor();
         }
     }
 
@@ -136,9 +145,9 @@ impl EventStream {
     /// been written.
     fn drain(&mut self, cx: &mut Context<'_>) {
         if self.drain_at.is_none() && Pin::new(&mut self.draining).poll(cx).is_ready() {
-            self.drain_at = Some(self.subscription.log().latest());
+            self.drain_at = Some(self.feed.latest());
         }
-        let reached = |at: Cursor| self.subscription.cursor().position() >= at.position();
+        let reached = |at: Cursor| self.feed.cursor().place() >= at.place();
         if self.drain_at.is_some_and(reached) {
             self.end_connection(ReconnectReason::Drain);
         }
@@ -146,9 +155,8 @@ impl EventStream {
 
     /// Tells how far the stream has looked, if that is news.
     fn bookmark(&mut self, at_least: u64) {
-        let cursor = self.subscription.cursor();
-        let position = |cursor: Cursor| cursor.position().unwrap_or_default();
-        if position(cursor).since(position(self.told)) >= at_least {
+        let cursor = self.feed.cursor();
+        if cursor.place().saturating_sub(self.told.place()) >= at_least {
             self.write(&Frame::Bookmark(cursor));
             self.told = cursor;
         }
@@ -160,6 +168,28 @@ fn jittered(retry: Duration) -> Duration {
     // The last bytes of a version 7 UUID are random.
     let random = uuid::Uuid::now_v7().as_bytes()[15];
     retry + retry.mul_f64(f64::from(random) / 255.0)
+}
+
+impl IntoResponse for EventStream {
+    fn into_response(self) -> Response {
+        let headers = [
+            (
+                header::CONTENT_TYPE.as_str(),
+                self.dialect.content_type().to_owned(),
+            ),
+            (
+                header::CACHE_CONTROL.as_str(),
+                "no-store, no-transform".to_owned(),
+            ),
+            (header::VARY.as_str(), "Origin, Accept".to_owned()),
+            ("x-accel-buffering", "no".to_owned()),
+            ("x-content-type-options", "nosniff".to_owned()),
+            (CURSOR_HEADER, self.head.cursor.to_string()),
+            (OLDEST_HEADER, self.head.oldest.to_string()),
+            (LATEST_HEADER, self.head.latest.to_string()),
+        ];
+        (headers, Body::from_stream(self)).into_response()
+    }
 }
 
 impl Stream for EventStream {

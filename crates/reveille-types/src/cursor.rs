@@ -148,6 +148,12 @@ impl Cursor {
         (!matches!(self.scope, Scope::Session)).then_some(Seq(self.place))
     }
 
+    /// The number, whatever it counts.
+    #[must_use]
+    pub fn place(&self) -> u64 {
+        self.place
+    }
+
     /// The position at which a reader of the session log `epoch` goes on that now holds the events
     /// from `oldest` to just before `latest`. A result below `oldest` means that events are missing.
     ///

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::cursor::Cursor;
+use crate::filter::FilterSpec;
 use crate::gap::Gap;
 use crate::kind::EndReason;
 use crate::pattern::Pattern;
@@ -62,8 +63,8 @@ pub enum SessionState {
 pub struct Open {
     /// Names this connection in logs.
     pub connection: String,
-    /// The session's name within its tenant.
-    pub session: String,
+    /// The session's name within its tenant; null for a stream of all sessions.
+    pub session: Option<String>,
     /// Where the stream begins.
     pub cursor: Cursor,
     /// The oldest place that can be read.
@@ -116,7 +117,7 @@ pub struct Reconnect {
 }
 
 /// The session is over. Nothing follows.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct End {
     /// Why.
     pub reason: EndReason,
@@ -151,6 +152,24 @@ pub enum WaitOutcomeKind {
     Matched,
     /// The session is over without a match.
     Ended,
+}
+
+/// Asks for events of all sessions of the tenant.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventQuery {
+    /// Which events; all if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<FilterSpec>,
+    /// Where to begin: a cursor, `earliest` or `latest`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Most events on a page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// How long to wait for an event if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
 }
 
 /// What a wait found.

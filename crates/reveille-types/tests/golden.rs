@@ -142,7 +142,7 @@ fn expired() -> Gap {
 fn frames_of_a_stream() {
     let mut open = Open {
         connection: "c7".into(),
-        session: "s1".into(),
+        session: Some("s1".into()),
         cursor: cursor(10),
         oldest: cursor(10),
         latest: cursor(42),

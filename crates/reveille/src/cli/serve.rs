@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use reveille_gateway::{Gateway, GatewayConfig, ServeError, bind, serve};
 use reveille_memory::MemoryBackend;
-use reveille_queue::Sessions;
+use reveille_queue::{Sessions, TailLimits};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -88,7 +88,9 @@ impl Serve {
         let address = listener
             .local_addr()
             .map_err(|source| ServeError::Bind { address, source })?;
-        let sessions = Sessions::builder(MemoryBackend::new()).build();
+        let sessions = Sessions::builder(MemoryBackend::new())
+            .tail(TailLimits::default())
+            .build();
         let mut config = GatewayConfig::default();
         config.drain = DRAIN_INTERRUPT;
         let listening = Listening {

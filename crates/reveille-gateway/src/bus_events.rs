@@ -1,0 +1,254 @@
+//! The bus of a tenant: events of all its sessions in one order, in the same modes as one session.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use reveille_bus::{Bus, BusError, BusStart, BusSubscription, EventBus, SubscribeOptions};
+use reveille_types::wire::{EventPage, EventQuery, Open, SessionState};
+use reveille_types::{Cursor, CursorError, Filter, FilterSpec, Gap, GapReason, Seq, Start};
+
+use crate::body::{answer, json, timed_out};
+use crate::feed::Feed;
+use crate::frames::{Dialect, json_of};
+use crate::gateway::Gateway;
+use crate::params::{Params, bad_value, refused};
+use crate::problem::Refusal;
+use crate::read::{Asked, Mode, Streaming, mode, page_limit, raw_json};
+use crate::stream::{Beginning, EventStream};
+
+/// Most bytes on a page.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// What a request asks for, whichever way it was said.
+struct Asking {
+    filter: Filter,
+    asked: Asked,
+    limit: Option<u64>,
+    wait: Option<Duration>,
+    streaming: Streaming,
+}
+
+/// `GET /v1/events`: the filter is in the query.
+pub(crate) async fn get(
+    State(gateway): State<Gateway>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let mut params = Params::parse(query.as_deref());
+    let asking = Asking {
+        asked: Asked::from_request(&headers, &mut params)?,
+        filter: compile(&spec(&mut params)?)?,
+        limit: params.number("limit")?,
+        wait: params.duration("wait")?,
+        streaming: Streaming::from_query(&gateway, &mut params)?,
+    };
+    params.finish()?;
+    read(&gateway, &headers, asking).await
+}
+
+/// `POST /v1/events:query`: the filter is in the body, where it may be long.
+pub(crate) async fn query(
+    State(gateway): State<Gateway>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let mut params = Params::parse(query.as_deref());
+    let from_header = Asked::from_request(&headers, &mut params)?;
+    let streaming = Streaming::from_query(&gateway, &mut params)?;
+    params.finish()?;
+    let request: EventQuery = json(&headers, body, gateway.config()).await?;
+    let asked = match (from_header, request.after.as_deref()) {
+        (Asked::Nothing, Some(after)) if !after.is_empty() => Asked::parse(after),
+        (asked, _) => asked,
+    };
+    let asking = Asking {
+        asked,
+        filter: compile(&request.filter.unwrap_or_default())?,
+        limit: request.limit,
+        wait: request.wait_ms.map(Duration::from_millis),
+        streaming,
+    };
+    read(&gateway, &headers, asking).await
+}
+
+/// The filter that the parameters ask for: each may be repeated.
+fn spec(params: &mut Params) -> Result<FilterSpec, Refusal> {
+    let kinds = params.patterns()?;
+    let mut texts = |name| Some(params.all(name)).filter(|values| !values.is_empty());
+    Ok(FilterSpec {
+        kinds: Some(kinds).filter(|kinds| !kinds.is_empty()),
+        namespace: texts("namespace"),
+        session: texts("session"),
+        source: texts("source"),
+        subject: texts("subject"),
+        agent: texts("agent"),
+        run: texts("run"),
+        turn: texts("turn"),
+        correlation: texts("correlation"),
+        caused_by: texts("caused_by"),
+        tag: texts("tag"),
+        class: words(texts("class"), "class")?,
+        finality: words(texts("final"), "final")?,
+        privacy: words(texts("privacy"), "privacy")?,
+    })
+}
+
+fn words<T: serde::de::DeserializeOwned>(
+    texts: Option<Vec<String>>,
+    name: &'static str,
+) -> Result<Option<Vec<T>>, Refusal> {
+    let word = |text: String| {
+        serde_json::from_value(serde_json::Value::String(text))
+            .map_err(|e| refused(name, format!("is not one of its values: {e}")))
+    };
+    texts
+        .map(|texts| texts.into_iter().map(word).collect())
+        .transpose()
+}
+
+fn compile(spec: &FilterSpec) -> Result<Filter, Refusal> {
+    Filter::compile(spec).map_err(|e| bad_value(&e))
+}
+
+async fn read(gateway: &Gateway, headers: &HeaderMap, asking: Asking) -> Result<Response, Refusal> {
+    let bus = gateway.bus().await?;
+    match mode(headers)? {
+        Mode::Sse => {
+            let dialect = Dialect::Sse(asking.streaming.names);
+            stream(gateway, &bus, asking, dialect)
+        }
+        Mode::Ndjson => stream(gateway, &bus, asking, Dialect::Ndjson),
+        _ => page(gateway, &bus, asking).await,
+    }
+}
+
+async fn page(gateway: &Gateway, bus: &Bus, asking: Asking) -> Result<Response, Refusal> {
+    let limit = page_limit(gateway, asking.limit)?;
+    let info = bus.tail().info();
+    let after = match asking.asked.strict()? {
+        Start::Latest => info.latest,
+        Start::After(cursor) => cursor.resolve_bus(
+            bus.tail().epoch(),
+            asking.filter.fingerprint(),
+            info.oldest,
+            info.latest,
+        )?,
+        Start::Earliest | Start::At(_) => info.oldest,
+    };
+    let first = page_of(bus, after, &asking.filter, limit);
+    let Some(wait) = asking.wait else {
+        return Ok(answer(StatusCode::OK, &first));
+    };
+    if !first.events.is_empty() || first.gap.is_some() {
+        return Ok(answer(StatusCode::OK, &first));
+    }
+    let start = BusStart::After(first.cursor);
+    let wait = wait.min(gateway.config().wait_max);
+    tokio::select! {
+        found = bus.wait(asking.filter.clone(), start, wait) => { found?; }
+        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
+    }
+    let page = page_of(bus, Seq(first.cursor.place()), &asking.filter, limit);
+    if page.events.is_empty() && page.gap.is_none() {
+        return Ok(timed_out(page.cursor));
+    }
+    Ok(answer(StatusCode::OK, &page))
+}
+
+/// A page of events after a place. What is missing before its first event is told with it.
+fn page_of(bus: &Bus, after: Seq, filter: &Filter, limit: usize) -> EventPage {
+    let tail = bus.tail();
+    let cursor = |seq: Seq| bus.cursor(seq, filter);
+    let mut read = tail.read(after, filter, limit, PAGE_BYTES);
+    let mut gap = None;
+    if !read.missing.is_empty() {
+        gap = Some(Gap {
+            reason: GapReason::Expired,
+            missed: filter.is_all().then(|| read.missing.count()),
+            ranges: std::mem::take(&mut read.missing),
+            requested: Some(cursor(after)),
+            resumes_at: cursor(read.read_to),
+            repair: None,
+        });
+        let resumed = tail.read(read.read_to, filter, limit, PAGE_BYTES);
+        // What is missing further on is told on the next page.
+        if resumed.missing.is_empty() {
+            read = resumed;
+        }
+    }
+    let event =
+        |event: &reveille_types::Event| raw_json(&json_of(event, cursor(event.place().seq)));
+    EventPage {
+        events: read.events.iter().map(event).collect(),
+        cursor: cursor(read.read_to),
+        caught_up: read.read_to >= tail.info().latest,
+        ended: false,
+        reason: None,
+        gap,
+    }
+}
+
+fn stream(
+    gateway: &Gateway,
+    bus: &Bus,
+    asking: Asking,
+    dialect: Dialect,
+) -> Result<Response, Refusal> {
+    let filter = asking.filter;
+    let (events, gap) = match subscribe(bus, asking.asked, &filter) {
+        Ok(events) => (events, None),
+        Err(BusError::Cursor(error)) => {
+            let (reason, start) = match (error, asking.streaming.fallback) {
+                (CursorError::Ahead { .. }, _) => (GapReason::Ahead, BusStart::Latest),
+                (_, Start::Latest) => (GapReason::UnknownCursor, BusStart::Latest),
+                _ => (GapReason::UnknownCursor, BusStart::Earliest),
+            };
+            let options = SubscribeOptions::matching(filter.clone()).from(start);
+            let events = bus.subscribe(options)?;
+            let requested = match asking.asked {
+                Asked::After(cursor) => Some(cursor),
+                _ => None,
+            };
+            let gap = Gap::unfollowable(reason, requested, events.cursor());
+            (events, Some(gap))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let info = bus.tail().info();
+    let at = events.cursor();
+    if asking.streaming.gap_fails && (gap.is_some() || at.place() < info.oldest.0) {
+        return Err(Refusal::new(StatusCode::GONE, "cursor_expired").field("after"));
+    }
+    let open = Open {
+        connection: String::new(),
+        session: None,
+        cursor: at,
+        oldest: bus.cursor(info.oldest, &filter),
+        latest: bus.cursor(info.latest, &filter),
+        resumed: matches!(asking.asked, Asked::After(_)) && gap.is_none(),
+        state: SessionState::Open,
+        heartbeat_ms: 0,
+        expires_at: None,
+    };
+    let heartbeat = asking.streaming.heartbeat;
+    let beginning = Beginning { open, gap };
+    let body = EventStream::new(gateway, Feed::Bus(events), beginning, heartbeat, dialect);
+    Ok(body.into_response())
+}
+
+fn subscribe(bus: &Bus, asked: Asked, filter: &Filter) -> Result<BusSubscription, BusError> {
+    let start = match asked {
+        Asked::Nothing | Asked::Latest => BusStart::Latest,
+        Asked::Earliest => BusStart::Earliest,
+        Asked::After(cursor) => BusStart::After(cursor),
+        Asked::Unreadable => {
+            let start: Cursor = bus.cursor(Seq(0), filter);
+            return Err(CursorError::EpochMismatch { start }.into());
+        }
+    };
+    bus.subscribe(SubscribeOptions::matching(filter.clone()).from(start))
+}

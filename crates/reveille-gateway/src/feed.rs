@@ -1,0 +1,74 @@
+//! What a stream reads: one session, or the bus of a tenant.
+
+use std::task::{Context, Poll};
+
+use reveille_bus::{BusItem, BusSubscription};
+use reveille_queue::{StreamItem, Subscription};
+use reveille_types::{Cursor, Event, Gap, wire};
+
+/// What a stream reads.
+#[derive(Debug)]
+pub(crate) enum Feed {
+    Session(Subscription),
+    Bus(BusSubscription),
+}
+
+/// What a feed yields.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Gap(Gap),
+    /// An event and where a reader of this feed goes on after it.
+    Event(Event, Cursor),
+    CaughtUp(Cursor),
+    Ended(wire::End),
+}
+
+/// Too many readers wait: the stream cannot go on now.
+#[derive(Debug)]
+pub(crate) struct Overloaded;
+
+impl Feed {
+    pub(crate) fn poll_item(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Item, Overloaded>>> {
+        match self {
+            Self::Session(events) => events.poll_item(cx).map(|item| {
+                item.map(|item| match item.map_err(|_| Overloaded)? {
+                    StreamItem::Gap(gap) => Ok(Item::Gap(gap)),
+                    StreamItem::Event(event) => {
+                        let cursor = event.cursor();
+                        Ok(Item::Event(event, cursor))
+                    }
+                    StreamItem::CaughtUp(cursor) => Ok(Item::CaughtUp(cursor)),
+                    StreamItem::Ended { reason, cursor } => {
+                        Ok(Item::Ended(wire::End { reason, cursor }))
+                    }
+                })
+            }),
+            Self::Bus(events) => events.poll_item(cx).map(|item| {
+                item.map(|item| match item.map_err(|_| Overloaded)? {
+                    BusItem::Gap(gap) => Ok(Item::Gap(gap)),
+                    BusItem::Event(frame) => Ok(Item::Event(frame.event, frame.cursor)),
+                    BusItem::CaughtUp(cursor) => Ok(Item::CaughtUp(cursor)),
+                })
+            }),
+        }
+    }
+
+    /// Where to resume.
+    pub(crate) fn cursor(&self) -> Cursor {
+        match self {
+            Self::Session(events) => events.cursor(),
+            Self::Bus(events) => events.cursor(),
+        }
+    }
+
+    /// The end of what is read.
+    pub(crate) fn latest(&self) -> Cursor {
+        match self {
+            Self::Session(events) => events.log().latest(),
+            Self::Bus(events) => events.latest(),
+        }
+    }
+}
