@@ -22,12 +22,13 @@ mod guard;
 mod manage;
 mod publish;
 mod read;
+mod signals;
 mod task_paths;
 mod wait;
 
 mod frames;
 mod stream;
 
-pub use config::GatewayConfig;
+pub use config::{GatewayConfig, SignalLimits};
 pub use gateway::Gateway;
 pub use server::{ServeError, bind, serve};
