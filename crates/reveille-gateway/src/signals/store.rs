@@ -239,3 +239,45 @@ impl fmt::Debug for TenantSignals {
 fn digest(secret: &str) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_secret_is_forgotten_with_the_outcome_of_its_signal() {
+        let mut limits = SignalLimits::default();
+        limits.history = 10;
+        let signals = TenantSignals::new(limits);
+        let (pending, _) = signals.create(None).unwrap();
+        for _ in 0..5 * SWEEP_MIN {
+            let (handle, secret) = signals.create(None).unwrap();
+            let trigger = |system: &SignalSystem<Payload>| system.trigger(handle, Payload::none());
+            signals
+                .complete(handle, &secret, trigger)
+                .await
+                .unwrap()
+                .unwrap();
+        }
+        let book = signals.book();
+        assert!(book.held.len() <= SWEEP_MIN, "{}", book.held.len());
+        assert!(book.held.contains_key(&pending));
+    }
+
+    #[tokio::test]
+    async fn another_tenant_does_not_know_a_handle() {
+        let signals = Signals::new(SignalLimits::default());
+        let (handle, secret) = signals.of(Tenant::default_tenant()).create(None).unwrap();
+        let other = signals.of(Tenant::parse("other").unwrap());
+        let asked = other.ended(handle).await.unwrap_err();
+        let completed = other
+            .complete(handle, &secret, |_| Ok(()))
+            .await
+            .unwrap_err();
+        let merged = other.merge(&[handle], MergeMode::AllSettled).unwrap_err();
+        let never = other.ended(handle.with_generation(9)).await.unwrap_err();
+        for refusal in [asked, completed, merged] {
+            assert_eq!(format!("{refusal:?}"), format!("{never:?}"));
+        }
+    }
+}
