@@ -1,6 +1,6 @@
 //! The HTTP server as a library: any language publishes, waits, streams, resumes and cancels.
 //!
-//! [`Gateway`] is the sessions of a process seen through HTTP; [`Gateway::router`] is an axum router
+//! [`Gateway`] is the sessions and signals of a process seen through HTTP; [`Gateway::router`] is an axum router
 //! that can be mounted anywhere, and [`serve`] an accept loop with the time-outs that a server needs,
 //! which ends all streams in an orderly way. The wire contract is in the repository's `docs/wire.md`.
 //!

@@ -11,12 +11,12 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use reveille_core::{MergeMode, Poison, PoisonKind, SignalHandle};
+use reveille_core::{MergeMode, Poison, PoisonKind, SignalHandle, SignalStats};
 use reveille_types::wire::{
     MergeRequest, PoisonCause, PoisonInfo, PoisonRequest, SignalCancelRequest, SignalCreated,
     SignalInfo, SignalMergeMode, SignalMerged, SignalRequest, SignalState, TriggerRequest,
 };
-use reveille_types::{Invalid, Payload};
+use reveille_types::{Invalid, Payload, Tenant};
 use serde_json::value::RawValue;
 use store::{End, TenantSignals};
 
@@ -40,6 +40,14 @@ pub(crate) fn routes() -> Router<Gateway> {
         .route("/v1/signals/{handle}/trigger", post(trigger))
         .route("/v1/signals/{handle}/poison", post(poison))
         .route("/v1/signals/{handle}/cancel", post(cancel))
+}
+
+impl Gateway {
+    /// How many signals of a tenant there are, and how many requests wait for them.
+    #[must_use]
+    pub fn signal_stats(&self, tenant: Tenant) -> SignalStats {
+        self.signals().of(tenant).stats()
+    }
 }
 
 async fn create(

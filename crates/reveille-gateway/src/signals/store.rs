@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
 use data_encoding::HEXLOWER;
-use reveille_core::{MergeMode, Poison, SignalError, SignalHandle, SignalStatus, SignalSystem};
+use reveille_core::{
+    MergeMode, Poison, SignalError, SignalHandle, SignalStats, SignalStatus, SignalSystem,
+};
 use reveille_types::{Payload, Tenant};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -198,7 +200,7 @@ impl TenantSignals {
     /// Waits for the end of a signal.
     pub(super) async fn end(&self, handle: SignalHandle) -> Result<End, Refusal> {
         let limit = self.limits.waiters;
-        if self.system.stats().waiters >= limit {
+        if self.stats().waiters >= limit && self.system.poll(handle)? == SignalStatus::Pending {
             return Err(Refusal::too_many("too_many_waiters", limit));
         }
         match self.system.awaiter(handle) {
@@ -215,6 +217,10 @@ impl TenantSignals {
     pub(super) fn name(&self, handle: SignalHandle) -> Option<String> {
         let name = self.book().held.get(&handle)?.name.clone();
         name.as_deref().map(str::to_owned)
+    }
+
+    pub(super) fn stats(&self) -> SignalStats {
+        self.system.stats()
     }
 
     fn is_pending(&self, handle: SignalHandle) -> bool {
