@@ -252,8 +252,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_is_forgotten_with_the_outcome_of_its_signal() {
-        let mut limits = SignalLimits::default();
-        limits.history = 10;
+        let limits = SignalLimits {
+            history: 10,
+            ..SignalLimits::default()
+        };
         let signals = TenantSignals::new(limits);
         let (pending, _) = signals.create(None).unwrap();
         for _ in 0..5 * SWEEP_MIN {
