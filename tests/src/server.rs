@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use reveille_gateway::{Gateway, GatewayConfig, bind, serve};
 use reveille_memory::MemoryBackend;
 use reveille_queue::{Sessions, TailLimits};
+use reveille_types::Tenant;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -18,6 +19,7 @@ pub struct Server {
     pub url: String,
     /// What is behind it.
     pub sessions: Sessions,
+    gateway: Gateway,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
 }
@@ -52,13 +54,14 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let gateway = Gateway::new(sessions.clone(), config);
         let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(serve(listener, gateway, async {
+        let serving = tokio::spawn(serve(listener, gateway.clone(), async {
             // A dropped sender stops the server, too.
             let _ = stopped.await;
         }));
         Self {
             url,
             sessions,
+            gateway,
             stop: Some(stop),
             serving,
         }
@@ -91,6 +94,23 @@ impl Server {
         let address = address.parse().expect("the URL has an address");
         self.stop().await;
         Self::on(address, sessions, GatewayConfig::default()).await
+    }
+
+    /// Waits until so many requests wait for signals.
+    ///
+    /// # Panics
+    /// When it does not happen.
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
+    pub async fn signal_waiters(&self, count: usize) {
+        let waiters = || self.gateway.signal_stats(Tenant::default_tenant()).waiters;
+        soon("waiters for signals", async {
+            while waiters() != count {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// The URL of a path.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -137,6 +137,15 @@ async fn the_totals_are_those_of_find_sha256sum_and_wc() {
     assert_eq!(errors[0]["context"]["path"], "dangling");
     assert_eq!(errors[0]["recoverable"], true);
 
+    let phases: Vec<Value> = of_type("task.status.working");
+    let directories = output("find", &[".", "-type", "f", "-printf", "%h\\n"], dir.path());
+    let directories: BTreeSet<&str> = directories.lines().collect();
+    assert_eq!(phases.last().unwrap()["phase"], "directories_done");
+    assert_eq!(phases.last().unwrap()["directories"], directories.len());
+    let position = |kind: &str| events.iter().rposition(|e| e["type"] == *kind);
+    assert!(position("task.artifact") < position("task.status.working"));
+    assert!(position("task.status.working") < position("task.result"));
+
     let progress: Vec<u64> = of_type("task.progress")
         .iter()
         .map(|p| p["current"].as_u64().unwrap())
@@ -219,6 +228,11 @@ async fn a_cancel_stops_between_files_with_a_cancelled_status() {
         events
             .iter()
             .any(|e| e["type"] == "task.status.cancel_requested")
+    );
+    assert!(
+        events
+            .iter()
+            .all(|e| e["data"]["phase"] != "directories_done")
     );
     let last = events.last().unwrap();
     assert_eq!(last["type"], "task.status.cancelled");

@@ -4,7 +4,7 @@
 //! stream that survives lost connections and restarted servers: it goes on exactly after the last
 //! event, or says by a gap what it could not get. [`Session::wait`] rides out the same until its own
 //! deadline. [`Session::publish`] repeats itself when the answer was lost, under one idempotency key,
-//! so that nothing is stored twice.
+//! so that nothing is stored twice. [`Signals`] are the one-shot completions of a server.
 //!
 //! It stands on `reveille-types` alone and knows nothing of how a server works inside. Only plain HTTP
 //! is spoken; put a proxy that ends TLS in front of a server that is not on this machine.
@@ -15,10 +15,12 @@ mod error;
 mod follow;
 mod lines;
 mod session;
+mod signal;
 mod wait;
 
 pub use client::{Client, ListRequest};
 pub use error::ClientError;
 pub use follow::{Follow, FollowOptions, Followed, ReceivedEvent};
 pub use session::{PublishOptions, Session, TakeResult};
+pub use signal::Signals;
 pub use wait::{WaitNote, WaitRequest, WaitResult};

@@ -27,8 +27,42 @@ pub struct GatewayConfig {
     pub page_default: usize,
     /// Most events on a page.
     pub page_max: usize,
+    /// How many signals there may be, and how much of them is kept.
+    pub signals: SignalLimits,
     /// How long open requests may take to end once the server is told to stop.
     pub drain: Duration,
+}
+
+/// The bounds on the signals of one tenant. Every value has a default.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SignalLimits {
+    /// Most signals that are not complete, merged ones included.
+    pub pending: usize,
+    /// How many outcomes can still be asked for after their signals are complete; the latest ones.
+    /// As many inputs of a merge can be complete before it is made.
+    pub history: usize,
+    /// Most bytes of a value.
+    pub value_bytes: usize,
+    /// Most inputs of one merge.
+    pub merge_inputs: usize,
+    /// Most inputs of all merges together that are not complete.
+    pub merge_inputs_pending: usize,
+    /// Most requests that wait for signals.
+    pub waiters: usize,
+}
+
+impl Default for SignalLimits {
+    fn default() -> Self {
+        Self {
+            pending: 100_000,
+            history: 10_000,
+            value_bytes: 16 * 1024,
+            merge_inputs: 10_000,
+            merge_inputs_pending: 1_000_000,
+            waiters: 10_000,
+        }
+    }
 }
 
 impl Default for GatewayConfig {
@@ -44,6 +78,7 @@ impl Default for GatewayConfig {
             body_deadline: Duration::from_secs(30),
             page_default: 100,
             page_max: 1_000,
+            signals: SignalLimits::default(),
             drain: Duration::from_secs(3),
         }
     }

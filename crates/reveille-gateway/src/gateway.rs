@@ -16,6 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::GatewayConfig;
 use crate::problem::Refusal;
+use crate::signals::{self, Signals};
 use crate::{bus_events, consume, guard, manage, publish, read, task_paths, wait};
 
 /// Sessions seen through HTTP. Cheap to clone; all clones are the same.
@@ -25,6 +26,7 @@ pub struct Gateway(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     sessions: Sessions,
+    signals: Signals,
     config: GatewayConfig,
     draining: CancelToken,
     /// The bus of each tenant that has asked for it.
@@ -37,6 +39,7 @@ impl Gateway {
     pub fn new(sessions: Sessions, config: GatewayConfig) -> Self {
         Self(Arc::new(Inner {
             sessions,
+            signals: Signals::new(config.signals.clone()),
             config,
             draining: CancelToken::new(Arc::new(SystemClock)),
             buses: Mutex::default(),
@@ -59,6 +62,10 @@ impl Gateway {
     /// keeps the server from stopping. [`serve`](crate::serve) calls it.
     pub fn drain(&self) {
         self.0.draining.cancel(Some("drain"));
+    }
+
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.0.signals
     }
 
     pub(crate) fn draining(&self) -> &CancelToken {
@@ -91,6 +98,7 @@ impl Gateway {
             .route("/v1/sessions/{session}/nack", post(consume::nack))
             .route("/v1/sessions/{session}/cancel", post(manage::cancel))
             .route("/v1/sessions/{session}/close", post(manage::close))
+            .merge(signals::routes())
             .merge(task_paths::routes())
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)

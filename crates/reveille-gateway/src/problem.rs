@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reveille_bus::BusError;
+use reveille_core::SignalError;
 use reveille_queue::{AppendError, ReadError, SessionError, SettleError};
 use reveille_types::wire::{PROBLEM_JSON, Problem};
 use reveille_types::{CursorError, Invalid};
@@ -33,6 +34,13 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, code).detail(detail)
     }
 
+    /// As many as the limit says are there; it may be better soon.
+    pub(crate) fn too_many(code: &str, limit: usize) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code)
+            .limit(limit)
+            .retry_after(Duration::from_secs(1))
+    }
+
     /// The server is stopping: come back to the next one.
     pub(crate) fn draining() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining").retry_after(Duration::from_secs(1))
@@ -48,7 +56,7 @@ impl Refusal {
         self
     }
 
-    fn sizes(mut self, limit: u64, actual: u64) -> Self {
+    pub(crate) fn sizes(mut self, limit: u64, actual: u64) -> Self {
         self.0.limit = Some(limit);
         self.0.actual = Some(actual);
         self
@@ -199,9 +207,7 @@ impl From<ReadError> for Refusal {
                 return Self::invalid(StatusCode::UNPROCESSABLE_ENTITY, code, &invalid);
             }
             ReadError::TooManyWaiters { limit } | ReadError::TooManyGroups { limit } => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, code)
-                    .limit(limit)
-                    .retry_after(Duration::from_secs(1))
+                Self::too_many(code, limit)
             }
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code),
         }
@@ -229,5 +235,37 @@ impl From<BusError> for Refusal {
 impl From<SettleError> for Refusal {
     fn from(error: SettleError) -> Self {
         Self::new(StatusCode::CONFLICT, error.code()).detail(error.to_string())
+    }
+}
+
+impl From<SignalError> for Refusal {
+    fn from(error: SignalError) -> Self {
+        let (code, detail) = (error.code(), error.to_string());
+        match error {
+            // Another tenant's handle, or one of a process before this: one answer, so that nothing
+            // leaks.
+            SignalError::UnknownSignal | SignalError::ForeignHandle { .. } => {
+                return Self::new(StatusCode::NOT_FOUND, "unknown_signal").detail(
+                    "there is no such signal here: signals end with the server process that made them",
+                );
+            }
+            SignalError::AlreadyTriggered
+            | SignalError::AlreadyPoisoned { .. }
+            | SignalError::AlreadyCancelled { .. }
+            | SignalError::Derived => Self::new(StatusCode::CONFLICT, code),
+            SignalError::OutcomeForgotten => Self::new(StatusCode::GONE, code),
+            SignalError::EmptyMerge => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code).field("inputs")
+            }
+            SignalError::UnreachableMerge { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code).field("mode")
+            }
+            SignalError::Exhausted { limit } => Self::too_many(code, limit),
+            SignalError::ShutDown { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, code).retry_after(Duration::from_secs(1))
+            }
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code),
+        }
+        .detail(detail)
     }
 }

@@ -13,6 +13,13 @@ use crate::gap::Gap;
 use crate::kind::EndReason;
 use crate::pattern::Pattern;
 
+mod signals;
+
+pub use signals::{
+    MergeRequest, PoisonCause, PoisonInfo, PoisonRequest, SignalCancelRequest, SignalCreated,
+    SignalInfo, SignalMergeMode, SignalMerged, SignalRequest, SignalState, TriggerRequest,
+};
+
 /// Names of the control frames: the event name in SSE, the only member of a control line in NDJSON.
 pub mod frame {
     /// Always first; data [`Open`](super::Open).

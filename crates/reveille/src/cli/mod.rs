@@ -1,7 +1,8 @@
 //! The command line: one file a command.
 //!
 //! Machine output is one JSON text a line on standard output, words for people go to standard error.
-//! Exit codes: 0 done, 1 error, 2 usage, 3 the session ended without a match, 124 timed out.
+//! Exit codes: 0 done, 1 error (or the signal was poisoned or cancelled), 2 usage, 3 the session ended
+//! without a match, 124 timed out.
 
 mod cancel;
 mod close;
@@ -10,6 +11,7 @@ mod output;
 mod publish;
 mod serve;
 mod sessions;
+mod signal;
 mod tail;
 mod take;
 mod wait;
@@ -29,7 +31,7 @@ use output::{OutputClosed, note};
     name = "reveille",
     version,
     about,
-    after_help = "Without a command it serves on 127.0.0.1:7600.\nExit codes: 0 done, 1 error, 2 usage, 3 session ended without a match, 124 timed out."
+    after_help = "Without a command it serves on 127.0.0.1:7600.\nExit codes: 0 done, 1 error or signal failed, 2 usage, 3 session ended without a match, 124 timed out."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -46,6 +48,7 @@ enum Command {
     Cancel(cancel::Cancel),
     Close(close::Close),
     Sessions(sessions::Sessions),
+    Signal(signal::Signal),
     Demo(demo::Demo),
 }
 
@@ -55,6 +58,7 @@ struct Server {
     /// The server
     #[arg(
         long,
+        global = true,
         env = "REVEILLE_URL",
         default_value = "http://127.0.0.1:7600",
         value_name = "URL"
@@ -77,6 +81,8 @@ impl Server {
 enum Outcome {
     Done,
     EndedWithoutMatch,
+    /// A signal was poisoned or cancelled, which has been told.
+    Failed,
     TimedOut,
 }
 
@@ -133,11 +139,13 @@ impl Cli {
             Command::Cancel(command) => command.run().await,
             Command::Close(command) => command.run().await,
             Command::Sessions(command) => command.run().await,
+            Command::Signal(command) => command.run().await,
             Command::Demo(command) => command.run().await,
         };
         match result {
             Ok(Outcome::Done) => ExitCode::SUCCESS,
             Ok(Outcome::EndedWithoutMatch) => ExitCode::from(3),
+            Ok(Outcome::Failed) => ExitCode::FAILURE,
             Ok(Outcome::TimedOut) => ExitCode::from(124),
             Err(error) => {
                 if !matches!(error, CommandError::Output(_)) {

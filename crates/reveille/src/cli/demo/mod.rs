@@ -5,6 +5,7 @@
 //! cannot be read, cancellable between files, one final event with totals. Whoever watches (curl, a
 //! browser, the progress bar here) follows the same event stream.
 
+mod directories;
 mod facts;
 mod listing;
 mod pipeline;
@@ -25,7 +26,7 @@ use super::{CommandError, Outcome};
 use listing::Listing;
 use pipeline::Pipeline;
 
-/// Events of a run that are not about a file: the first status, the final event, a cancel request.
+/// Events of a run that are not about a file: its phases, the final event, a cancel request.
 const OTHER_EVENTS: usize = 16;
 
 /// Run an ingestion pipeline over the files of a directory, and serve its events

@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::directories::Directories;
 use super::facts::Facts;
 use super::listing::{Failure, Listing};
 
@@ -71,12 +72,25 @@ impl Pipeline {
         for failure in &listing.failures {
             self.fail(failure).await;
         }
+        let mut directories = Directories::of(&listing.files).ok();
         let mut found = self.start_readers(listing);
         while let Some(found) = found.recv().await {
-            match found {
-                Ok((path, facts)) => self.tell(&path, &facts).await,
-                Err(failure) => self.fail(&failure).await,
+            let path = match found {
+                Ok((path, facts)) => {
+                    self.tell(&path, &facts).await;
+                    path
+                }
+                Err(failure) => {
+                    self.fail(&failure).await;
+                    failure.path
+                }
+            };
+            if let Some(directories) = &mut directories {
+                directories.file_done(&path);
             }
+        }
+        if let Some(directories) = directories {
+            self.tell_directories(directories).await;
         }
         self.finish(began).await;
         self.lost
@@ -113,6 +127,22 @@ impl Pipeline {
         let progress = self.progress(&path);
         self.publish([("task.artifact", artifact), ("task.progress", progress)])
             .await;
+    }
+
+    async fn tell_directories(&mut self, directories: Directories) {
+        if self.log.cancel_token().is_cancelled() {
+            directories.cancel();
+        }
+        let Some(count) = directories.all_done().await else {
+            return;
+        };
+        let phase = json!({
+            "state": "working",
+            "phase": "directories_done",
+            "message": format!("{count} directories are done"),
+            "directories": count,
+        });
+        self.publish([("task.status.working", phase)]).await;
     }
 
     async fn fail(&mut self, failure: &Failure) {
