@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::error::ClientError;
+
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -13,6 +15,11 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
+    /// The next pause; at least as long as the server asked for.
+    pub(crate) fn after(&mut self, error: &ClientError) -> Duration {
+        self.next().max(error.retry_after().unwrap_or_default())
+    }
+
     pub(crate) fn next(&mut self) -> Duration {
         let doubled = FIRST.saturating_mul(2_u32.saturating_pow(self.failures));
         self.failures = self.failures.saturating_add(1);

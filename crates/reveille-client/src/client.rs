@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reqwest::header::RETRY_AFTER;
+use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response, Url};
 use reveille_types::wire::{Problem, SessionList, SessionState};
 use serde::Serialize;
@@ -12,6 +14,13 @@ use crate::session::Session;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take that the server does not hold back on purpose.
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+/// How long an unused connection is kept: less than servers keep theirs, because a request on a
+/// connection that is being closed is lost.
+const IDLE: Duration = Duration::from_secs(5);
+/// How soon a connection is found dead whose other end is gone without a word.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Speaks to one server. Cheap to clone; clones share their connections.
 #[derive(Debug, Clone)]
@@ -39,7 +48,8 @@ pub struct ListRequest {
 }
 
 impl Client {
-    /// A client of the server at this URL, such as `http://127.0.0.1:7600`.
+    /// A client of the server at this URL, such as `http://127.0.0.1:7600`. It speaks to that server
+    /// directly: it follows no redirects and heeds no proxy settings of the environment.
     ///
     /// # Errors
     /// [`ClientError::Url`] when it is no http URL.
@@ -57,9 +67,12 @@ impl Client {
         }
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
+            .tcp_keepalive(KEEPALIVE)
+            .redirect(Policy::none())
             .no_proxy()
             .build()
-            .map_err(ClientError::Unreachable)?;
+            .map_err(ClientError::Request)?;
         Ok(Self { http, base })
     }
 
@@ -77,8 +90,7 @@ impl Client {
     /// # Cancel safety
     /// A dropped future changes nothing.
     pub async fn sessions(&self, request: &ListRequest) -> Result<SessionList, ClientError> {
-        let answer = send(self.get("v1/sessions")?.query(request)).await?;
-        json(answer).await
+        ask(self.get("v1/sessions")?.query(request)).await
     }
 
     /// Asks whether the server is there.
@@ -89,7 +101,7 @@ impl Client {
     /// # Cancel safety
     /// A dropped future changes nothing.
     pub async fn healthz(&self) -> Result<(), ClientError> {
-        send(self.get("healthz")?).await.map(drop)
+        send(self.get("healthz")?.timeout(ANSWER)).await.map(drop)
     }
 
     pub(crate) fn url(&self, path: &str) -> Result<Url, ClientError> {
@@ -115,23 +127,37 @@ impl Client {
     }
 }
 
+/// Sends a request that the server answers at once, and reads the answer.
+pub(crate) async fn ask<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, ClientError> {
+    json(send(request.timeout(ANSWER)).await?).await
+}
+
 /// Sends a request; a refusal becomes an error.
 pub(crate) async fn send(request: RequestBuilder) -> Result<Response, ClientError> {
-    let answer = request.send().await.map_err(ClientError::Unreachable)?;
+    let answer = request.send().await?;
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);
     }
-    let body = answer.bytes().await.map_err(ClientError::Unreachable)?;
+    let retry_after = answer
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .map(Duration::from_secs);
+    // A body that breaks off is no problem document: the status says enough.
+    let body = answer.bytes().await.unwrap_or_default();
     match serde_json::from_slice::<Problem>(&body) {
         Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
-        Err(_) => Err(ClientError::protocol(format_args!("status {status}"))),
+        Err(_) => Err(ClientError::Status {
+            status: status.as_u16(),
+            retry_after,
+        }),
     }
 }
 
 /// Reads an answer in JSON.
 pub(crate) async fn json<T: DeserializeOwned>(answer: Response) -> Result<T, ClientError> {
-    let body = answer.bytes().await.map_err(ClientError::Unreachable)?;
+    let body = answer.bytes().await?;
     serde_json::from_slice(&body).map_err(ClientError::protocol)
 }
 

@@ -1,26 +1,23 @@
 //! A stream that survives lost connections and restarted servers.
 
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
+use futures_util::future::BoxFuture;
 use reveille_types::wire::{At, End, NDJSON, Open, Reconnect};
 use reveille_types::{Cursor, EndReason, Gap};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::time::Sleep;
 
+use crate::after::After;
 use crate::backoff::Backoff;
-use crate::client::send;
+use crate::client::{ANSWER, send};
+use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::lines::Lines;
 use crate::session::Session;
-
-/// Silence after which a connection is given up, while the server has not said how often it sends
-/// heartbeats.
-const SILENCE: Duration = Duration::from_secs(60);
-/// Missed heartbeats after which a connection is given up.
-const MISSED_HEARTBEATS: u32 = 3;
 
 /// What to follow.
 #[derive(Debug, Clone, Default)]
@@ -28,8 +25,8 @@ const MISSED_HEARTBEATS: u32 = 3;
 pub struct FollowOptions {
     /// Patterns over kinds; every event if none.
     pub patterns: Vec<String>,
-    /// Where to begin: a cursor, `earliest` or `latest`; with what comes if none.
-    pub after: Option<String>,
+    /// Where to begin.
+    pub after: After,
 }
 
 /// An event as it came.
@@ -65,25 +62,32 @@ pub enum Followed {
     Ended {
         /// Why, unless all of it had been read before.
         reason: Option<EndReason>,
+        /// The end of the log.
+        cursor: Option<Cursor>,
     },
 }
 
 /// A stream of one session: see [`Session::follow`].
+///
+/// Connecting, a pause, and the watch over a silent connection go on from one poll to the next, so it
+/// may be polled beside other things (`select!`) without ever beginning anew.
 pub struct Follow {
     session: Session,
     options: FollowOptions,
-    /// The last place that was told.
+    /// Behind the last event or gap that was told. A place that is only announced does not count: the
+    /// gap before it may not have come yet.
     cursor: Option<Cursor>,
-    connection: Option<Connection>,
-    pause: Option<Duration>,
+    state: State,
     backoff: Backoff,
-    over: bool,
+    /// Whether the server has let this stream in before.
+    was_open: bool,
 }
 
-struct Connection {
-    chunks: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
-    lines: Lines,
-    silence: Duration,
+enum State {
+    Pausing(Pin<Box<Sleep>>),
+    Connecting(BoxFuture<'static, Result<Option<Connection>, ClientError>>),
+    Connected(Connection),
+    Over,
 }
 
 /// The attributes of an event that a stream needs.
@@ -113,26 +117,47 @@ struct Control {
 
 impl Session {
     /// Follows the session until it is over. Lost connections are made anew, after the last place; a
-    /// server that was started anew and lost its log says so by a gap.
+    /// server that was started anew and lost its log says so by a gap. A connection counts as lost, too,
+    /// when three heartbeats have not come.
+    ///
+    /// Needs a tokio runtime with timers. Nothing is sent before the stream is polled.
     #[must_use]
     pub fn follow(&self, options: FollowOptions) -> Follow {
         Follow {
             session: self.clone(),
+            state: connect(self.clone(), options.patterns.clone(), options.after),
             options,
             cursor: None,
-            connection: None,
-            pause: None,
             backoff: Backoff::default(),
-            over: false,
+            was_open: false,
         }
     }
 }
 
+/// Asks for a connection; it is `None` when all has been read and nothing will come.
+fn connect(session: Session, patterns: Vec<String>, after: After) -> State {
+    State::Connecting(Box::pin(async move {
+        let mut request = session
+            .client
+            .get(&session.path("/events"))?
+            .header("accept", NDJSON)
+            .query(&[("after", after.to_string())]);
+        for pattern in &patterns {
+            request = request.query(&[("match", pattern)]);
+        }
+        let answer = tokio::time::timeout(ANSWER, send(request))
+            .await
+            .map_err(|_| ClientError::Silent)??;
+        Ok((answer.status() != 204).then(|| Connection::new(answer)))
+    }))
+}
+
 impl Follow {
-    /// Where to go on: after the last event that was yielded, or the last place that was told.
+    /// Where to go on: behind the last event or gap that was yielded; what the options say if there
+    /// was none.
     #[must_use]
-    pub fn cursor(&self) -> Option<Cursor> {
-        self.cursor
+    pub fn after(&self) -> After {
+        self.cursor.map_or(self.options.after, After::Cursor)
     }
 
     /// The next item; `None` after [`Followed::Ended`].
@@ -144,71 +169,44 @@ impl Follow {
     /// # Cancel safety
     /// A dropped future has taken no item.
     pub async fn next(&mut self) -> Option<Result<Followed, ClientError>> {
-        if self.over {
-            return None;
-        }
-        if let Some(pause) = self.pause {
-            tokio::time::sleep(pause).await;
-            self.pause = None;
-        }
-        let item = match self.step().await {
-            Ok(item) => item,
-            Err(error) if error.is_temporary() => self.disconnected(Some(error), None),
-            Err(error) => {
-                self.over = true;
-                return Some(Err(error));
-            }
-        };
-        Some(Ok(item))
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    async fn step(&mut self) -> Result<Followed, ClientError> {
-        if self.connection.is_none() {
-            match self.connect().await? {
-                Some(connection) => self.connection = Some(connection),
-                None => {
-                    self.over = true;
-                    return Ok(Followed::Ended { reason: None });
-                }
-            }
-        }
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Followed>, ClientError>> {
         loop {
-            let Some(connection) = &mut self.connection else {
-                return Ok(self.disconnected(None, None));
-            };
-            let Some(line) = connection.line().await? else {
-                return Ok(self.disconnected(None, None));
-            };
-            if let Some(item) = self.item(&line)? {
-                return Ok(item);
+            match &mut self.state {
+                State::Pausing(pause) => {
+                    ready!(pause.as_mut().poll(cx));
+                    let patterns = self.options.patterns.clone();
+                    self.state = connect(self.session.clone(), patterns, self.after());
+                }
+                State::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx))? {
+                    Some(connection) => self.state = State::Connected(connection),
+                    None => {
+                        self.state = State::Over;
+                        // Only a reader that came with the cursor of the end is answered so.
+                        let cursor = match self.after() {
+                            After::Cursor(cursor) => Some(cursor),
+                            After::Earliest | After::Latest => None,
+                        };
+                        let reason = None;
+                        return Poll::Ready(Ok(Some(Followed::Ended { reason, cursor })));
+                    }
+                },
+                State::Connected(connection) => match ready!(connection.poll_line(cx))? {
+                    Some(line) => {
+                        if let Some(item) = self.item(&line)? {
+                            return Poll::Ready(Ok(Some(item)));
+                        }
+                    }
+                    None => {
+                        let retry = self.backoff.next();
+                        return Poll::Ready(Ok(Some(self.disconnected(None, retry))));
+                    }
+                },
+                State::Over => return Poll::Ready(Ok(None)),
             }
         }
-    }
-
-    /// Opens a connection; `None` when all has been read and nothing will come.
-    async fn connect(&self) -> Result<Option<Connection>, ClientError> {
-        let session = &self.session;
-        let mut request = session
-            .client
-            .get(&session.path("/events"))?
-            .header("accept", NDJSON);
-        for pattern in &self.options.patterns {
-            request = request.query(&[("match", pattern)]);
-        }
-        match (self.cursor, &self.options.after) {
-            (Some(cursor), _) => request = request.header("last-event-id", cursor.to_string()),
-            (None, Some(after)) => request = request.query(&[("after", after)]),
-            (None, None) => {}
-        }
-        let answer = send(request).await?;
-        if answer.status() == 204 {
-            return Ok(None);
-        }
-        Ok(Some(Connection {
-            chunks: Box::pin(answer.bytes_stream()),
-            lines: Lines::default(),
-            silence: SILENCE,
-        }))
     }
 
     /// What a line says; nothing for a heartbeat or a bookmark.
@@ -231,12 +229,12 @@ impl Follow {
         let control: Control = serde_json::from_str(line).map_err(ClientError::protocol)?;
         if let Some(open) = control.open {
             self.backoff.reset();
-            self.cursor = Some(open.cursor);
-            if let Some(connection) = &mut self.connection
-                && open.heartbeat_ms > 0
-            {
-                let heartbeat = Duration::from_millis(open.heartbeat_ms);
-                connection.silence = heartbeat.saturating_mul(MISSED_HEARTBEATS);
+            self.was_open = true;
+            if self.after() == After::Latest {
+                self.cursor = Some(open.cursor);
+            }
+            if let State::Connected(connection) = &mut self.state {
+                connection.expect_heartbeats(Duration::from_millis(open.heartbeat_ms));
             }
             return Ok(Some(Followed::Open(open)));
         }
@@ -254,42 +252,47 @@ impl Follow {
         }
         if let Some(reconnect) = control.reconnect {
             let retry = Duration::from_millis(reconnect.retry_ms);
-            return Ok(Some(self.disconnected(None, Some(retry))));
+            return Ok(Some(self.disconnected(None, retry)));
         }
         if let Some(end) = control.end {
-            self.over = true;
+            self.state = State::Over;
             self.cursor = Some(end.cursor);
             return Ok(Some(Followed::Ended {
                 reason: Some(end.reason),
+                cursor: Some(end.cursor),
             }));
         }
         // A frame of a later version: nothing that a reader must know.
         Ok(None)
     }
 
-    fn disconnected(&mut self, error: Option<ClientError>, retry: Option<Duration>) -> Followed {
-        self.connection = None;
-        let retry = retry.unwrap_or_else(|| self.backoff.next());
-        self.pause = Some(retry);
+    /// Whether to come back. Too many at once (429) stops only a stream that was never let in.
+    fn is_temporary(&self, error: &ClientError) -> bool {
+        error.is_temporary() || (self.was_open && error.status() == Some(429))
+    }
+
+    fn disconnected(&mut self, error: Option<ClientError>, retry: Duration) -> Followed {
+        self.state = State::Pausing(Box::pin(tokio::time::sleep(retry)));
         Followed::Disconnected { error, retry }
     }
 }
 
-impl Connection {
-    /// The next line; `None` when the connection has ended or has been silent for too long.
-    async fn line(&mut self) -> Result<Option<Bytes>, ClientError> {
-        loop {
-            if let Some(line) = self.lines.next() {
-                return Ok(Some(line));
+impl Stream for Follow {
+    type Item = Result<Followed, ClientError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        Poll::Ready(match ready!(this.poll_step(cx)) {
+            Err(error) if this.is_temporary(&error) => {
+                let retry = this.backoff.after(&error);
+                Some(Ok(this.disconnected(Some(error), retry)))
             }
-            let chunk = match tokio::time::timeout(self.silence, self.chunks.next()).await {
-                Ok(Some(chunk)) => chunk.map_err(ClientError::Unreachable)?,
-                Ok(None) | Err(_) => return Ok(None),
-            };
-            self.lines
-                .feed(&chunk)
-                .map_err(|_| ClientError::protocol("a line without end"))?;
-        }
+            Err(error) => {
+                this.state = State::Over;
+                Some(Err(error))
+            }
+            Ok(item) => item.map(Ok),
+        })
     }
 }
 
@@ -298,7 +301,7 @@ impl std::fmt::Debug for Follow {
         f.debug_struct("Follow")
             .field("session", &self.session)
             .field("cursor", &self.cursor)
-            .field("connected", &self.connection.is_some())
+            .field("connected", &matches!(self.state, State::Connected(_)))
             .finish_non_exhaustive()
     }
 }

@@ -9,18 +9,29 @@
 //! It stands on `reveille-types` alone and knows nothing of how a server works inside. Only plain HTTP
 //! is spoken; put a proxy that ends TLS in front of a server that is not on this machine.
 
-mod backoff;
 mod client;
 mod error;
-mod follow;
-mod lines;
 mod session;
 mod signal;
+
+mod publish;
+mod take;
 mod wait;
 
+mod connection;
+mod follow;
+mod lines;
+
+mod after;
+mod backoff;
+mod deadline;
+
+pub use after::After;
 pub use client::{Client, ListRequest};
 pub use error::ClientError;
 pub use follow::{Follow, FollowOptions, Followed, ReceivedEvent};
-pub use session::{PublishOptions, Session, TakeResult};
+pub use publish::PublishOptions;
+pub use session::Session;
 pub use signal::Signals;
+pub use take::TakeResult;
 pub use wait::{WaitNote, WaitRequest, WaitResult};

@@ -2,23 +2,26 @@
 
 use std::time::Duration;
 
-use reveille_types::wire::{WaitAnswer, WaitOutcomeKind};
+use reveille_types::wire::{CURSOR_HEADER, WaitAnswer, WaitOutcomeKind};
 use reveille_types::{Cursor, EndReason, Gap};
 use serde_json::value::RawValue;
-use tokio::time::Instant;
 
+use crate::after::After;
 use crate::backoff::Backoff;
 use crate::client::{json, send};
+use crate::deadline::Deadline;
 use crate::error::ClientError;
-use crate::session::{Session, cursor_of};
+use crate::session::Session;
 
 /// The longest that one request waits: below what proxies on the way cut off.
-const CHUNK: Duration = Duration::from_secs(25);
+pub(crate) const CHUNK: Duration = Duration::from_secs(25);
 /// How long the first request waits: its answer tells which incarnation of the log this is, so that a
 /// server that is started anew later is recognised.
 const FIRST_CHUNK: Duration = Duration::from_secs(1);
 /// How much longer than its own time-out an answer may take.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
+/// How much longer than the deadline the last answer may take.
+const LAST_GRACE: Duration = Duration::from_secs(1);
 
 /// What to wait for.
 #[derive(Debug, Clone, Default)]
@@ -28,8 +31,8 @@ pub struct WaitRequest {
     pub patterns: Vec<String>,
     /// Whether each pattern must be matched, and not any.
     pub all: bool,
-    /// Where to begin: a cursor, `earliest` (the default) or `latest`.
-    pub after: Option<String>,
+    /// Where to begin.
+    pub after: After,
     /// After how long to give up; never if none.
     pub timeout: Option<Duration>,
 }
@@ -56,13 +59,19 @@ pub enum WaitResult {
     },
 }
 
-/// What happened on the way, for people.
+/// What happened on the way.
 #[derive(Debug)]
 pub enum WaitNote {
     /// The server is away; the wait goes on.
-    Unreachable(ClientError),
-    /// The server does not know the cursor any more: events of before are lost, and the wait goes on
-    /// from the oldest event there is.
+    Away {
+        /// What went wrong.
+        error: ClientError,
+        /// After how long it is tried again.
+        retry: Duration,
+    },
+    /// The server does not know the place any more where the wait stood, because it was started anew
+    /// without its log: events of before are lost, nobody can know how many, and the wait goes on from
+    /// the oldest event there is.
     LostPlace,
     /// Events are missing.
     Gap(Gap),
@@ -70,7 +79,9 @@ pub enum WaitNote {
 
 impl Session {
     /// Waits for events. A server that is away, stopped or started anew is waited for, too, until the
-    /// time is up; what happens on the way is told to `note`.
+    /// time is up; what happens on the way, and above all what is missing, is told to `note`.
+    ///
+    /// The time is kept even when the server does not answer, to within a second.
     ///
     /// # Errors
     /// [`ClientError`] when the server refuses.
@@ -82,64 +93,52 @@ impl Session {
         request: &WaitRequest,
         mut note: impl FnMut(WaitNote),
     ) -> Result<WaitResult, ClientError> {
-        let deadline = request.timeout.map(|timeout| Instant::now() + timeout);
-        let mut after = request.after.clone();
+        let deadline = Deadline::within(request.timeout);
+        let mut after = request.after;
         let mut next: Option<Cursor> = None;
         // Whether the server may have been started anew since the wait began.
         let mut was_away = false;
         let mut backoff = Backoff::default();
         loop {
-            let left = deadline.map_or(CHUNK, |at| at.saturating_duration_since(Instant::now()));
-            let longest = next.map_or(FIRST_CHUNK, |_| CHUNK);
-            let chunk = left.min(longest);
-            match self.wait_once(request, after.as_deref(), chunk).await {
-                Ok(Waited::Answer(answer)) => {
-                    if next.is_some_and(|known| known.epoch() != answer.cursor.epoch()) {
-                        note(WaitNote::LostPlace);
-                    }
-                    if let Some(gap) = answer.gap {
-                        note(WaitNote::Gap(gap));
-                    }
-                    return match (answer.outcome, answer.reason) {
-                        (WaitOutcomeKind::Matched, _) => Ok(WaitResult::Matched {
-                            events: answer.events,
-                            cursor: answer.cursor,
-                        }),
-                        (WaitOutcomeKind::Ended, Some(reason)) => Ok(WaitResult::Ended { reason }),
-                        (WaitOutcomeKind::Ended, None) => {
-                            Err(ClientError::protocol("an end without a reason"))
-                        }
-                    };
-                }
-                Ok(Waited::TimedOut(cursor)) => {
+            let longest = match (after, next) {
+                // "From now on" is one place for the whole wait, told by the first answer.
+                (After::Latest, _) => Duration::ZERO,
+                (_, None) => FIRST_CHUNK,
+                (_, Some(_)) => CHUNK,
+            };
+            match self.wait_once(request, after, longest, deadline).await {
+                Ok(waited) => {
                     backoff.reset();
-                    if next.is_some_and(|known| known.epoch() != cursor.epoch()) {
+                    let told = waited.cursor();
+                    if next.is_some_and(|known| known.epoch() != told.epoch()) {
                         note(WaitNote::LostPlace);
                     }
-                    // Patterns that have been matched already would have to be carried over, so a wait
-                    // for all of them begins anew where it began.
-                    if !request.all {
-                        after = Some(cursor.to_string());
+                    next = Some(told);
+                    match waited {
+                        Waited::Answer(answer) => return result(answer, note),
+                        // Patterns that have been matched already would have to be carried over, so a
+                        // wait for all of them begins anew where it began.
+                        Waited::TimedOut(cursor) => {
+                            if !request.all || after == After::Latest {
+                                after = After::Cursor(cursor);
+                            }
+                        }
                     }
-                    next = Some(cursor);
                 }
-                Err(error) if error.is_lost_cursor() && (was_away || next.is_some()) => {
+                Err(error) if lost_place(&error, after, was_away || next.is_some()) => {
                     note(WaitNote::LostPlace);
-                    after = Some("earliest".to_owned());
+                    after = After::Earliest;
                     next = None;
                 }
                 Err(error) if error.is_temporary() => {
-                    note(WaitNote::Unreachable(error));
                     was_away = true;
-                    let pause = backoff.next();
-                    let pause = deadline.map_or(pause, |at| {
-                        pause.min(at.saturating_duration_since(Instant::now()))
-                    });
-                    tokio::time::sleep(pause).await;
+                    let retry = backoff.after(&error);
+                    note(WaitNote::Away { error, retry });
+                    deadline.sleep(retry).await;
                 }
                 Err(error) => return Err(error),
             }
-            if deadline.is_some_and(|at| at <= Instant::now()) {
+            if deadline.is_over() {
                 return Ok(WaitResult::TimedOut { next });
             }
         }
@@ -148,9 +147,12 @@ impl Session {
     async fn wait_once(
         &self,
         request: &WaitRequest,
-        after: Option<&str>,
-        timeout: Duration,
+        after: After,
+        longest: Duration,
+        deadline: Deadline,
     ) -> Result<Waited, ClientError> {
+        let left = deadline.left();
+        let timeout = longest.min(left);
         let mut query: Vec<(&str, String)> = Vec::new();
         for pattern in &request.patterns {
             query.push(("match", pattern.clone()));
@@ -158,24 +160,60 @@ impl Session {
         if request.all {
             query.push(("mode", "all".to_owned()));
         }
-        if let Some(after) = after {
-            query.push(("after", after.to_owned()));
-        }
+        query.push(("after", after.to_string()));
         query.push(("timeout", format!("{}ms", timeout.as_millis())));
         let sent = self
             .client
             .get(&self.path("/wait"))?
             .query(&query)
-            .timeout(timeout + GRACE);
+            .timeout((timeout + GRACE).min(left.saturating_add(LAST_GRACE)));
         let answer = send(sent).await?;
-        if answer.status() == 204 {
-            return cursor_of(&answer).map(Waited::TimedOut);
+        if answer.status() != 204 {
+            return json(answer).await.map(Waited::Answer);
         }
-        json(answer).await.map(Waited::Answer)
+        answer
+            .headers()
+            .get(CURSOR_HEADER)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(Waited::TimedOut)
+            .ok_or_else(|| ClientError::protocol("a time-out without a cursor"))
     }
 }
 
 enum Waited {
     Answer(WaitAnswer),
     TimedOut(Cursor),
+}
+
+impl Waited {
+    fn cursor(&self) -> Cursor {
+        match self {
+            Self::Answer(answer) => answer.cursor,
+            Self::TimedOut(cursor) => *cursor,
+        }
+    }
+}
+
+fn result(answer: WaitAnswer, mut note: impl FnMut(WaitNote)) -> Result<WaitResult, ClientError> {
+    if let Some(gap) = answer.gap {
+        note(WaitNote::Gap(gap));
+    }
+    match (answer.outcome, answer.reason) {
+        (WaitOutcomeKind::Matched, _) => Ok(WaitResult::Matched {
+            events: answer.events,
+            cursor: answer.cursor,
+        }),
+        (WaitOutcomeKind::Ended, Some(reason)) => Ok(WaitResult::Ended { reason }),
+        (WaitOutcomeKind::Ended, None) => Err(ClientError::protocol("an end without a reason")),
+    }
+}
+
+/// Whether the server was started anew and does not know the place any more. A cursor ahead of the log
+/// means that only if the server told it before; a caller's own is a mistake.
+fn lost_place(error: &ClientError, after: After, told: bool) -> bool {
+    match error.code() {
+        "unknown_cursor" => matches!(after, After::Cursor(_)),
+        "cursor_ahead" => told,
+        _ => false,
+    }
 }

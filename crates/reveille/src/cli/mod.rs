@@ -16,14 +16,13 @@ mod tail;
 mod take;
 mod wait;
 
-use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use reveille_client::{Client, ClientError, Session};
 
-use output::{OutputClosed, note};
+use output::{OutputError, note, with_causes};
 
 /// Wake the right task at the right moment
 #[derive(Debug, Parser)]
@@ -92,7 +91,7 @@ enum CommandError {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
-    Output(#[from] OutputClosed),
+    Output(#[from] OutputError),
     #[error("{what} cannot be read")]
     Input {
         what: String,
@@ -115,7 +114,7 @@ impl CommandError {
     fn exit_code(&self) -> ExitCode {
         match self {
             // Whoever read has read enough.
-            Self::Output(_) => ExitCode::SUCCESS,
+            Self::Output(OutputError::Closed) => ExitCode::SUCCESS,
             Self::Client(ClientError::Url { .. }) | Self::Json { .. } => ExitCode::from(2),
             Self::Start(error) => error.exit_code(),
             Self::Demo(error) => error.exit_code(),
@@ -148,29 +147,13 @@ impl Cli {
             Ok(Outcome::Failed) => ExitCode::FAILURE,
             Ok(Outcome::TimedOut) => ExitCode::from(124),
             Err(error) => {
-                if !matches!(error, CommandError::Output(_)) {
+                if !matches!(error, CommandError::Output(OutputError::Closed)) {
                     note(&format!("reveille: {}", with_causes(&error)));
                 }
                 error.exit_code()
             }
         }
     }
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let said = source.to_string();
-        // A transparent error says what its cause says.
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = source.source();
-    }
-    text
 }
 
 /// Reads `250ms`, `25s`, `5m` or `1h`.
@@ -191,4 +174,27 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// A duration as the wire has it.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_number_and_a_unit() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("25s"), Ok(Duration::from_secs(25)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3_600)));
+        for wrong in ["", "5", "s", "-1s", "1.5s", "5 s", "5d", "5µs"] {
+            assert!(duration(wrong).is_err(), "{wrong:?}");
+        }
+    }
 }

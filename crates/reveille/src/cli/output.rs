@@ -1,31 +1,71 @@
 //! What is written: JSON lines on standard output, words on standard error.
 
-use std::io::{self, Write};
+use std::error::Error;
+use std::io::{self, ErrorKind, Write};
+use std::time::Duration;
 
 use serde::Serialize;
 
-/// Standard output takes no more: whoever read it has gone.
+/// Why a line could not be written on standard output.
 #[derive(Debug, thiserror::Error)]
-#[error("standard output is closed")]
-pub(crate) struct OutputClosed(#[source] io::Error);
+pub(crate) enum OutputError {
+    /// Whoever read it has gone, because it has read enough.
+    #[error("standard output is closed")]
+    Closed,
+    #[error("standard output cannot be written")]
+    Failed(#[source] io::Error),
+}
+
+impl From<io::Error> for OutputError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Failed(error),
+        }
+    }
+}
 
 /// Writes one line, whole, at once.
-pub(crate) fn line(text: &str) -> Result<(), OutputClosed> {
+pub(crate) fn line(text: &str) -> Result<(), OutputError> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.write_all(b"\n"))
-        .and_then(|()| out.flush())
-        .map_err(OutputClosed)
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
 }
 
 /// Writes a value as one line of JSON.
-pub(crate) fn json(value: &impl Serialize) -> Result<(), OutputClosed> {
+pub(crate) fn json(value: &impl Serialize) -> Result<(), OutputError> {
     line(&reveille_types::json_line(value))
 }
 
 /// A word to people. A standard error that is closed is no reason to stop.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let said = source.to_string();
+        // A transparent error says what its cause says.
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = source.source();
+    }
+    text
+}
+
+/// What went wrong, and that it goes on.
+pub(crate) fn trying_again(error: &dyn Error, retry: Duration) -> String {
+    format!(
+        "{}; trying again in {} ms",
+        with_causes(error),
+        retry.as_millis()
+    )
 }
 
 /// Says that events are missing.

@@ -1,9 +1,9 @@
 //! `reveille tail`
 
 use clap::Args;
-use reveille_client::{FollowOptions, Followed};
+use reveille_client::{After, FollowOptions, Followed};
 
-use super::{CommandError, Outcome, Server, output, with_causes};
+use super::{CommandError, Outcome, Server, output};
 
 /// Follow a session until it is over; lost connections are made anew
 #[derive(Debug, Args)]
@@ -15,7 +15,7 @@ pub(super) struct Tail {
     patterns: Vec<String>,
     /// Where to begin: a cursor, `earliest` or `latest`
     #[arg(long, default_value = "earliest", value_name = "CURSOR")]
-    after: String,
+    after: After,
     /// Say nothing on standard error
     #[arg(long, short)]
     quiet: bool,
@@ -27,7 +27,7 @@ impl Tail {
     pub(super) async fn run(&self) -> Result<Outcome, CommandError> {
         let mut options = FollowOptions::default();
         options.patterns.clone_from(&self.patterns);
-        options.after = Some(self.after.clone());
+        options.after = self.after;
         let mut follow = self.server.session(&self.session)?.follow(options);
         while let Some(item) = follow.next().await {
             match item? {
@@ -36,14 +36,10 @@ impl Tail {
                 Followed::Gap(gap) => output::gap(&gap),
                 Followed::Open(_) | Followed::CaughtUp => {}
                 Followed::Disconnected { error, retry } => self.note(&match error {
-                    Some(error) => format!(
-                        "{}; trying again in {} ms",
-                        with_causes(&error),
-                        retry.as_millis()
-                    ),
+                    Some(error) => output::trying_again(&error, retry),
                     None => format!("disconnected; trying again in {} ms", retry.as_millis()),
                 }),
-                Followed::Ended { reason } => self.note(&match reason {
+                Followed::Ended { reason, .. } => self.note(&match reason {
                     Some(reason) => format!("the session is over: {}", reason.as_str()),
                     None => "the session is over".to_owned(),
                 }),

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
-use reveille_client::TakeResult;
+use reveille_client::{Session, TakeResult};
 use reveille_types::Pattern;
-use reveille_types::wire::{SettleRequest, TakeRequest, WaitOutcomeKind};
+use reveille_types::wire::{SettleRequest, TakeAnswer, TakeRequest, WaitOutcomeKind};
 
-use super::{CommandError, Outcome, Server, duration, millis, output};
+use super::output::{self, with_causes};
+use super::{CommandError, Outcome, Server, duration, millis};
 
 /// Consume events as a group: each goes to one taker, and comes back unless it is acknowledged
 #[derive(Debug, Args)]
@@ -32,6 +33,9 @@ pub(super) struct Take {
     /// Do not acknowledge; the leases are printed on standard error
     #[arg(long)]
     keep: bool,
+    /// Say nothing on standard error but what is missing, and leases
+    #[arg(long, short)]
+    quiet: bool,
     #[command(flatten)]
     server: Server,
 }
@@ -43,37 +47,67 @@ impl Take {
             group: self.group.clone(),
             matching: self.patterns.clone(),
             lease_ms: self.lease.map(millis),
-            timeout_ms: Some(millis(self.timeout)),
             max: Some(self.max),
+            ..TakeRequest::default()
         };
-        let answer = match session.take(&request).await? {
-            TakeResult::TimedOut => {
-                output::note("timed out");
-                return Ok(Outcome::TimedOut);
-            }
-            TakeResult::Answered(answer) => answer,
+        let away = |error| self.note(&format!("{}; trying again", with_causes(&error)));
+        let answer = session
+            .take_within(&request, Some(self.timeout), away)
+            .await?;
+        let TakeResult::Answered(answer) = answer else {
+            self.note("timed out");
+            return Ok(Outcome::TimedOut);
         };
         if let Some(gap) = &answer.gap {
             output::gap(gap);
         }
         if answer.outcome == WaitOutcomeKind::Ended {
-            output::note("the session is over");
+            self.note("the session is over");
             return Ok(Outcome::EndedWithoutMatch);
         }
+        self.hand_over(&session, *answer).await
+    }
+
+    /// Prints the events. Only what has been written is acknowledged; the rest is offered again at
+    /// once.
+    async fn hand_over(
+        &self,
+        session: &Session,
+        answer: TakeAnswer,
+    ) -> Result<Outcome, CommandError> {
+        let mut leases: Vec<String> = answer.leases.into_iter().map(|l| l.lease).collect();
+        let mut written = 0;
+        let mut printed = Ok(());
         for event in &answer.events {
-            output::line(event.get())?;
+            printed = output::line(event.get());
+            if printed.is_err() {
+                break;
+            }
+            written += 1;
         }
-        // Only what has been written is acknowledged: otherwise it comes back.
-        let leases: Vec<String> = answer.leases.into_iter().map(|l| l.lease).collect();
+        let unwritten = leases.split_off(written.min(leases.len()));
         if self.keep {
             leases.iter().for_each(|lease| output::note(lease));
-        } else {
-            let settle = SettleRequest {
-                group: self.group.clone(),
-                leases,
-            };
-            session.ack(&settle).await?;
+        } else if !leases.is_empty() {
+            session.ack(&self.settle(leases)).await?;
         }
+        if !unwritten.is_empty() {
+            session.nack(&self.settle(unwritten)).await?;
+        }
+        printed?;
         Ok(Outcome::Done)
+    }
+
+    fn settle(&self, leases: Vec<String>) -> SettleRequest {
+        SettleRequest {
+            group: self.group.clone(),
+            leases,
+        }
+    }
+
+    fn note(&self, text: &str) {
+        if !self.quiet {
+            output::note(text);
+        }
     }
 }

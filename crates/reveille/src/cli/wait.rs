@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use reveille_client::{WaitNote, WaitRequest, WaitResult};
+use reveille_client::{After, WaitNote, WaitRequest, WaitResult};
 
-use super::{CommandError, Outcome, Server, duration, output, with_causes};
+use super::{CommandError, Outcome, Server, duration, output};
 
 /// Block until an event matches, without consuming it
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ pub(super) struct Wait {
     all: bool,
     /// Where to begin: a cursor, `earliest` or `latest`
     #[arg(long, default_value = "earliest", value_name = "CURSOR")]
-    after: String,
+    after: After,
     /// Give up after this time, such as 250ms, 25s or 5m; never if not given
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
@@ -36,7 +36,7 @@ impl Wait {
         let mut request = WaitRequest::default();
         request.patterns.clone_from(&self.patterns);
         request.all = self.all;
-        request.after = Some(self.after.clone());
+        request.after = self.after;
         request.timeout = self.timeout;
         let session = self.server.session(&self.session)?;
         match session.wait(&request, |note| self.tell(note)).await? {
@@ -63,9 +63,7 @@ impl Wait {
             WaitNote::LostPlace => output::note(
                 "gap: events may be missing (the server was started anew); going on from the oldest there is",
             ),
-            WaitNote::Unreachable(error) => {
-                self.note(&format!("{}; trying again", with_causes(&error)));
-            }
+            WaitNote::Away { error, retry } => self.note(&output::trying_again(&error, retry)),
         }
     }
 
