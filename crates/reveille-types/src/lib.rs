@@ -29,7 +29,7 @@ mod closed_set;
 pub mod data;
 pub mod sets;
 
-mod cloudevents;
+pub mod cloudevents;
 mod json;
 
 mod cursor;
