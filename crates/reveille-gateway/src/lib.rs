@@ -20,6 +20,7 @@ mod problem;
 mod consume;
 mod guard;
 mod manage;
+mod modes;
 mod publish;
 mod read;
 mod task_paths;

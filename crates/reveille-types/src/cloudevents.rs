@@ -240,6 +240,18 @@ impl<'de> Deserialize<'de> for Members {
 /// # Errors
 /// [`Invalid`] names the attribute: missing, of the wrong type, over its limit, standing twice.
 pub fn decode(json: &str) -> Result<EventDraft, Invalid> {
+    read(json, false)
+}
+
+/// As [`decode`], but without the short form: `specversion`, `id` and `source` must be there.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_structured(json: &str) -> Result<EventDraft, Invalid> {
+    read(json, true)
+}
+
+fn read(json: &str, is_full: bool) -> Result<EventDraft, Invalid> {
     let Members(members) = serde_json::from_str(json)
         .map_err(|e| Invalid::form("event", format!("is not a JSON object of an event: {e}")))?;
     let mut seen = HashSet::with_capacity(members.len());
@@ -260,13 +272,14 @@ pub fn decode(json: &str) -> Result<EventDraft, Invalid> {
     let mut draft = draft.ok_or(Invalid::Empty {
         field: "type".into(),
     })?;
-    let strict = rest.iter().any(|(name, _)| name == "specversion");
+    let has_version = rest.iter().any(|(name, _)| name == "specversion");
     let mut body = Body::default();
     for (name, value) in rest {
         attribute(&mut draft, &mut body, &name, &value)?;
     }
-    if strict {
+    if is_full || has_version {
         let required = [
+            ("specversion", !has_version),
             ("id", draft.id.is_none()),
             ("source", draft.source.is_none()),
         ];

@@ -8,8 +8,8 @@
 use jiff::Timestamp;
 use proptest::prelude::*;
 use reveille_types::cloudevents::{
-    BinaryEvent, decode_batch, decode_binary, decode_header, encode_batch, encode_binary,
-    encode_header,
+    BinaryEvent, decode_batch, decode_binary, decode_header, decode_structured, encode_batch,
+    encode_binary, encode_header,
 };
 use reveille_types::{
     Class, EventDraft, EventId, ExtensionValue, Extensions, Finality, Kind, Label, Payload,
@@ -146,7 +146,7 @@ proptest! {
         let stored = place(decode_binary(through_headers(encode_binary(&stored))).unwrap(), 41);
         prop_assert_eq!(&stored, &event);
         let batch = encode_batch([&stored, &event]);
-        let batch = decode_batch(std::str::from_utf8(&batch).unwrap()).unwrap();
+        let batch = decode_batch(std::str::from_utf8(&batch).unwrap(), decode_structured).unwrap();
         prop_assert_eq!(batch.len(), 2);
         for draft in batch {
             prop_assert_eq!(&place(draft, 41), &event);

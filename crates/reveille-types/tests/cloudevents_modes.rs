@@ -8,8 +8,8 @@
 use std::hash::{Hash, Hasher};
 
 use reveille_types::cloudevents::{
-    BinaryEvent, decode_batch, decode_binary, decode_header, encode_batch, encode_binary,
-    encode_header,
+    BinaryEvent, decode_batch, decode_binary, decode_header, decode_structured, encode_batch,
+    encode_binary, encode_header,
 };
 use reveille_types::{
     EventDraft, ExtensionValue, Fingerprint, Invalid, Label, Payload, decode_event,
@@ -179,15 +179,22 @@ fn what_the_server_sets_is_ignored_in_binary_mode_too() {
 #[test]
 fn batches_are_arrays_and_errors_name_the_index() {
     assert_eq!(encode_batch([]), b"[]");
-    assert_eq!(decode_batch(" [ ] ").unwrap(), []);
-    let batch = decode_batch(r#"[{"type":"a"},{"type":"b"}]"#).unwrap();
+    assert_eq!(decode_batch(" [ ] ", decode_event).unwrap(), []);
+    let batch = decode_batch(r#"[{"type":"a"},{"type":"b"}]"#, decode_event).unwrap();
     assert_eq!(batch[1], EventDraft::parse("b").unwrap());
-    let field = |json: &str| decode_batch(json).unwrap_err().field().to_owned();
+    let field = |json: &str| {
+        decode_batch(json, decode_event)
+            .unwrap_err()
+            .field()
+            .to_owned()
+    };
     assert_eq!(field(r#"[{"type":"a"},{"type":""}]"#), "[1].type");
     assert_eq!(field(r#"[{"type":"a","foo":[]}]"#), "[0].foo");
     assert_eq!(field("[1]"), "[0].event");
     assert_eq!(field("{}"), "batch");
     assert_eq!(field("[1,"), "batch");
+    let short = decode_batch(r#"[{"type":"a"}]"#, decode_structured).unwrap_err();
+    assert_eq!(short.field(), "[0].specversion");
 }
 
 #[test]

@@ -20,18 +20,20 @@ pub fn encode_batch<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<u8> 
     out
 }
 
-/// Reads a JSON array of events, each as [`decode`](super::decode) reads it. It may be empty.
+/// Reads a JSON array of events, which may be empty, each with `decode`:
+/// [`decode_structured`](super::decode_structured), or [`decode`](super::decode) for short forms, too.
 ///
 /// # Errors
 /// [`Invalid`] names the index and the attribute, as in `[3].type`, or `batch` when it is no array.
-pub fn decode_batch(json: &str) -> Result<Vec<EventDraft>, Invalid> {
+pub fn decode_batch(
+    json: &str,
+    decode: impl Fn(&str) -> Result<EventDraft, Invalid>,
+) -> Result<Vec<EventDraft>, Invalid> {
     let events: Vec<&RawValue> = serde_json::from_str(json)
         .map_err(|e| Invalid::form("batch", format!("is not a JSON array of events: {e}")))?;
     events
         .iter()
         .enumerate()
-        .map(|(index, event)| {
-            super::decode(event.get()).map_err(|e| e.within(&format!("[{index}]")))
-        })
+        .map(|(index, event)| decode(event.get()).map_err(|e| e.within(&format!("[{index}]"))))
         .collect()
 }
