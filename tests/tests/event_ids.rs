@@ -1,7 +1,5 @@
 //! Ids and places of events that many threads publish at once.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-
 use std::collections::HashSet;
 use std::thread;
 
