@@ -59,13 +59,13 @@ const OWN: [&str; 13] = [
 ];
 
 /// The value of an attribute as it is written.
-enum Plain<'a> {
+enum Written<'a> {
     Boolean(bool),
     Integer(i32),
     Text(&'a str),
 }
 
-impl fmt::Display for Plain<'_> {
+impl fmt::Display for Written<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Boolean(value) => value.fmt(f),
@@ -79,16 +79,16 @@ impl fmt::Display for Plain<'_> {
 pub(crate) fn encode(event: &Event) -> String {
     let mut out = Object::new();
     each_attribute(event, |name, value| match value {
-        Plain::Boolean(value) => out.value(name, &value),
-        Plain::Integer(value) => out.value(name, &value),
-        Plain::Text(value) => out.text(name, value),
+        Written::Boolean(value) => out.value(name, &value),
+        Written::Integer(value) => out.value(name, &value),
+        Written::Text(value) => out.text(name, value),
     });
     encode_payload(&mut out, event.payload());
     escape_line_ends(out.finish())
 }
 
 /// Every attribute that the event has, but for those that tell what its data is.
-fn each_attribute(event: &Event, mut write: impl FnMut(&str, Plain<'_>)) {
+fn each_attribute(event: &Event, mut write: impl FnMut(&str, Written<'_>)) {
     fn label(label: Option<&Label>) -> Option<&str> {
         label.map(Label::as_str)
     }
@@ -125,14 +125,14 @@ fn each_attribute(event: &Event, mut write: impl FnMut(&str, Plain<'_>)) {
     ];
     for (name, value) in known {
         if let Some(value) = value {
-            write(name, Plain::Text(value));
+            write(name, Written::Text(value));
         }
     }
     for (name, value) in &envelope.extensions {
         let value = match value {
-            ExtensionValue::Boolean(value) => Plain::Boolean(*value),
-            ExtensionValue::Integer(value) => Plain::Integer(*value),
-            ExtensionValue::String(value) => Plain::Text(value),
+            ExtensionValue::Boolean(value) => Written::Boolean(*value),
+            ExtensionValue::Integer(value) => Written::Integer(*value),
+            ExtensionValue::String(value) => Written::Text(value),
         };
         write(name, value);
     }

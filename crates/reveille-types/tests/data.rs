@@ -253,6 +253,19 @@ fn chunks_of_an_artifact_have_the_flags_of_a2a() {
 }
 
 #[test]
+fn a_payload_that_is_no_object_is_refused() {
+    let array = Payload::json_text(r#"["a","b",[],"c"]"#).unwrap();
+    let bytes = Payload::bytes(None, "{}").unwrap();
+    for payload in [array, bytes, Payload::none(), Payload::json(&7).unwrap()] {
+        let message = AgentMessage::from_payload(&"agent.message".parse().unwrap(), &payload);
+        assert_eq!(message.unwrap_err().field(), "data");
+    }
+    let array = Payload::json_text(r#"["working",null,null]"#).unwrap();
+    let status = Status::from_payload(&"task.status.working".parse().unwrap(), &array);
+    assert_eq!(status.unwrap_err().field(), "data");
+}
+
+#[test]
 fn older_names_of_kinds_are_read() {
     let payload = Payload::json(&json!({"worker_id": "w", "more": 1})).unwrap();
     for kind in WorkerCompletion::KINDS {

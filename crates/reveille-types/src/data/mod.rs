@@ -60,7 +60,7 @@ pub trait PayloadData: Serialize + DeserializeOwned {
     /// data.
     fn from_payload(kind: &Kind, payload: &Payload) -> Result<Self, Invalid> {
         check_kind(kind, Self::KINDS)?;
-        payload.parse()
+        members(payload)
     }
 
     /// Reads it from an event.
@@ -78,6 +78,15 @@ fn check_kind(kind: &Kind, kinds: &[&str]) -> Result<(), Invalid> {
     }
     let problem = format!("is none of {}", kinds.join(", "));
     Err(Invalid::form("type", problem))
+}
+
+/// Reads a payload that is a JSON object.
+fn members<T: DeserializeOwned>(payload: &Payload) -> Result<T, Invalid> {
+    // serde reads an array as a struct, too.
+    if payload.as_text().is_some_and(|text| text.starts_with('[')) {
+        return Err(Invalid::form("data", "is not a JSON object"));
+    }
+    payload.parse()
 }
 
 /// The draft of an event that carries `data`, which must be one of the types of this module.

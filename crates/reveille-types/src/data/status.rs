@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PayloadData, TaskState, check_kind, draft_of};
+use super::{PayloadData, TaskState, check_kind, draft_of, members};
 use crate::draft::EventDraft;
 use crate::invalid::Invalid;
 use crate::kind::{Class, Finality, Kind};
@@ -81,7 +81,7 @@ impl PayloadData for Status {
         if payload.as_bytes().is_none() {
             return told.map(Self::new).ok_or_else(missing);
         }
-        let stated: Stated = payload.parse()?;
+        let stated: Stated = members(payload)?;
         let state = stated.state.or(told).ok_or_else(missing)?;
         if told != Some(state) {
             let problem = format!("is {state}, which is not what the kind {kind} tells");
