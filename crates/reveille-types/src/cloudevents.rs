@@ -58,6 +58,18 @@ const OWN: [&str; 13] = [
     "tracestate",
 ];
 
+/// The event as one line of JSON.
+pub(crate) fn encode(event: &Event) -> String {
+    let mut out = Object::new();
+    each_attribute(event, |name, value| match value {
+        Written::Boolean(value) => out.value(name, &value),
+        Written::Integer(value) => out.value(name, &value),
+        Written::Text(value) => out.text(name, value),
+    });
+    encode_payload(&mut out, event.payload());
+    escape_line_ends(out.finish())
+}
+
 /// The value of an attribute as it is written.
 enum Written<'a> {
     Boolean(bool),
@@ -73,18 +85,6 @@ impl fmt::Display for Written<'_> {
             Self::Text(value) => f.write_str(value),
         }
     }
-}
-
-/// The event as one line of JSON.
-pub(crate) fn encode(event: &Event) -> String {
-    let mut out = Object::new();
-    each_attribute(event, |name, value| match value {
-        Written::Boolean(value) => out.value(name, &value),
-        Written::Integer(value) => out.value(name, &value),
-        Written::Text(value) => out.text(name, value),
-    });
-    encode_payload(&mut out, event.payload());
-    escape_line_ends(out.finish())
 }
 
 /// Every attribute that the event has, but for those that tell what its data is.
