@@ -128,6 +128,20 @@ async fn pages_are_history_and_follow_each_other() {
 }
 
 #[tokio::test]
+async fn a_batch_is_an_array_of_events() {
+    let server = Server::start().await;
+    publish(&server.url, "s", &json!([{"type": "a"}, {"type": "b"}])).await;
+    let batch = "application/cloudevents-batch+json";
+    let request = reqwest::Client::new().get(server.at("/v1/events"));
+    let answer = request.header("accept", batch).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], batch);
+    let cursor = answer.headers()["reveille-cursor"].clone();
+    let events: Value = answer.json().await.unwrap();
+    assert_eq!(events[1]["type"], "b");
+    assert_eq!(events[1]["reveillecursor"], cursor.to_str().unwrap());
+}
+
+#[tokio::test]
 async fn a_long_poll_waits_for_what_matches() {
     let server = Server::start().await;
     let url = "/v1/events?match=done&after=latest&wait=300s";

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reveille_bus::{Bus, BusError, BusStart, BusSubscription, EventBus, SubscribeOptions};
-use reveille_types::wire::{EventPage, EventQuery, Open, SessionState};
+use reveille_types::wire::{
+    CLOUDEVENT_BATCH_JSON, CURSOR_HEADER, EventPage, EventQuery, Open, SessionState,
+};
 use reveille_types::{Cursor, CursorError, Filter, FilterSpec, Gap, GapReason, Seq, Start};
 
 use crate::body::{answer, json, timed_out};
@@ -122,11 +124,34 @@ async fn read(gateway: &Gateway, headers: &HeaderMap, asking: Asking) -> Result<
             stream(gateway, &bus, asking, dialect)
         }
         Mode::Ndjson => stream(gateway, &bus, asking, Dialect::Ndjson),
-        _ => page(gateway, &bus, asking).await,
+        mode @ (Mode::Page | Mode::Batch) => page(gateway, &bus, mode, asking).await,
     }
 }
 
-async fn page(gateway: &Gateway, bus: &Bus, asking: Asking) -> Result<Response, Refusal> {
+/// A page as an answer; as a batch it has no place for anything but events, and the cursor stands in a
+/// header.
+fn paged(mode: Mode, page: &EventPage) -> Response {
+    match mode {
+        Mode::Batch => {
+            let cursor = [(CURSOR_HEADER, page.cursor.to_string())];
+            let batch = [(header::CONTENT_TYPE, CLOUDEVENT_BATCH_JSON)];
+            (
+                cursor,
+                batch,
+                answer(StatusCode::OK, &page.events).into_body(),
+            )
+                .into_response()
+        }
+        _ => answer(StatusCode::OK, page),
+    }
+}
+
+async fn page(
+    gateway: &Gateway,
+    bus: &Bus,
+    mode: Mode,
+    asking: Asking,
+) -> Result<Response, Refusal> {
     let limit = page_limit(gateway, asking.limit)?;
     let info = bus.tail().info();
     let after = match asking.asked.strict()? {
@@ -141,10 +166,10 @@ async fn page(gateway: &Gateway, bus: &Bus, asking: Asking) -> Result<Response, 
     };
     let first = page_of(bus, after, &asking.filter, limit);
     let Some(wait) = asking.wait else {
-        return Ok(answer(StatusCode::OK, &first));
+        return Ok(paged(mode, &first));
     };
     if !first.events.is_empty() || first.gap.is_some() {
-        return Ok(answer(StatusCode::OK, &first));
+        return Ok(paged(mode, &first));
     }
     let start = BusStart::After(first.cursor);
     let wait = wait.min(gateway.config().wait_max);
@@ -156,7 +181,7 @@ async fn page(gateway: &Gateway, bus: &Bus, asking: Asking) -> Result<Response, 
     if page.events.is_empty() && page.gap.is_none() {
         return Ok(timed_out(page.cursor));
     }
-    Ok(answer(StatusCode::OK, &page))
+    Ok(paged(mode, &page))
 }
 
 /// A page of events after a place. What is missing before its first event is told with it.

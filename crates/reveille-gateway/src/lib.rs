@@ -22,6 +22,7 @@ mod bus_events;
 mod consume;
 mod guard;
 mod manage;
+mod modes;
 mod publish;
 mod read;
 mod signals;

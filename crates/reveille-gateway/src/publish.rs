@@ -5,16 +5,14 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reveille_queue::{AppendOptions, SessionLog};
-use reveille_types::wire::{
-    CLOUDEVENT_BATCH_JSON, CLOUDEVENT_JSON, CURSOR_HEADER, EXPECTED_CURSOR_HEADER,
-};
-use reveille_types::{Cursor, EventDraft, Invalid, decode_event, limits};
-use serde_json::value::RawValue;
+use reveille_types::wire::{CURSOR_HEADER, EXPECTED_CURSOR_HEADER};
+use reveille_types::{Cursor, EventDraft, limits};
 use uuid::Uuid;
 
 use crate::address::session_key;
-use crate::body::{answer, malformed, media_type, read};
+use crate::body::{answer, read};
 use crate::gateway::Gateway;
+use crate::modes::drafts;
 use crate::params::{Params, refused};
 use crate::problem::Refusal;
 
@@ -32,7 +30,7 @@ pub(crate) async fn events(
     let key = session_key(gateway.tenant(), &segment, &mut params)?;
     params.finish()?;
     let bytes = read(body, gateway.config()).await?;
-    let mut drafts = decode(&headers, &bytes)?;
+    let mut drafts = drafts(&headers, bytes)?;
     recognise(&mut drafts, &headers)?;
     let log = gateway.session_or_new(key).await?;
     let options = conditions(&headers, &log)?;
@@ -42,44 +40,6 @@ pub(crate) async fn events(
         return Ok((StatusCode::NO_CONTENT, cursor).into_response());
     }
     Ok((cursor, answer(StatusCode::CREATED, &receipt)).into_response())
-}
-
-/// Reads one event or an array of events.
-fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<EventDraft>, Refusal> {
-    if headers.contains_key("ce-specversion") {
-        return Err(
-            Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
-                .field("ce-specversion")
-                .detail("send CloudEvents in structured mode"),
-        );
-    }
-    media_type(
-        headers,
-        &["application/json", CLOUDEVENT_JSON, CLOUDEVENT_BATCH_JSON],
-    )?;
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| Refusal::bad_request("invalid_json", "the body is not UTF-8"))?;
-    let invalid = |e: Invalid| Refusal::invalid(StatusCode::UNPROCESSABLE_ENTITY, code_of(&e), &e);
-    if text.trim_start().starts_with('[') {
-        let events: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| malformed(&e))?;
-        return events
-            .iter()
-            .enumerate()
-            .map(|(index, event)| {
-                decode_event(event.get()).map_err(|e| invalid(e.within(&format!("[{index}]"))))
-            })
-            .collect();
-    }
-    // Syntax first, so that broken JSON is malformed and not an event that does not fit.
-    serde_json::from_str::<&RawValue>(text).map_err(|e| malformed(&e))?;
-    Ok(vec![decode_event(text).map_err(invalid)?])
-}
-
-fn code_of(invalid: &Invalid) -> &'static str {
-    match invalid {
-        Invalid::Reserved { .. } => "reserved_kind",
-        _ => "invalid_event",
-    }
 }
 
 /// Gives each event the key under which a repeated publish is recognised: of the `Idempotency-Key`,

@@ -1,12 +1,16 @@
-//! Reading: one resource, four modes, one cursor.
+//! Reading: one resource, five modes, one cursor.
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reveille_queue::{
-    PageOptions, ReadError, SessionLog, SubscribeOptions, Subscription, WaitOptions,
+    Page, PageOptions, ReadError, SessionLog, SubscribeOptions, Subscription, WaitOptions,
 };
-use reveille_types::wire::{EVENT_STREAM, EventPage, NDJSON, Open};
+use reveille_types::cloudevents::encode_batch;
+use reveille_types::wire::{
+    self, CLOUDEVENT_BATCH_JSON, EVENT_STREAM, EventPage, LATEST_HEADER, NDJSON, OLDEST_HEADER,
+    Open,
+};
 use reveille_types::{Cursor, CursorError, Event, Filter, Gap, GapReason, Position, Start};
 use serde_json::value::RawValue;
 
@@ -79,7 +83,10 @@ impl Asked {
 /// How the answer is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
+    /// Events and what is to be known of them.
     Page,
+    /// Events alone, as a `CloudEvents` batch.
+    Batch,
     Sse,
     Ndjson,
 }
@@ -92,9 +99,10 @@ pub(crate) fn mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
     let mut best: Option<(f32, Mode)> = None;
     for range in accept.to_str().unwrap_or_default().split(',') {
         let mut parts = range.split(';').map(str::trim);
-        let found = match parts.next().unwrap_or_default() {
+        let found = match &*parts.next().unwrap_or_default().to_ascii_lowercase() {
             "" => continue,
             "application/json" => Mode::Page,
+            CLOUDEVENT_BATCH_JSON => Mode::Batch,
             NDJSON => Mode::Ndjson,
             EVENT_STREAM | "text/*" | "*/*" => Mode::Sse,
             _ => continue,
@@ -111,7 +119,7 @@ pub(crate) fn mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
         Refusal::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable")
             .field("accept")
             .detail(format!(
-                "offered are application/json, {EVENT_STREAM}, {NDJSON}"
+                "offered are application/json, {CLOUDEVENT_BATCH_JSON}, {EVENT_STREAM}, {NDJSON}"
             ))
     })
 }
@@ -127,7 +135,7 @@ pub(crate) async fn events(
     let key = session_key(gateway.tenant(), &segment, &mut params)?;
     let asked = Asked::from_request(&headers, &mut params)?;
     let filter = params.filter()?;
-    if mode == Mode::Page {
+    if matches!(mode, Mode::Page | Mode::Batch) {
         let limit = params.number("limit")?;
         let wait = params.duration("wait")?;
         params.finish()?;
@@ -135,10 +143,10 @@ pub(crate) async fn events(
         let mut options = PageOptions::from(asked.strict()?, limit).matching(filter);
         let Some(wait) = wait else {
             let log = gateway.session(&key)?;
-            return page(&log, &options).map(|page| answer(StatusCode::OK, &page));
+            return Ok(page(mode, &log, &log.page(&options)?));
         };
         let log = gateway.session_or_new(key).await?;
-        return long_poll(&gateway, &log, &mut options, wait).await;
+        return long_poll(&gateway, mode, &log, &mut options, wait).await;
     }
     let streaming = Streaming::from_query(&gateway, &mut params)?;
     params.finish()?;
@@ -176,22 +184,35 @@ pub(crate) fn raw_json(json: &[u8]) -> Box<RawValue> {
     RawValue::from_string(String::from_utf8_lossy(json).into_owned()).unwrap_or_default()
 }
 
-fn page(log: &SessionLog, options: &PageOptions) -> Result<EventPage, Refusal> {
-    let page = log.page(options)?;
-    Ok(EventPage {
+/// A page as an answer. A batch has no place for anything but events: what else is to be known of it
+/// stands in headers, and positions in its events show what is missing between them.
+fn page(mode: Mode, log: &SessionLog, page: &Page) -> Response {
+    if mode == Mode::Batch {
+        let headers = [
+            (header::CONTENT_TYPE.as_str(), CLOUDEVENT_BATCH_JSON.into()),
+            (header::CACHE_CONTROL.as_str(), "no-store".into()),
+            (wire::CURSOR_HEADER, page.cursor.to_string()),
+            (OLDEST_HEADER, log.oldest().to_string()),
+            (LATEST_HEADER, log.latest().to_string()),
+        ];
+        return (headers, encode_batch(&page.events)).into_response();
+    }
+    let page = EventPage {
         events: page.events.iter().map(raw).collect(),
         cursor: page.cursor,
         caught_up: page.caught_up,
         ended: page.ended.is_some(),
         reason: page.ended,
-        gap: page.gap,
-    })
+        gap: page.gap.clone(),
+    };
+    answer(StatusCode::OK, &page)
 }
 
 /// A page as soon as one event is there: 204 at the deadline, because intermediaries and browsers
 /// repeat a 408 by themselves.
 async fn long_poll(
     gateway: &Gateway,
+    mode: Mode,
     log: &SessionLog,
     options: &mut PageOptions,
     wait: std::time::Duration,
@@ -200,9 +221,9 @@ async fn long_poll(
     if options.start == Start::Latest {
         options.start = Start::After(log.latest());
     }
-    let first = page(log, options)?;
-    if !first.events.is_empty() || first.ended || first.gap.is_some() {
-        return Ok(answer(StatusCode::OK, &first));
+    let first = log.page(options)?;
+    if !first.events.is_empty() || first.ended.is_some() || first.gap.is_some() {
+        return Ok(page(mode, log, &first));
     }
     let waiting = WaitOptions::any(options.filter.clone())
         .from(Start::After(first.cursor))
@@ -212,11 +233,11 @@ async fn long_poll(
         _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
     }
     options.start = Start::After(first.cursor);
-    let page = page(log, options)?;
-    if page.events.is_empty() && !page.ended && page.gap.is_none() {
-        return Ok(timed_out(page.cursor));
+    let second = log.page(options)?;
+    if second.events.is_empty() && second.ended.is_none() && second.gap.is_none() {
+        return Ok(timed_out(second.cursor));
     }
-    Ok(answer(StatusCode::OK, &page))
+    Ok(page(mode, log, &second))
 }
 
 /// What a stream can be asked for.
@@ -337,6 +358,8 @@ mod tests {
         assert_eq!(mode_of("*/*").unwrap(), Mode::Sse);
         assert_eq!(mode_of("application/json").unwrap(), Mode::Page);
         assert_eq!(mode_of("application/x-ndjson").unwrap(), Mode::Ndjson);
+        let batch = mode_of("Application/CloudEvents-Batch+JSON").unwrap();
+        assert_eq!(batch, Mode::Batch);
         assert_eq!(
             mode_of("application/json, text/event-stream").unwrap(),
             Mode::Page

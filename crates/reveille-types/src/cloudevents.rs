@@ -1,11 +1,18 @@
-//! `CloudEvents` 1.0 JSON, structured mode, both ways.
+//! `CloudEvents` 1.0 in all three modes, both ways, without a protocol that carries them.
 //!
+//! Structured mode is [`Event::json`] and [`decode`], a batch is an array of the same, and binary mode
+//! has the attributes beside the data, for headers whose values need a codec of their own.
 //! Specification: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>.
 //! Positions and sequence numbers are strings, because a `CloudEvents` Integer has 32 bits.
+
+mod batch;
+mod binary;
+mod header;
 
 use std::collections::HashSet;
 use std::fmt;
 
+use bytes::Bytes;
 use data_encoding::BASE64;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -19,6 +26,10 @@ use crate::kind::{Class, Finality, Kind};
 use crate::limits;
 use crate::payload::{JSON, Payload, is_json};
 use crate::time::{self, rfc3339};
+
+pub use batch::{decode_batch, encode_batch};
+pub use binary::{BinaryEvent, decode_binary, encode_binary};
+pub use header::{decode_header, encode_header};
 
 /// Attributes that the server sets. Given on input they are ignored, so that an event that was read
 /// can be published again as it is.
@@ -53,43 +64,81 @@ pub(crate) const CURSOR_MEMBER: &str = "\"reveillecursor\":";
 /// The event as one line of JSON.
 pub(crate) fn encode(event: &Event) -> String {
     let mut out = Object::new();
-    let envelope = event.envelope();
-    out.text("specversion", "1.0");
-    out.text("id", envelope.id.as_str());
-    out.text("source", envelope.source.as_str());
-    out.text("type", envelope.kind.as_str());
-    out.text("time", &rfc3339(envelope.time));
-    out.optional("subject", envelope.subject.as_deref());
-    out.text("reveillesession", &event.session().name());
-    out.text("reveilleposition", &event.position().to_string());
-    out.text("reveilleseq", &event.place().seq.to_string());
-    out.text("reveillecursor", &event.cursor().to_string());
-    // Always written, because a reader takes an absent one as registered, and registries differ.
-    out.text("reveilleclass", envelope.class.as_str());
-    out.text("reveillefinal", envelope.finality.as_str());
-    let label = |value: &'_ Option<Label>| value.as_ref().map(|l| l.as_str().to_owned());
-    out.optional("reveilleagent", label(&envelope.agent).as_deref());
-    out.optional("reveillerun", label(&envelope.run).as_deref());
-    out.optional("reveilleturn", label(&envelope.turn).as_deref());
-    if let Some(privacy) = envelope.privacy {
-        out.value("reveilleprivacy", &privacy);
-    }
-    if !envelope.tags.is_empty() {
-        out.text("reveilletags", &join_tags(&envelope.tags));
-    }
-    out.optional("correlationid", label(&envelope.correlation).as_deref());
-    out.optional("causationid", label(&envelope.caused_by).as_deref());
-    out.optional("traceparent", label(&envelope.traceparent).as_deref());
-    out.optional("tracestate", envelope.tracestate.as_deref());
-    for (name, value) in &envelope.extensions {
-        match value {
-            ExtensionValue::Boolean(value) => out.value(name, value),
-            ExtensionValue::Integer(value) => out.value(name, value),
-            ExtensionValue::String(value) => out.text(name, value),
-        }
-    }
+    each_attribute(event, |name, value| match value {
+        Written::Boolean(value) => out.value(name, &value),
+        Written::Integer(value) => out.value(name, &value),
+        Written::Text(value) => out.text(name, value),
+    });
     encode_payload(&mut out, event.payload());
     escape_line_ends(out.finish())
+}
+
+/// The value of an attribute as it is written.
+enum Written<'a> {
+    Boolean(bool),
+    Integer(i32),
+    Text(&'a str),
+}
+
+impl fmt::Display for Written<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Text(value) => f.write_str(value),
+        }
+    }
+}
+
+/// Every attribute that the event has, but for those that tell what its data is.
+fn each_attribute(event: &Event, mut write: impl FnMut(&str, Written<'_>)) {
+    fn label(label: Option<&Label>) -> Option<&str> {
+        label.map(Label::as_str)
+    }
+    let envelope = event.envelope();
+    let time = rfc3339(envelope.time);
+    let session = event.session().name();
+    let position = event.position().to_string();
+    let seq = event.place().seq.to_string();
+    let cursor = event.cursor().to_string();
+    let tags = join_tags(&envelope.tags);
+    let known = [
+        ("specversion", Some("1.0")),
+        ("id", Some(envelope.id.as_str())),
+        ("source", Some(envelope.source.as_str())),
+        ("type", Some(envelope.kind.as_str())),
+        ("time", Some(&*time)),
+        ("subject", envelope.subject.as_deref()),
+        ("reveillesession", Some(&*session)),
+        ("reveilleposition", Some(&*position)),
+        ("reveilleseq", Some(&*seq)),
+        ("reveillecursor", Some(&*cursor)),
+        // Always written, because a reader takes an absent one as registered, and registries differ.
+        ("reveilleclass", Some(envelope.class.as_str())),
+        ("reveillefinal", Some(envelope.finality.as_str())),
+        ("reveilleagent", label(envelope.agent.as_ref())),
+        ("reveillerun", label(envelope.run.as_ref())),
+        ("reveilleturn", label(envelope.turn.as_ref())),
+        ("reveilleprivacy", envelope.privacy.map(Privacy::as_str)),
+        ("reveilletags", (!tags.is_empty()).then_some(&*tags)),
+        ("correlationid", label(envelope.correlation.as_ref())),
+        ("causationid", label(envelope.caused_by.as_ref())),
+        ("traceparent", label(envelope.traceparent.as_ref())),
+        ("tracestate", envelope.tracestate.as_deref()),
+    ];
+    for (name, value) in known {
+        if let Some(value) = value {
+            write(name, Written::Text(value));
+        }
+    }
+    for (name, value) in &envelope.extensions {
+        let value = match value {
+            ExtensionValue::Boolean(value) => Written::Boolean(*value),
+            ExtensionValue::Integer(value) => Written::Integer(*value),
+            ExtensionValue::String(value) => Written::Text(value),
+        };
+        write(name, value);
+    }
 }
 
 fn encode_payload(out: &mut Object, payload: &Payload) {
@@ -194,6 +243,18 @@ impl<'de> Deserialize<'de> for Members {
 /// # Errors
 /// [`Invalid`] names the attribute: missing, of the wrong type, over its limit, standing twice.
 pub fn decode(json: &str) -> Result<EventDraft, Invalid> {
+    read(json, false)
+}
+
+/// As [`decode`], but without the short form: `specversion`, `id` and `source` must be there.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_structured(json: &str) -> Result<EventDraft, Invalid> {
+    read(json, true)
+}
+
+fn read(json: &str, is_full: bool) -> Result<EventDraft, Invalid> {
     let Members(members) = serde_json::from_str(json)
         .map_err(|e| Invalid::form("event", format!("is not a JSON object of an event: {e}")))?;
     let mut seen = HashSet::with_capacity(members.len());
@@ -214,13 +275,14 @@ pub fn decode(json: &str) -> Result<EventDraft, Invalid> {
     let mut draft = draft.ok_or(Invalid::Empty {
         field: "type".into(),
     })?;
-    let strict = rest.iter().any(|(name, _)| name == "specversion");
+    let has_version = rest.iter().any(|(name, _)| name == "specversion");
     let mut body = Body::default();
     for (name, value) in rest {
         attribute(&mut draft, &mut body, &name, &value)?;
     }
-    if strict {
+    if is_full || has_version {
         let required = [
+            ("specversion", !has_version),
             ("id", draft.id.is_none()),
             ("source", draft.source.is_none()),
         ];
@@ -230,6 +292,11 @@ pub fn decode(json: &str) -> Result<EventDraft, Invalid> {
             });
         }
     }
+    finish(draft, body)
+}
+
+/// The draft with its payload, checked.
+fn finish(mut draft: EventDraft, body: Body) -> Result<EventDraft, Invalid> {
     draft.payload = body.into_payload()?;
     draft.check()?;
     Ok(draft)
@@ -242,17 +309,21 @@ struct Body {
     schema: Option<String>,
     data: Option<Box<RawValue>>,
     base64: Option<String>,
+    /// The data as it is, which only binary mode has.
+    bytes: Option<Bytes>,
 }
 
 impl Body {
     fn into_payload(self) -> Result<Payload, Invalid> {
-        let absent = Payload::absent(self.content_type.as_deref())?;
+        let content_type = self.content_type.as_deref();
+        // First, so that a malformed type is told by its name, whatever the data.
+        let absent = Payload::absent(content_type)?;
         let payload = match (self.data, self.base64) {
             (Some(_), Some(_)) => {
                 return Err(Invalid::form("data_base64", "stands beside data"));
             }
             (Some(data), None) => {
-                let content_type = self.content_type.as_deref().unwrap_or(JSON);
+                let content_type = content_type.unwrap_or(JSON);
                 if is_json(content_type) {
                     Payload::bytes(Some(content_type), data.get().to_owned())?
                 } else {
@@ -263,9 +334,12 @@ impl Body {
                 let bytes = BASE64
                     .decode(base64.as_bytes())
                     .map_err(|_| Invalid::form("data_base64", "is not base64 (RFC 4648)"))?;
-                Payload::bytes(self.content_type.as_deref(), bytes)?
+                Payload::bytes(content_type, bytes)?
             }
-            (None, None) => absent,
+            (None, None) => match self.bytes {
+                Some(bytes) => Payload::bytes(content_type, bytes)?,
+                None => absent,
+            },
         };
         match &self.schema {
             Some(schema) => payload.with_schema(schema),

@@ -1,5 +1,6 @@
 //! What a producer hands to append: an event that has no place yet.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -24,7 +25,7 @@ use crate::time;
 /// draft.check()?;
 /// # Ok::<(), reveille_types::Invalid>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventDraft {
     /// What happened.
     pub kind: Kind,
@@ -66,6 +67,38 @@ pub struct EventDraft {
     pub extensions: Extensions,
     /// What it carries.
     pub payload: Payload,
+}
+
+/// Trace context is left out, because the digest of a draft tells a repeated publish from another one
+/// under the same key, and whoever repeats a request does so within another span.
+impl Hash for EventDraft {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            kind,
+            id,
+            source,
+            time,
+            class,
+            finality,
+            session,
+            subject,
+            agent,
+            run,
+            turn,
+            correlation,
+            caused_by,
+            traceparent: _,
+            tracestate: _,
+            privacy,
+            tags,
+            idempotency_key,
+            extensions,
+            payload,
+        } = self;
+        (kind, id, source, time, class, finality, session, subject).hash(state);
+        (agent, run, turn, correlation, caused_by, privacy).hash(state);
+        (tags, idempotency_key, extensions, payload).hash(state);
+    }
 }
 
 /// What fills the places that a draft left open.

@@ -5,6 +5,8 @@
 //! [`EventDraft`]; the log gives it a [`Position`]. A reader stands at a [`Cursor`], wants what its
 //! [`Filter`] matches, and is told by a [`Gap`] what it did not get.
 //!
+//! What the known kinds carry is typed in [`data`]; closed sets of words are in [`sets`].
+//!
 //! This crate never waits, never looks at a clock, never does I/O and knows no HTTP: all in it is data
 //! and pure functions, so that each process that speaks Reveille checks, prints and compares alike.
 //! The JSON bodies that gateway and client exchange are in [`wire`], as plain data.
@@ -23,7 +25,11 @@ mod draft;
 mod event;
 mod payload;
 
-mod cloudevents;
+mod closed_set;
+pub mod data;
+pub mod sets;
+
+pub mod cloudevents;
 mod json;
 
 mod cursor;

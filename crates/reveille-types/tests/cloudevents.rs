@@ -1,4 +1,4 @@
-//! `CloudEvents` JSON in structured mode, both ways: what is written, and that it comes back.
+//! `CloudEvents` in all modes, both ways: what is written, and that it comes back.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,6 +7,10 @@
 
 use jiff::Timestamp;
 use proptest::prelude::*;
+use reveille_types::cloudevents::{
+    BinaryEvent, decode_batch, decode_binary, decode_header, decode_structured, encode_batch,
+    encode_binary, encode_header,
+};
 use reveille_types::{
     Class, EventDraft, EventId, ExtensionValue, Extensions, Finality, Kind, Label, Payload,
     Privacy, Source, decode_event, rfc3339,
@@ -115,6 +119,14 @@ fn json_of(draft: EventDraft) -> String {
     String::from_utf8(place(draft, 41).json().to_vec()).unwrap()
 }
 
+/// The same after the way through headers.
+fn through_headers(mut event: BinaryEvent) -> BinaryEvent {
+    for (_, value) in &mut event.attributes {
+        *value = decode_header(encode_header(value).as_bytes()).unwrap();
+    }
+    event
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
@@ -123,6 +135,36 @@ proptest! {
     fn event_comes_back_from_its_json(draft in drafts()) {
         prop_assert_eq!(draft.check(), Ok(()));
         prop_assert_eq!(decode_event(&json_of(draft.clone())).unwrap(), draft);
+    }
+
+    /// C-9: structured, stored, binary, stored, batch. C-7 for the payload in it.
+    #[test]
+    fn event_is_the_same_after_its_way_through_every_mode(draft in drafts()) {
+        let event = place(draft, 41);
+        let structured = decode_event(std::str::from_utf8(event.json()).unwrap()).unwrap();
+        let stored = place(structured, 41);
+        let stored = place(decode_binary(through_headers(encode_binary(&stored))).unwrap(), 41);
+        prop_assert_eq!(&stored, &event);
+        let batch = encode_batch([&stored, &event]);
+        let batch = decode_batch(std::str::from_utf8(&batch).unwrap(), decode_structured).unwrap();
+        prop_assert_eq!(batch.len(), 2);
+        for draft in batch {
+            prop_assert_eq!(&place(draft, 41), &event);
+        }
+    }
+
+    /// C-5: what is written is visible ASCII without quotes, and comes back.
+    #[test]
+    fn header_value_is_visible_ascii_and_comes_back(text in prop_oneof![plain(), ".*"]) {
+        let value = encode_header(&text);
+        prop_assert!(value.bytes().all(|b| b.is_ascii_graphic() && b != b'"'), "{}", value);
+        prop_assert_eq!(decode_header(value.as_bytes()), Ok(text));
+    }
+
+    #[test]
+    fn decoding_any_header_never_panics(value: Vec<u8>, text in "[\"\\\\%0-9A-Fa-f]{0,8}") {
+        let _ = decode_header(&value);
+        prop_assert!(!decode_header(text.as_bytes()).is_ok_and(|t| t.len() > text.len()));
     }
 
     #[test]
