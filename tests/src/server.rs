@@ -20,6 +20,7 @@ pub struct Server {
     /// What is behind it.
     pub sessions: Sessions,
     gateway: Gateway,
+    config: GatewayConfig,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
 }
@@ -52,7 +53,7 @@ impl Server {
     async fn on(address: SocketAddr, sessions: Sessions, config: GatewayConfig) -> Self {
         let listener = bind(address).await.expect("the port is free");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let gateway = Gateway::new(sessions.clone(), config);
+        let gateway = Gateway::new(sessions.clone(), config.clone());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve(listener, gateway.clone(), async {
             // A dropped sender stops the server, too.
@@ -62,6 +63,7 @@ impl Server {
             url,
             sessions,
             gateway,
+            config,
             stop: Some(stop),
             serving,
         }
@@ -89,11 +91,11 @@ impl Server {
     /// # Cancel safety
     /// A dropped future has told it to stop.
     pub async fn restart(self) -> Self {
-        let sessions = self.sessions.clone();
+        let (sessions, config) = (self.sessions.clone(), self.config.clone());
         let address = self.url.trim_start_matches("http://");
         let address = address.parse().expect("the URL has an address");
         self.stop().await;
-        Self::on(address, sessions, GatewayConfig::default()).await
+        Self::on(address, sessions, config).await
     }
 
     /// Waits until so many requests wait for signals.

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use reveille_e2e::{Program, Server, publish, reveille, soon};
+use reveille_gateway::GatewayConfig;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -283,10 +285,17 @@ async fn tail_rides_out_a_restart_and_tells_what_is_lost() {
     assert_eq!(tail.code().await, 0);
 }
 
+/// A server that asks its readers to come back soon.
+async fn hasty_server() -> Server {
+    let mut config = GatewayConfig::default();
+    config.retry = Duration::from_millis(20);
+    Server::with(config).await
+}
+
 /// One filtered stream through several servers over the same log.
 #[tokio::test]
 async fn tail_loses_nothing_when_the_server_ends_its_streams() {
-    let mut server = Server::start().await;
+    let mut server = hasty_server().await;
     let mut tail = start(&server.url, &["tail", "s", "--match", "step.*"]);
     for n in 0..3 {
         let batch = json!([{"type": "other"}, {"type": format!("step.{n}a")}]);
@@ -305,6 +314,26 @@ async fn tail_loses_nothing_when_the_server_ends_its_streams() {
     }
     assert_eq!(notes, ["the session is over: completed"], "no gap was told");
     assert_eq!(tail.code().await, 0);
+}
+
+/// All sessions in one order, through several servers over the same logs.
+#[tokio::test]
+async fn tail_follows_all_sessions_and_loses_nothing() {
+    let mut server = hasty_server().await;
+    let mut tail = start(&server.url, &["tail", "--match", "task.*"]);
+    for n in 0..3 {
+        let batch = json!([{"type": "other"}, {"type": "task.started", "data": n}]);
+        publish(&server.url, &format!("s{n}"), &batch).await;
+        let event = tail.event().await;
+        assert_eq!(
+            (&event["type"], &event["data"]),
+            (&json!("task.started"), &json!(n))
+        );
+        assert_eq!(event["reveillesession"], format!("s{n}"));
+        server = server.restart().await;
+        tail.note("disconnected").await;
+    }
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use tokio::time::Sleep;
 
 use crate::after::After;
 use crate::backoff::Backoff;
+use crate::client::Client;
 use crate::client::{ANSWER, send};
 use crate::connection::Connection;
 use crate::error::ClientError;
@@ -72,7 +73,9 @@ pub enum Followed {
 /// Connecting, a pause, and the watch over a silent connection go on from one poll to the next, so it
 /// may be polled beside other things (`select!`) without ever beginning anew.
 pub struct Follow {
-    session: Session,
+    client: Client,
+    /// The path of what is followed.
+    path: String,
     options: FollowOptions,
     /// Behind the last event or gap that was told. A place that is only announced does not count: the
     /// gap before it may not have come yet.
@@ -115,6 +118,15 @@ struct Control {
     end: Option<End>,
 }
 
+impl Client {
+    /// Follows all sessions of the tenant in one order. Ends never by itself; otherwise as
+    /// [`Session::follow`].
+    #[must_use]
+    pub fn follow(&self, options: FollowOptions) -> Follow {
+        Follow::new(self.clone(), "v1/events".to_owned(), options)
+    }
+}
+
 impl Session {
     /// Follows the session until it is over. Lost connections are made anew, after the last place; a
     /// server that was started anew and lost its log says so by a gap. A connection counts as lost, too,
@@ -123,23 +135,15 @@ impl Session {
     /// Needs a tokio runtime with timers. Nothing is sent before the stream is polled.
     #[must_use]
     pub fn follow(&self, options: FollowOptions) -> Follow {
-        Follow {
-            session: self.clone(),
-            state: connect(self.clone(), options.patterns.clone(), options.after),
-            options,
-            cursor: None,
-            backoff: Backoff::default(),
-            was_open: false,
-        }
+        Follow::new(self.client.clone(), self.path("/events"), options)
     }
 }
 
 /// Asks for a connection; it is `None` when all has been read and nothing will come.
-fn connect(session: Session, patterns: Vec<String>, after: After) -> State {
+fn connect(client: Client, path: String, patterns: Vec<String>, after: After) -> State {
     State::Connecting(Box::pin(async move {
-        let mut request = session
-            .client
-            .get(&session.path("/events"))?
+        let mut request = client
+            .get(&path)?
             .header("accept", NDJSON)
             .query(&[("after", after.to_string())]);
         for pattern in &patterns {
@@ -153,6 +157,19 @@ fn connect(session: Session, patterns: Vec<String>, after: After) -> State {
 }
 
 impl Follow {
+    fn new(client: Client, path: String, options: FollowOptions) -> Self {
+        let patterns = options.patterns.clone();
+        Self {
+            state: connect(client.clone(), path.clone(), patterns, options.after),
+            client,
+            path,
+            options,
+            cursor: None,
+            backoff: Backoff::default(),
+            was_open: false,
+        }
+    }
+
     /// Where to go on: behind the last event or gap that was yielded; what the options say if there
     /// was none.
     #[must_use]
@@ -178,7 +195,8 @@ impl Follow {
                 State::Pausing(pause) => {
                     ready!(pause.as_mut().poll(cx));
                     let patterns = self.options.patterns.clone();
-                    self.state = connect(self.session.clone(), patterns, self.after());
+                    let (client, path) = (self.client.clone(), self.path.clone());
+                    self.state = connect(client, path, patterns, self.after());
                 }
                 State::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx))? {
                     Some(connection) => self.state = State::Connected(connection),
@@ -299,7 +317,7 @@ impl Stream for Follow {
 impl std::fmt::Debug for Follow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Follow")
-            .field("session", &self.session)
+            .field("path", &self.path)
             .field("cursor", &self.cursor)
             .field("connected", &matches!(self.state, State::Connected(_)))
             .finish_non_exhaustive()

@@ -5,11 +5,11 @@ use reveille_client::{After, FollowOptions, Followed};
 
 use super::{CommandError, Outcome, Server, output};
 
-/// Follow a session until it is over; lost connections are made anew
+/// Follow a session until it is over, or all sessions; lost connections are made anew
 #[derive(Debug, Args)]
 pub(super) struct Tail {
-    /// The session: `id`, or `namespace/id`
-    session: String,
+    /// The session: `id`, or `namespace/id`; all sessions in one order if none is given
+    session: Option<String>,
     /// Only kinds that match, such as `task.*`; may be repeated
     #[arg(long = "match", visible_alias = "type", value_name = "PATTERN")]
     patterns: Vec<String>,
@@ -28,7 +28,10 @@ impl Tail {
         let mut options = FollowOptions::default();
         options.patterns.clone_from(&self.patterns);
         options.after = self.after;
-        let mut follow = self.server.session(&self.session)?.follow(options);
+        let mut follow = match &self.session {
+            Some(session) => self.server.session(session)?.follow(options),
+            None => self.server.client()?.follow(options),
+        };
         while let Some(item) = follow.next().await {
             match item? {
                 Followed::Event(event) => output::line(event.json.get())?,
