@@ -5,7 +5,7 @@
 mod scripted;
 
 use reveille_client::PublishOptions;
-use scripted::{Scripted, cursor, problem, soon};
+use scripted::{Scripted, cursor, nobody, problem, soon};
 use serde_json::{Value, json};
 
 fn receipt() -> String {
@@ -90,4 +90,17 @@ async fn a_key_that_no_header_can_carry_is_refused_at_once() {
     let published = soon(session.publish(&[json!({"type": "a"})], &options)).await;
     assert_eq!(published.unwrap_err().code(), "invalid_request");
     assert!(began.elapsed().as_secs() < 1, "it was not repeated");
+}
+
+/// Time is paused: it goes on whenever everybody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_publish_to_a_server_that_stays_away_is_given_up_after_ten_seconds() {
+    let session = nobody().session("s");
+    let began = tokio::time::Instant::now();
+    let options = PublishOptions::default();
+    let published = session.publish(&[json!({"type": "a"})], &options).await;
+    assert!(published.unwrap_err().is_temporary());
+    let took = began.elapsed().as_secs_f64();
+    // The last pause is at most five seconds, and is not begun if it would end too late.
+    assert!((5.0..=10.5).contains(&took), "{took}");
 }

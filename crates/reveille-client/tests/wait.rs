@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use reveille_client::{TakeResult, WaitNote, WaitRequest, WaitResult};
 use reveille_types::wire::TakeRequest;
-use scripted::{Exchange, Scripted, cursor, event, later_cursor, problem, soon};
+use scripted::{Exchange, Scripted, cursor, event, later_cursor, nobody, problem, soon};
 
 fn request(after: &str) -> WaitRequest {
     let mut request = WaitRequest::default();
@@ -123,6 +123,21 @@ async fn a_wait_ends_in_time_when_the_server_does_not_answer() {
     let ((result, _), _open): (_, Exchange) = tokio::join!(waited(&server, request), silent);
     assert!(matches!(result, WaitResult::TimedOut { next: None }));
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+/// Time is paused: it goes on whenever everybody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_a_server_that_stays_away_ends_in_time() {
+    let session = nobody().session("s");
+    let mut request = request("earliest");
+    request.timeout = Some(Duration::from_secs(60));
+    let began = tokio::time::Instant::now();
+    let mut tries = 0;
+    let result = session.wait(&request, |_| tries += 1).await;
+    assert!(matches!(result, Ok(WaitResult::TimedOut { next: None })));
+    let took = began.elapsed().as_secs_f64();
+    assert!((60.0..=61.5).contains(&took), "{took}");
+    assert!(tries >= 12, "a pause is at most five seconds: {tries}");
 }
 
 #[tokio::test]

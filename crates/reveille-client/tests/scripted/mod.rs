@@ -53,6 +53,11 @@ pub async fn soon<F: Future>(future: F) -> F::Output {
         .expect("it happens in time")
 }
 
+/// A client of a server that is not there: a free port could become that of another test.
+pub fn nobody() -> Client {
+    Client::new("http://127.0.0.1:1").unwrap()
+}
+
 pub struct Scripted {
     listener: TcpListener,
     pub client: Client,
