@@ -6,6 +6,7 @@
 //! specification says, and keeps comments, so that a test can see heartbeats. Nothing here waits for a
 //! time; all waits are for a condition and have a [deadline](PATIENCE) after which the test fails.
 
+pub mod append_file;
 mod program;
 mod server;
 mod sse;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::append_file::AppendFile;
 use crate::soon;
 
 /// A gateway in this process. It ends when it is dropped.
@@ -48,6 +49,23 @@ impl Server {
         tokio::spawn(sessions.drive());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         Self::on(any, sessions, config).await
+    }
+
+    /// Starts a gateway on a free port, over a [stranger's backend](crate::append_file).
+    ///
+    /// # Panics
+    /// When no file can be made.
+    ///
+    /// # Cancel safety
+    /// A dropped future has started nothing.
+    pub async fn on_append_file() -> Self {
+        // The file lives as long as it is open, its directory need not.
+        let dir = tempfile::TempDir::new().expect("a directory can be made");
+        let file = AppendFile::open(&dir.path().join("log")).expect("a file can be made");
+        let sessions = Sessions::builder(file).tail(TailLimits::default()).build();
+        tokio::spawn(sessions.drive());
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::on(any, sessions, GatewayConfig::default()).await
     }
 
     async fn on(address: SocketAddr, sessions: Sessions, config: GatewayConfig) -> Self {
@@ -140,4 +158,24 @@ pub async fn publish(url: &str, session: &str, events: &Value) -> Value {
     let body: Value = answer.json().await.expect("the answer is JSON");
     assert_eq!(status, 201, "{body}");
     body
+}
+
+/// Makes tests of functions that take a [`Server`]: each on the default backend and on a stranger's.
+#[macro_export]
+macro_rules! on_every_backend {
+    ($($name:ident),* $(,)?) => {
+        mod on_memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::Server::start().await).await;
+            })*
+        }
+
+        mod on_append_file {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::Server::on_append_file().await).await;
+            })*
+        }
+    };
 }

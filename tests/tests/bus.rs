@@ -19,9 +19,7 @@ fn kinds(page: &Value) -> Vec<&str> {
     events.iter().map(|e| e["type"].as_str().unwrap()).collect()
 }
 
-#[tokio::test]
-async fn events_of_all_sessions_come_in_one_order() {
-    let server = Server::start().await;
+async fn events_of_all_sessions_come_in_one_order(server: Server) {
     publish(&server.url, "a", &json!({"type": "task.started"})).await;
     let mut stream = SseReader::open(&server.at("/v1/events?after=earliest"), None).await;
     let open = stream.next().await.unwrap();
@@ -55,9 +53,7 @@ async fn events_of_all_sessions_come_in_one_order() {
     );
 }
 
-#[tokio::test]
-async fn a_filtered_stream_resumes_exactly_and_only_with_its_filter() {
-    let server = Server::start().await;
+async fn a_filtered_stream_resumes_exactly_and_only_with_its_filter(server: Server) {
     for n in 0..4 {
         let batch = json!([
             {"type": "task.step", "reveilleagent": "w1", "data": n},
@@ -96,9 +92,7 @@ async fn a_filtered_stream_resumes_exactly_and_only_with_its_filter() {
     }
 }
 
-#[tokio::test]
-async fn pages_are_history_and_follow_each_other() {
-    let server = Server::start().await;
+async fn pages_are_history_and_follow_each_other(server: Server) {
     assert_eq!(kinds(&get(&server, "/v1/events").await.1), [""; 0]);
     for n in 0..5 {
         publish(
@@ -127,9 +121,7 @@ async fn pages_are_history_and_follow_each_other() {
     assert_eq!((status, &problem["field"]), (400, &json!("agnet")));
 }
 
-#[tokio::test]
-async fn a_batch_is_an_array_of_events() {
-    let server = Server::start().await;
+async fn a_batch_is_an_array_of_events(server: Server) {
     publish(&server.url, "s", &json!([{"type": "a"}, {"type": "b"}])).await;
     let batch = "application/cloudevents-batch+json";
     let request = reqwest::Client::new().get(server.at("/v1/events"));
@@ -141,9 +133,7 @@ async fn a_batch_is_an_array_of_events() {
     assert_eq!(events[1]["reveillecursor"], cursor.to_str().unwrap());
 }
 
-#[tokio::test]
-async fn a_long_poll_waits_for_what_matches() {
-    let server = Server::start().await;
+async fn a_long_poll_waits_for_what_matches(server: Server) {
     let url = "/v1/events?match=done&after=latest&wait=300s";
     let waiting = get(&server, url);
     let publishing = async {
@@ -173,9 +163,7 @@ async fn a_long_poll_waits_for_what_matches() {
     assert_eq!(status, 204);
 }
 
-#[tokio::test]
-async fn a_long_filter_goes_in_the_body() {
-    let server = Server::start().await;
+async fn a_long_filter_goes_in_the_body(server: Server) {
     publish(
         &server.url,
         "s",
@@ -204,9 +192,7 @@ async fn a_long_filter_goes_in_the_body() {
     assert_eq!(refused.status(), 422);
 }
 
-#[tokio::test]
-async fn removed_sessions_leave_no_events_and_a_gap() {
-    let server = Server::start().await;
+async fn removed_sessions_leave_no_events_and_a_gap(server: Server) {
     publish(&server.url, "keep", &json!({"type": "a"})).await;
     publish(&server.url, "gone", &json!({"type": "secret"})).await;
     publish(&server.url, "keep", &json!({"type": "b"})).await;
@@ -220,3 +206,13 @@ async fn removed_sessions_leave_no_events_and_a_gap() {
     assert_eq!(gap.json()["missed"], 1);
     assert_eq!(stream.next().await.unwrap().json()["type"], "b");
 }
+
+reveille_e2e::on_every_backend!(
+    events_of_all_sessions_come_in_one_order,
+    a_filtered_stream_resumes_exactly_and_only_with_its_filter,
+    pages_are_history_and_follow_each_other,
+    a_batch_is_an_array_of_events,
+    a_long_poll_waits_for_what_matches,
+    a_long_filter_goes_in_the_body,
+    removed_sessions_leave_no_events_and_a_gap,
+);

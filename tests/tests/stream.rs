@@ -14,9 +14,7 @@ fn steps(count: u64) -> Value {
         .collect()
 }
 
-#[tokio::test]
-async fn the_frames_come_in_their_order() {
-    let server = Server::start().await;
+async fn the_frames_come_in_their_order(server: Server) {
     publish(&server.url, "build", &steps(2)).await;
     let url = server.at("/v1/sessions/build/events?after=earliest");
     let mut stream = SseReader::open(&url, None).await;
@@ -41,9 +39,7 @@ async fn the_frames_come_in_their_order() {
     assert_eq!(stream.next().await, None);
 }
 
-#[tokio::test]
-async fn resuming_after_any_frame_gives_exactly_the_rest() {
-    let server = Server::start().await;
+async fn resuming_after_any_frame_gives_exactly_the_rest(server: Server) {
     publish(&server.url, "s", &steps(5)).await;
     let url = server.at("/v1/sessions/s/events?after=earliest");
     let mut stream = SseReader::open(&url, None).await;
@@ -77,9 +73,7 @@ async fn silence_brings_heartbeats_that_are_comments() {
     }
 }
 
-#[tokio::test]
-async fn a_cursor_that_cannot_be_followed_is_a_gap_and_not_an_error() {
-    let server = Server::start().await;
+async fn a_cursor_that_cannot_be_followed_is_a_gap_and_not_an_error(server: Server) {
     publish(&server.url, "s", &steps(2)).await;
     let url = server.at("/v1/sessions/s/events");
     for foreign in [
@@ -104,9 +98,7 @@ async fn a_cursor_that_cannot_be_followed_is_a_gap_and_not_an_error() {
     assert_eq!(failing.send().await.unwrap().status(), 410);
 }
 
-#[tokio::test]
-async fn what_retention_dropped_is_told_before_the_next_event() {
-    let server = Server::start().await;
+async fn what_retention_dropped_is_told_before_the_next_event(server: Server) {
     let create = reqwest::Client::new()
         .put(server.at("/v1/sessions/s"))
         .json(&json!({"max_events": 3}));
@@ -130,9 +122,7 @@ fn gap_resumes(data: &str) -> String {
     data["resumes_at"].as_str().unwrap().to_owned()
 }
 
-#[tokio::test]
-async fn a_session_read_to_its_end_answers_204() {
-    let server = Server::start().await;
+async fn a_session_read_to_its_end_answers_204(server: Server) {
     publish(
         &server.url,
         "s",
@@ -161,9 +151,7 @@ async fn a_session_read_to_its_end_answers_204() {
     assert!(replay.last().unwrap().is("reveille.end"));
 }
 
-#[tokio::test]
-async fn ndjson_has_events_and_control_lines() {
-    let server = Server::start().await;
+async fn ndjson_has_events_and_control_lines(server: Server) {
     publish(
         &server.url,
         "s",
@@ -189,9 +177,7 @@ async fn ndjson_has_events_and_control_lines() {
     assert_eq!(lines.len(), 5);
 }
 
-#[tokio::test]
-async fn filtered_streams_get_what_matches() {
-    let server = Server::start().await;
+async fn filtered_streams_get_what_matches(server: Server) {
     publish(
         &server.url,
         "s",
@@ -205,3 +191,13 @@ async fn filtered_streams_get_what_matches() {
     assert!(stream.next().await.unwrap().is("task.completed"));
     assert!(stream.next().await.unwrap().is("reveille.caught_up"));
 }
+
+reveille_e2e::on_every_backend!(
+    the_frames_come_in_their_order,
+    resuming_after_any_frame_gives_exactly_the_rest,
+    a_cursor_that_cannot_be_followed_is_a_gap_and_not_an_error,
+    what_retention_dropped_is_told_before_the_next_event,
+    a_session_read_to_its_end_answers_204,
+    ndjson_has_events_and_control_lines,
+    filtered_streams_get_what_matches,
+);

@@ -26,9 +26,7 @@ async fn post(server: &Server, path: &str, body: &Value) -> (u16, Value) {
 }
 
 /// 001-D12: a recoverable error does not end the stream.
-#[tokio::test]
-async fn d001_12_a_recoverable_error_does_not_end_the_stream() {
-    let server = Server::start().await;
+async fn d001_12_a_recoverable_error_does_not_end_the_stream(server: Server) {
     create(&server, "ingestion%2Fjob").await;
     let url = server.at("/events/ingestion/job");
     let mut stream = SseReader::open(&url, None).await;
@@ -54,9 +52,7 @@ async fn d001_12_a_recoverable_error_does_not_end_the_stream() {
 }
 
 /// 001-D12, the other half: an error that says it is not recoverable ends the session as failed.
-#[tokio::test]
-async fn d001_12_an_unrecoverable_error_ends_the_session_as_failed() {
-    let server = Server::start().await;
+async fn d001_12_an_unrecoverable_error_ends_the_session_as_failed(server: Server) {
     create(&server, "workflow%2Fw").await;
     let mut stream = SseReader::open(&server.at("/events/workflows/w"), None).await;
     let error = json!({"type": "task.error", "data": {"error_type": "x", "error_message": "m", "recoverable": false}});
@@ -97,9 +93,7 @@ async fn d001_13_a_cancelled_status_ends_the_stream() {
 }
 
 /// 001-D05: the cursor of the last handled frame gives exactly the rest.
-#[tokio::test]
-async fn d001_05_resuming_after_the_last_handled_frame_gives_the_rest() {
-    let server = Server::start().await;
+async fn d001_05_resuming_after_the_last_handled_frame_gives_the_rest(server: Server) {
     create(&server, "workflow%2Fw").await;
     let events: Value = (0..5)
         .map(|n| json!({"type": "step", "data": {"n": n}}))
@@ -131,9 +125,7 @@ async fn d001_05_resuming_after_the_last_handled_frame_gives_the_rest() {
 }
 
 /// 001-D06: an offset past the end is an error that says where the end is.
-#[tokio::test]
-async fn d001_06_an_offset_past_the_end_is_refused() {
-    let server = Server::start().await;
+async fn d001_06_an_offset_past_the_end_is_refused(server: Server) {
     let events = json!([{"type": "a"}, {"type": "a"}, {"type": "a"}]);
     publish(&server.url, "workflow%2Fw", &events).await;
     let (status, problem) = get(&server, "/events/workflows/w?from_offset=10").await;
@@ -150,9 +142,7 @@ async fn d001_06_an_offset_past_the_end_is_refused() {
 }
 
 /// 001-D15 over HTTP: a workflow's id is nothing in another namespace.
-#[tokio::test]
-async fn d001_15_ids_of_two_namespaces_do_not_meet() {
-    let server = Server::start().await;
+async fn d001_15_ids_of_two_namespaces_do_not_meet(server: Server) {
     publish(&server.url, "workflow%2Fx", &json!({"type": "of.workflow"})).await;
     assert_eq!(get(&server, "/events/ingestion/x").await.0, 404);
     publish(
@@ -171,9 +161,7 @@ async fn d001_15_ids_of_two_namespaces_do_not_meet() {
 }
 
 /// 001-D15 through sessions of another tenant: they cannot be seen.
-#[tokio::test]
-async fn d001_15_another_tenants_session_looks_like_none() {
-    let server = Server::start().await;
+async fn d001_15_another_tenants_session_looks_like_none(server: Server) {
     let other = SessionKey::in_tenant(Tenant::parse("other").unwrap(), "workflow/secret").unwrap();
     let options = reveille_queue::SessionOptions::default();
     server.sessions.create(other, options).await.unwrap();
@@ -187,9 +175,7 @@ async fn d001_15_another_tenants_session_looks_like_none() {
     );
 }
 
-#[tokio::test]
-async fn the_queue_paths_answer_as_dashboards_expect() {
-    let server = Server::start().await;
+async fn the_queue_paths_answer_as_dashboards_expect(server: Server) {
     assert_eq!(get(&server, "/events/workflows/w").await.0, 404);
     assert_eq!(get(&server, "/events/queues").await.0, 422);
     create(&server, "workflow%2Fw").await;
@@ -211,3 +197,13 @@ async fn the_queue_paths_answer_as_dashboards_expect() {
     let (status, _) = post(&server, "/events/workflows/unknown/cancel", &json!({})).await;
     assert_eq!(status, 404);
 }
+
+reveille_e2e::on_every_backend!(
+    d001_12_a_recoverable_error_does_not_end_the_stream,
+    d001_12_an_unrecoverable_error_ends_the_session_as_failed,
+    d001_05_resuming_after_the_last_handled_frame_gives_the_rest,
+    d001_06_an_offset_past_the_end_is_refused,
+    d001_15_ids_of_two_namespaces_do_not_meet,
+    d001_15_another_tenants_session_looks_like_none,
+    the_queue_paths_answer_as_dashboards_expect,
+);

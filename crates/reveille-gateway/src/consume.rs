@@ -164,7 +164,7 @@ impl Settling {
         let leases: Result<Vec<LeaseId>, Invalid> =
             request.leases.iter().map(|text| text.parse()).collect();
         Ok(Self {
-            log: gateway.session(&key)?,
+            log: gateway.session(&key).await?,
             group,
             leases: leases.map_err(|e| unprocessable(&e))?,
         })

@@ -120,7 +120,7 @@ impl Gateway {
     /// The session, created if it may be.
     pub(crate) async fn session_or_new(&self, key: SessionKey) -> Result<SessionLog, Refusal> {
         if !self.config().auto_create {
-            return self.session(&key);
+            return self.session(&key).await;
         }
         let options = SessionOptions::default();
         let (log, _) = self.sessions().get_or_create(key, options).await?;
@@ -128,8 +128,8 @@ impl Gateway {
     }
 
     /// The session, which must be there.
-    pub(crate) fn session(&self, key: &SessionKey) -> Result<SessionLog, Refusal> {
-        Ok(self.sessions().get(key)?)
+    pub(crate) async fn session(&self, key: &SessionKey) -> Result<SessionLog, Refusal> {
+        Ok(self.sessions().find(key).await?)
     }
 }
 

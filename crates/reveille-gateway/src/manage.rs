@@ -81,11 +81,15 @@ fn options_of(request: &CreateRequest) -> Result<SessionOptions, Refusal> {
 }
 
 /// The session that a path names and that must be there, with no other parameters.
-fn existing(gateway: &Gateway, segment: &str, query: Option<&str>) -> Result<SessionLog, Refusal> {
+async fn existing(
+    gateway: &Gateway,
+    segment: &str,
+    query: Option<&str>,
+) -> Result<SessionLog, Refusal> {
     let mut params = Params::parse(query);
     let key = session_key(gateway.tenant(), segment, &mut params)?;
     params.finish()?;
-    gateway.session(&key)
+    gateway.session(&key).await
 }
 
 pub(crate) async fn info(
@@ -93,7 +97,7 @@ pub(crate) async fn info(
     Path(segment): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    let log = existing(&gateway, &segment, query.as_deref())?;
+    let log = existing(&gateway, &segment, query.as_deref()).await?;
     Ok(answer(StatusCode::OK, &log.info()))
 }
 
@@ -102,7 +106,7 @@ pub(crate) async fn remove(
     Path(segment): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    let log = existing(&gateway, &segment, query.as_deref())?;
+    let log = existing(&gateway, &segment, query.as_deref()).await?;
     gateway.sessions().remove(log.key()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -114,7 +118,7 @@ pub(crate) async fn cancel(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let log = existing(&gateway, &segment, query.as_deref())?;
+    let log = existing(&gateway, &segment, query.as_deref()).await?;
     let request: CancelRequest = json(&headers, body, gateway.config()).await?;
     let grace = request.grace_ms.map(Duration::from_millis);
     let outcome = log.cancel(request.reason.as_deref(), grace).await?;
@@ -136,12 +140,9 @@ pub(crate) async fn close(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let log = existing(&gateway, &segment, query.as_deref())?;
+    let log = existing(&gateway, &segment, query.as_deref()).await?;
     let request: CloseRequest = json(&headers, body, gateway.config()).await?;
-    let invalid = |e| Refusal::invalid(StatusCode::UNPROCESSABLE_ENTITY, "invalid_option", &e);
-    log.close(request.reason.as_deref())
-        .await
-        .map_err(invalid)?;
+    log.close(request.reason.as_deref()).await?;
     Ok(answer(StatusCode::OK, &log.info()))
 }
 
@@ -166,6 +167,7 @@ pub(crate) async fn list(
     )?;
     options.page = params.one("page")?;
     params.finish()?;
+    gateway.sessions().open_stored(&gateway.tenant()).await?;
     let list = gateway.sessions().list(&gateway.tenant(), &options);
     Ok(answer(StatusCode::OK, &list))
 }

@@ -142,7 +142,7 @@ pub(crate) async fn events(
         let limit = page_limit(&gateway, limit)?;
         let mut options = PageOptions::from(asked.strict()?, limit).matching(filter);
         let Some(wait) = wait else {
-            let log = gateway.session(&key)?;
+            let log = gateway.session(&key).await?;
             return Ok(page(mode, &log, &log.page(&options)?));
         };
         let log = gateway.session_or_new(key).await?;

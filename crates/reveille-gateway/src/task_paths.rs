@@ -64,7 +64,9 @@ async fn events(
     let filter = params.filter()?;
     let streaming = Streaming::from_query(&gateway, &mut params)?;
     params.finish()?;
-    let log = gateway.session(&key(gateway.tenant(), namespace, &id)?)?;
+    let log = gateway
+        .session(&key(gateway.tenant(), namespace, &id)?)
+        .await?;
     let asked = match (asked, from_offset) {
         (Asked::Nothing, None) => Asked::Earliest,
         (Asked::Nothing, Some(offset)) => Asked::After(at_offset(&log, &offset)?),
@@ -94,7 +96,9 @@ async fn cancel(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let log = gateway.session(&key(gateway.tenant(), namespace, &id)?)?;
+    let log = gateway
+        .session(&key(gateway.tenant(), namespace, &id)?)
+        .await?;
     let request: CancelRequest = body::json(&headers, body, gateway.config()).await?;
     let outcome = log.cancel(request.reason.as_deref(), None).await?;
     let message = match (outcome.already_cancelled, outcome.reason) {
@@ -123,6 +127,7 @@ async fn queues(
     }
     let mut options = ListOptions::first(LIST_MAX);
     options.state = Some(SessionState::Open);
+    gateway.sessions().open_stored(&tenant).await?;
     let list = gateway.sessions().list(&tenant, &options);
     let queues: Vec<Value> = list.sessions.iter().map(|i| queue_of(&tenant, i)).collect();
     Ok(body::answer(StatusCode::OK, &queues))
@@ -142,17 +147,17 @@ fn queue_of(tenant: &Tenant, info: &SessionInfo) -> Value {
 }
 
 /// Finds the one session of this id, whatever its namespace.
-fn find(gateway: &Gateway, id: &str, query: Option<&str>) -> Result<SessionLog, Refusal> {
+async fn find(gateway: &Gateway, id: &str, query: Option<&str>) -> Result<SessionLog, Refusal> {
     let mut params = Params::parse(query);
     let namespace = params.one("namespace")?;
     params.finish()?;
     let tenant = gateway.tenant();
     if let Some(namespace) = namespace {
-        return gateway.session(&key(tenant, &namespace, id)?);
+        return gateway.session(&key(tenant, &namespace, id)?).await;
     }
     let mut found = Vec::new();
     for namespace in ["workflow", "ingestion", Namespace::DEFAULT] {
-        if let Ok(log) = gateway.session(&key(tenant.clone(), namespace, id)?) {
+        if let Ok(log) = gateway.session(&key(tenant.clone(), namespace, id)?).await {
             found.push(log);
         }
     }
@@ -161,7 +166,7 @@ fn find(gateway: &Gateway, id: &str, query: Option<&str>) -> Result<SessionLog, 
         Some(_) => Err(Refusal::new(StatusCode::CONFLICT, "ambiguous_id")
             .field("namespace")
             .detail("several namespaces have a session of this id; name one in ?namespace=")),
-        None => gateway.session(&key(tenant, "workflow", id)?),
+        None => gateway.session(&key(tenant, "workflow", id)?).await,
     }
 }
 
@@ -170,7 +175,7 @@ async fn queue(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    let log = find(&gateway, &id, query.as_deref())?;
+    let log = find(&gateway, &id, query.as_deref()).await?;
     let queue = queue_of(&gateway.tenant(), &log.info());
     Ok(body::answer(StatusCode::OK, &queue))
 }
@@ -180,7 +185,7 @@ async fn offset(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    let log = find(&gateway, &id, query.as_deref())?;
+    let log = find(&gateway, &id, query.as_deref()).await?;
     let offset = log.latest().position().unwrap_or_default().0;
     let answer = json!({"task_id": id, "offset": offset});
     Ok(body::answer(StatusCode::OK, &answer))

@@ -48,6 +48,7 @@ mod table;
 
 mod log;
 mod prepare;
+mod stored;
 
 mod subscription;
 mod take;

@@ -1,19 +1,20 @@
 //! The handle of one session log: append, read, cancel, close.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use reveille_backend::LogHandle;
+use reveille_backend::{LogHandle, Seal, StoredLog};
 use reveille_core::sync::{Mutex, MutexGuard};
 use reveille_core::{CancelToken, WakeBatch};
 use reveille_types::{
     Class, Cursor, EndReason, Epoch, EventDraft, Filter, Invalid, Kind, Payload, Placed, Receipt,
     SessionKey, limits, wire,
 };
+use tokio::task::AbortHandle;
 
 use crate::environment::Environment;
-use crate::error::{AppendError, ReadError, SettleError};
+use crate::error::{AppendError, ReadError, SessionError, SettleError};
 use crate::options::{AppendOptions, PageOptions};
 use crate::outcome::{CancelOutcome, LeaseId, Page};
 use crate::prepare::{Preparing, complete, prepare};
@@ -37,6 +38,10 @@ pub(crate) struct Shared {
     event_bytes: usize,
     pub(crate) state: Mutex<SessionState>,
     pub(crate) token: CancelToken,
+    /// The log in its store, if the backend commits elsewhere.
+    pub(crate) stored: Option<Arc<dyn StoredLog>>,
+    /// Ends with the session: applies what became committed without an answer here.
+    pub(crate) feeder: OnceLock<AbortHandle>,
     pub(crate) environment: Arc<Environment>,
     pub(crate) reminders: Arc<Reminders>,
 }
@@ -89,7 +94,14 @@ impl SessionLog {
         drafts: impl IntoIterator<Item = EventDraft>,
         options: AppendOptions,
     ) -> Result<Receipt, AppendError> {
-        self.try_append(drafts, options)
+        match &self.0.stored {
+            None => self.try_append(drafts, options),
+            Some(stored) => {
+                let drafts = drafts.into_iter().collect();
+                let entries = prepare(drafts, self.preparing(self.now()))?;
+                self.append_stored(&**stored, entries, options).await
+            }
+        }
     }
 
     /// As [`append`](Self::append) without waiting, from any thread, with or without a runtime.
@@ -185,7 +197,7 @@ impl SessionLog {
         Err(AppendError::Backend(corrupt.into()))
     }
 
-    fn receipt(
+    pub(crate) fn receipt(
         &self,
         entries: &[reveille_backend::Entry],
         slots: &[reveille_backend::Slot],
@@ -209,7 +221,7 @@ impl SessionLog {
         }
     }
 
-    fn refused(&self, error: reveille_backend::AppendError) -> AppendError {
+    pub(crate) fn refused(&self, error: reveille_backend::AppendError) -> AppendError {
         match error {
             reveille_backend::AppendError::PositionConflict { expected, actual } => {
                 AppendError::PositionConflict {
@@ -271,35 +283,19 @@ impl SessionLog {
         draft.class = Some(Class::Control);
         draft.payload = Payload::json(&reason_payload(reason)).map_err(invalid)?;
         let entry = complete(draft, self.preparing(now))?;
+        if let Some(stored) = &self.0.stored {
+            return self.cancel_stored(&**stored, entry, reason, grace).await;
+        }
 
         let mut batch = WakeBatch::new();
         let outcome = {
             let mut state = self.lock_due(now, &mut batch);
-            if let Some(ended) = &state.ended {
-                return Err(AppendError::Ended {
-                    reason: ended.reason,
-                });
-            }
-            if let Some(first) = &state.cancelled {
-                return Ok(CancelOutcome {
-                    already_cancelled: true,
-                    reason: first.reason.as_deref().map(str::to_owned),
-                    time: first.wall,
-                });
+            if let Some(known) = cancelled_before(&state)? {
+                return Ok(known);
             }
             let options = AppendOptions::default();
             self.commit(&mut state, vec![entry], options, now, &mut batch)?;
-            state.cancelled = Some(Cancelled {
-                reason: reason.map(Into::into),
-                wall: now.wall,
-                grace_until: grace.and_then(|grace| now.monotonic.checked_add(grace)),
-            });
-            self.remind(&mut state);
-            CancelOutcome {
-                already_cancelled: false,
-                reason: reason.map(str::to_owned),
-                time: now.wall,
-            }
+            self.note_cancel(&mut state, reason, grace, now)
         };
         self.0.token.cancel(reason);
         batch.wake_all();
@@ -316,13 +312,21 @@ impl SessionLog {
     /// Answers whether this call ended it.
     ///
     /// # Errors
-    /// [`Invalid`] when the message is too long.
+    /// [`SessionError::InvalidOption`] when the message is too long, [`SessionError::Backend`] when the
+    /// store fails.
     ///
     /// # Cancel safety
     /// A dropped future has sealed or has not.
-    pub async fn close(&self, message: Option<&str>) -> Result<bool, Invalid> {
+    pub async fn close(&self, message: Option<&str>) -> Result<bool, SessionError> {
         if let Some(message) = message {
-            check_reason(message)?;
+            check_reason(message).map_err(SessionError::InvalidOption)?;
+        }
+        if let Some(stored) = &self.0.stored {
+            let seal = Seal {
+                reason: EndReason::Closed,
+                message: message.map(Into::into),
+            };
+            stored.seal(seal).await?;
         }
         let now = self.now();
         let mut batch = WakeBatch::new();
@@ -438,6 +442,27 @@ impl SessionLog {
             .count()
     }
 
+    /// Notes that the session is cancelled, from now on.
+    pub(crate) fn note_cancel(
+        &self,
+        state: &mut SessionState,
+        reason: Option<&str>,
+        grace: Option<Duration>,
+        now: Now,
+    ) -> CancelOutcome {
+        state.cancelled = Some(Cancelled {
+            reason: reason.map(Into::into),
+            wall: now.wall,
+            grace_until: grace.and_then(|grace| now.monotonic.checked_add(grace)),
+        });
+        self.remind(state);
+        CancelOutcome {
+            already_cancelled: false,
+            reason: reason.map(str::to_owned),
+            time: now.wall,
+        }
+    }
+
     /// The wall time of a deadline of this session, for display.
     #[must_use]
     pub fn wall_time_of(&self, deadline: Instant) -> jiff::Timestamp {
@@ -488,10 +513,27 @@ impl SessionLog {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        if let Some(feeder) = self.feeder.get() {
+            feeder.abort();
+        }
         if let Some(at) = self.state.lock().reminder {
             self.reminders.forget(self, at);
         }
     }
+}
+
+/// The cancel that was asked for before, if one was.
+pub(crate) fn cancelled_before(state: &SessionState) -> Result<Option<CancelOutcome>, AppendError> {
+    if let Some(ended) = &state.ended {
+        return Err(AppendError::Ended {
+            reason: ended.reason,
+        });
+    }
+    Ok(state.cancelled.as_ref().map(|first| CancelOutcome {
+        already_cancelled: true,
+        reason: first.reason.as_deref().map(str::to_owned),
+        time: first.wall,
+    }))
 }
 
 fn check_reason(text: &str) -> Result<(), Invalid> {
@@ -521,18 +563,17 @@ impl Shared {
         reminders: Arc<Reminders>,
     ) -> Self {
         let now = environment.now();
-        let immediate = match opened.log {
-            LogHandle::Immediate(log) => Some(log),
-            LogHandle::Stored(_) => None,
+        let (immediate, stored) = match opened.log {
+            LogHandle::Immediate(log) => (Some(log), None),
+            LogHandle::Stored(log) => (None, Some(log)),
         };
-        let mut state = SessionState::new(
-            Arc::clone(&key),
-            opened.epoch,
-            terms,
-            opened.latest,
-            immediate,
-            now,
-        );
+        // What is in a store is loaded from its begin; see `stored.rs`.
+        let at = match stored {
+            None => opened.latest,
+            Some(_) => opened.oldest,
+        };
+        let mut state =
+            SessionState::new(Arc::clone(&key), opened.epoch, terms, at, immediate, now);
         state.tail = tail;
         Self {
             key,
@@ -541,6 +582,8 @@ impl Shared {
             event_bytes: environment.limits.event_bytes.min(terms.bounds.bytes),
             state: Mutex::new(state),
             token: CancelToken::new(Arc::clone(&environment.clock)),
+            stored,
+            feeder: OnceLock::new(),
             environment,
             reminders,
         }

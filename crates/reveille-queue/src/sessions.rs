@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use reveille_backend::{Backend, Incarnation, OpenOptions};
+use reveille_backend::{Backend, BackendError, Incarnation, OpenOptions};
 use reveille_core::WakeBatch;
 use reveille_core::sync::Mutex;
 use reveille_types::{Epoch, Invalid, Namespace, SessionKey, Tenant, wire};
@@ -19,6 +19,9 @@ use crate::state::Terms;
 use crate::table::Table;
 use crate::tail::Tail;
 use crate::window::Bounds;
+
+/// Sessions listed by a store at once.
+const STORED_PAGE: usize = 1_000;
 
 /// All sessions of one process. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
@@ -251,6 +254,7 @@ impl Sessions {
         let epoch = self.new_epoch();
         let opening = OpenOptions::new(incarnation, epoch);
         let opened = self.0.backend.open(&key, opening).await?;
+        let (created, seal) = (opened.created, opened.seal.clone());
         let shared = Shared::new(
             Arc::new(key.clone()),
             opened,
@@ -259,7 +263,62 @@ impl Sessions {
             Arc::clone(&self.0.environment),
             Arc::clone(&self.0.reminders),
         );
-        self.insert(key, SessionLog(Arc::new(shared)), incarnation)
+        let log = SessionLog(Arc::new(shared));
+        log.load(seal).await?;
+        let (log, inserted) = self.insert(key, log, incarnation)?;
+        Ok((log, inserted && created))
+    }
+
+    /// Opens a tenant's sessions that are in the store and have not been opened here yet, so that they
+    /// are [listed](Self::list). Does nothing on an immediate backend.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    ///
+    /// # Cancel safety
+    /// A dropped future has opened some of them.
+    pub async fn open_stored(&self, tenant: &Tenant) -> Result<(), SessionError> {
+        if self.0.backend.capabilities().immediate {
+            return Ok(());
+        }
+        let mut options = reveille_backend::ListOptions::first(STORED_PAGE);
+        loop {
+            let page = self.0.backend.list(tenant, options.clone()).await?;
+            for key in &page.keys {
+                match self.find(key).await {
+                    // Removed since it was listed.
+                    Ok(_) | Err(SessionError::NotFound { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            options.after = page.keys.last().cloned();
+            if !page.more || options.after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finds a session as [`get`](Self::get), also one that is in the store and has not been opened
+    /// here yet.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], [`SessionError::Backend`].
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
+    pub async fn find(&self, key: &SessionKey) -> Result<SessionLog, SessionError> {
+        if let Ok(log) = self.get(key) {
+            return Ok(log);
+        }
+        if self.0.backend.capabilities().immediate || key.namespace.is_reserved() {
+            return Err(SessionError::not_found(key));
+        }
+        let options = SessionOptions::default();
+        match self.open(key.clone(), options, Incarnation::Current).await {
+            Ok((log, _)) => Ok(log),
+            Err(SessionError::Backend(BackendError::NotFound)) => Err(SessionError::not_found(key)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts an opened session into the table, unless somebody else was first.

@@ -18,13 +18,14 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::draft::EventDraft;
-use crate::event::{Event, EventId, ExtensionValue, Label, Privacy, Source};
+use crate::draft::{DraftDefaults, EventDraft};
+use crate::event::{Event, EventId, ExtensionValue, Label, Place, Privacy, Source};
 use crate::invalid::{Invalid, PLAIN, check_size, check_text};
 use crate::json::escape_line_ends;
 use crate::kind::{Class, Finality, Kind};
 use crate::limits;
 use crate::payload::{JSON, Payload, is_json};
+use crate::registry::KindRegistry;
 use crate::time::{self, rfc3339};
 
 pub use batch::{decode_batch, encode_batch};
@@ -243,7 +244,8 @@ impl<'de> Deserialize<'de> for Members {
 /// # Errors
 /// [`Invalid`] names the attribute: missing, of the wrong type, over its limit, standing twice.
 pub fn decode(json: &str) -> Result<EventDraft, Invalid> {
-    read(json, false)
+    let (draft, body) = read(json, false)?;
+    finish(draft, body)
 }
 
 /// As [`decode`], but without the short form: `specversion`, `id` and `source` must be there.
@@ -251,10 +253,35 @@ pub fn decode(json: &str) -> Result<EventDraft, Invalid> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_structured(json: &str) -> Result<EventDraft, Invalid> {
-    read(json, true)
+    let (draft, body) = read(json, true)?;
+    finish(draft, body)
 }
 
-fn read(json: &str, is_full: bool) -> Result<EventDraft, Invalid> {
+/// Reads an event back that was written by [`Event::json`], at the place where it stands: for stores
+/// that keep the text. What only Reveille itself may publish is read, too. Idempotency keys are not in
+/// the text.
+///
+/// # Errors
+/// As [`decode_structured`].
+pub fn decode_at(json: &str, place: Place) -> Result<Event, Invalid> {
+    let (mut draft, body) = read(json, true)?;
+    draft.payload = body.into_payload()?;
+    // Both are in every full event, so neither is made up here.
+    let missing = |field: &'static str| Invalid::Empty {
+        field: field.into(),
+    };
+    let id = draft.id.clone().ok_or_else(|| missing("id"))?;
+    let time = draft.time.ok_or_else(|| missing("time"))?;
+    let (envelope, payload) = draft.complete(DraftDefaults {
+        id,
+        time,
+        session: &place.session,
+        registry: &KindRegistry::empty(),
+    });
+    Ok(Event::new(envelope, payload, place))
+}
+
+fn read(json: &str, is_full: bool) -> Result<(EventDraft, Body), Invalid> {
     let Members(members) = serde_json::from_str(json)
         .map_err(|e| Invalid::form("event", format!("is not a JSON object of an event: {e}")))?;
     let mut seen = HashSet::with_capacity(members.len());
@@ -292,7 +319,7 @@ fn read(json: &str, is_full: bool) -> Result<EventDraft, Invalid> {
             });
         }
     }
-    finish(draft, body)
+    Ok((draft, body))
 }
 
 /// The draft with its payload, checked.

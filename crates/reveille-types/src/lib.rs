@@ -44,7 +44,7 @@ mod pattern;
 
 pub mod wire;
 
-pub use cloudevents::decode as decode_event;
+pub use cloudevents::{decode as decode_event, decode_at as decode_event_at};
 pub use cursor::{Cursor, CursorError, Scope, Start};
 pub use draft::{DraftDefaults, EventDraft, end_of_session};
 pub use event::{

@@ -12,7 +12,7 @@
 mod group;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -78,6 +78,10 @@ pub(crate) struct SessionState {
     /// The order of the tenant's events, if it is kept. Its lock is taken inside the session's, never
     /// the other way round.
     pub(crate) tail: Option<Tail>,
+    /// The store has been told that it may let go of what is before.
+    pub(crate) trimmed: Position,
+    /// Committed by a store, behind events that are not known here yet.
+    early: BTreeMap<Position, Event>,
     /// The backend's handle, if it commits without waiting.
     pub(crate) immediate: Option<Box<dyn ImmediateLog>>,
     pub(crate) ended: Option<Ended>,
@@ -106,6 +110,8 @@ impl SessionState {
             terms,
             window: Window::at(at),
             tail: None,
+            trimmed: at,
+            early: BTreeMap::new(),
             immediate,
             ended: None,
             cancelled: None,
@@ -132,7 +138,7 @@ impl SessionState {
 
     // ---- applying -------------------------------------------------------------------------------
 
-    /// Applies what the backend committed, in position order. A session-final event seals.
+    /// Applies what an immediate backend committed, in position order.
     pub(crate) fn apply(
         &mut self,
         entries: Vec<Entry>,
@@ -141,32 +147,71 @@ impl SessionState {
         now: Now,
         batch: &mut WakeBatch,
     ) {
-        for (entry, slot) in entries.into_iter().zip(slots) {
-            if slot.deduplicated {
-                continue;
-            }
-            let end = end_of_session(&entry.envelope, registry);
+        for event in self.events(entries, slots) {
+            self.apply_event(event, registry, now, batch);
+        }
+        self.touch(now);
+    }
+
+    /// The events of those entries that were stored, at their places.
+    pub(crate) fn events(&self, entries: Vec<Entry>, slots: &[Slot]) -> Vec<Event> {
+        let stored = entries
+            .into_iter()
+            .zip(slots)
+            .filter(|(_, slot)| !slot.deduplicated);
+        let event = |(entry, slot): (Entry, &Slot)| {
             let place = Place {
                 session: Arc::clone(&self.key),
                 epoch: self.epoch,
                 position: slot.position,
                 seq: slot.seq,
             };
-            let event = Event::new(entry.envelope, entry.payload, place);
-            self.watchers
-                .wake_where(batch, |_, watcher| watcher.offer(&event));
-            for group in self.groups.values_mut() {
-                group.offer(&event, batch);
-            }
-            if let Some(tail) = &self.tail {
-                tail.push(&event, batch);
-            }
-            self.dropped += self.window.push(event, self.terms.bounds);
-            if let Some(reason) = end {
-                self.seal(reason, None, now, batch);
+            Event::new(entry.envelope, entry.payload, place)
+        };
+        stored.map(event).collect()
+    }
+
+    /// Applies the event that follows. A session-final event seals.
+    fn apply_event(
+        &mut self,
+        event: Event,
+        registry: &KindRegistry,
+        now: Now,
+        batch: &mut WakeBatch,
+    ) {
+        let end = end_of_session(event.envelope(), registry);
+        self.watchers
+            .wake_where(batch, |_, watcher| watcher.offer(&event));
+        for group in self.groups.values_mut() {
+            group.offer(&event, batch);
+        }
+        if let Some(tail) = &self.tail {
+            tail.push(&event, batch);
+        }
+        self.dropped += self.window.push(event, self.terms.bounds);
+        if let Some(reason) = end {
+            self.seal(reason, None, now, batch);
+        }
+    }
+
+    /// Applies what a store committed, in position order, whatever the order in which it becomes known
+    /// here: what has been applied is skipped, what comes too early waits.
+    pub(crate) fn apply_stored(
+        &mut self,
+        events: Vec<Event>,
+        registry: &KindRegistry,
+        now: Now,
+        batch: &mut WakeBatch,
+    ) {
+        for event in events {
+            if event.position() >= self.window.latest() {
+                self.early.insert(event.position(), event);
             }
         }
-        self.touch(now);
+        while let Some(event) = self.early.remove(&self.window.latest()) {
+            self.apply_event(event, registry, now, batch);
+            self.touch(now);
+        }
     }
 
     /// Something happened. Callers read the clock before they lock, so `now` may be a little old.

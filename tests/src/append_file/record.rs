@@ -1,0 +1,162 @@
+//! The lines of the file: what each says, to and from JSON.
+
+use std::io;
+use std::sync::Arc;
+
+use reveille_backend::{Entry, Seal, Slot};
+use reveille_types::{Epoch, Event, Place, Position, Seq, SessionKey, decode_event_at};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// One change.
+#[derive(Debug)]
+pub(super) enum Record {
+    Open {
+        key: SessionKey,
+        epoch: Epoch,
+    },
+    /// A whole batch, so that it is there or not.
+    Append {
+        key: SessionKey,
+        events: Vec<StoredEvent>,
+    },
+    Seal {
+        key: SessionKey,
+        seal: Seal,
+    },
+    Trim {
+        key: SessionKey,
+        before: Position,
+    },
+    Remove {
+        key: SessionKey,
+    },
+}
+
+/// An idempotency key, and the fingerprint of what was appended under it.
+pub(super) type StoredKey = (Box<str>, u64);
+
+/// An event in the file. Its idempotency key stands beside its JSON, which does not hold it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredEvent {
+    position: Position,
+    seq: Seq,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<StoredKey>,
+    event: Box<RawValue>,
+}
+
+impl StoredEvent {
+    pub(super) fn new(entry: &Entry, slot: Slot, key: &SessionKey, epoch: Epoch) -> Self {
+        let place = Place {
+            session: Arc::new(key.clone()),
+            epoch,
+            position: slot.position,
+            seq: slot.seq,
+        };
+        let event = Event::new(entry.envelope.clone(), entry.payload.clone(), place);
+        let json = String::from_utf8_lossy(event.json()).into_owned();
+        Self {
+            position: slot.position,
+            seq: slot.seq,
+            key: entry.key.as_ref().map(|k| (k.key.clone(), k.fingerprint)),
+            event: RawValue::from_string(json).unwrap_or_default(),
+        }
+    }
+
+    /// The event at its place, and its idempotency key with its fingerprint.
+    pub(super) fn into_event(
+        self,
+        key: &SessionKey,
+        epoch: Epoch,
+    ) -> io::Result<(Event, Option<StoredKey>)> {
+        let place = Place {
+            session: Arc::new(key.clone()),
+            epoch,
+            position: self.position,
+            seq: self.seq,
+        };
+        let event = decode_event_at(self.event.get(), place).map_err(damaged)?;
+        Ok((event, self.key))
+    }
+}
+
+fn damaged(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+impl Record {
+    pub(super) fn key(&self) -> &SessionKey {
+        match self {
+            Self::Open { key, .. }
+            | Self::Append { key, .. }
+            | Self::Seal { key, .. }
+            | Self::Trim { key, .. }
+            | Self::Remove { key } => key,
+        }
+    }
+
+    /// The record as one line.
+    pub(super) fn line(&self) -> String {
+        let session = self.key().to_string();
+        let line = |change: &str, value: String| {
+            format!("{{\"session\":\"{session}\",\"{change}\":{value}}}\n")
+        };
+        // Names, numbers and JSON texts always serialise.
+        let json = |value: serde_json::Result<String>| value.unwrap_or_default();
+        match self {
+            Self::Open { epoch, .. } => line("open", json(serde_json::to_string(epoch))),
+            Self::Append { events, .. } => line("append", json(serde_json::to_string(events))),
+            Self::Seal { seal, .. } => {
+                let seal = (seal.reason, &seal.message);
+                line("seal", json(serde_json::to_string(&seal)))
+            }
+            Self::Trim { before, .. } => line("trim", json(serde_json::to_string(before))),
+            Self::Remove { .. } => line("remove", "null".to_owned()),
+        }
+    }
+
+    /// Reads a line.
+    pub(super) fn parse(line: &str) -> io::Result<Self> {
+        let members: std::collections::BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(line).map_err(damaged)?;
+        let mut key = None;
+        let mut change = None;
+        for (name, value) in members {
+            match name.as_str() {
+                "session" => {
+                    let text: String = serde_json::from_str(value.get()).map_err(damaged)?;
+                    key = Some(text.parse::<SessionKey>().map_err(damaged)?);
+                }
+                _ => change = Some((name, value)),
+            }
+        }
+        let (Some(key), Some((name, value))) = (key, change) else {
+            return Err(damaged("a line without a session or a change"));
+        };
+        let value = value.get();
+        Ok(match name.as_str() {
+            "open" => Self::Open {
+                key,
+                epoch: serde_json::from_str(value).map_err(damaged)?,
+            },
+            "append" => Self::Append {
+                key,
+                events: serde_json::from_str(value).map_err(damaged)?,
+            },
+            "seal" => {
+                let (reason, message) = serde_json::from_str(value).map_err(damaged)?;
+                Self::Seal {
+                    key,
+                    seal: Seal { reason, message },
+                }
+            }
+            "trim" => Self::Trim {
+                key,
+                before: serde_json::from_str(value).map_err(damaged)?,
+            },
+            "remove" => Self::Remove { key },
+            other => return Err(damaged(format!("an unknown change {other:?}"))),
+        })
+    }
+}
