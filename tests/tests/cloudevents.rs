@@ -318,3 +318,53 @@ async fn an_empty_body_is_no_data() {
     assert_eq!(event.payload().as_bytes(), None);
     assert_ne!(*event.payload(), Payload::none(), "its type is kept");
 }
+
+/// C-2: one event in binary mode on request, whatever its bytes.
+#[tokio::test]
+async fn a_wait_gives_one_event_in_binary_mode() {
+    let server = Server::start().await;
+    let bytes: Vec<u8> = (0..=255).collect();
+    let sent = reqwest::Client::new()
+        .post(server.at("/v1/sessions/s/events"))
+        .header("ce-specversion", "1.0")
+        .header("ce-id", "1")
+        .header("ce-source", "urn:test")
+        .header("ce-type", "blob")
+        .header("ce-subject", "Euro%20%E2%82%AC")
+        .header("content-type", "application/octet-stream")
+        .body(bytes.clone());
+    assert_eq!(sent.send().await.unwrap().status(), 201);
+    let answer = reqwest::get(server.at("/v1/sessions/s/wait?match=blob&content=binary"));
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let headers = answer.headers().clone();
+    assert_eq!(headers["ce-type"], "blob");
+    assert_eq!(headers["ce-subject"], "Euro%20%E2%82%AC");
+    assert_eq!(headers["content-type"], "application/octet-stream");
+    assert!(headers.contains_key("reveille-cursor"));
+    assert_eq!(answer.bytes().await.unwrap(), bytes);
+    let all = reqwest::get(server.at("/v1/sessions/s/wait?mode=all&content=binary")).await;
+    assert_eq!(all.unwrap().status(), 400);
+}
+
+/// C-8: a web hook asks before it sends; only origins that were named are told yes.
+#[tokio::test]
+async fn the_handshake_of_web_hooks_is_answered_for_known_origins() {
+    let mut config = reveille_gateway::GatewayConfig::default();
+    config.webhook_origins = vec!["events.example.com".into()];
+    let server = Server::with(config).await;
+    let ask = |origin: &str| {
+        reqwest::Client::new()
+            .request(reqwest::Method::OPTIONS, server.at("/v1/sessions/s/events"))
+            .header("webhook-request-origin", origin)
+            .send()
+    };
+    let yes = ask("events.example.com").await.unwrap();
+    assert_eq!(yes.status(), 200);
+    assert_eq!(
+        yes.headers()["webhook-allowed-origin"],
+        "events.example.com"
+    );
+    let no = ask("elsewhere.example.com").await.unwrap();
+    assert!(!no.headers().contains_key("webhook-allowed-origin"));
+}

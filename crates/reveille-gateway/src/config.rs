@@ -23,6 +23,8 @@ pub struct GatewayConfig {
     pub body_bytes: usize,
     /// How long a request's body may take to arrive.
     pub body_deadline: Duration,
+    /// Origins that may send events as web hooks, as they name themselves in the handshake.
+    pub webhook_origins: Vec<String>,
     /// Events on a page if the request does not say.
     pub page_default: usize,
     /// Most events on a page.
@@ -76,6 +78,7 @@ impl Default for GatewayConfig {
             auto_create: true,
             body_bytes: 4 * 1024 * 1024,
             body_deadline: Duration::from_secs(30),
+            webhook_origins: Vec::new(),
             page_default: 100,
             page_max: 1_000,
             signals: SignalLimits::default(),

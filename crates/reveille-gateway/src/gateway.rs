@@ -90,7 +90,9 @@ impl Gateway {
             )
             .route(
                 "/v1/sessions/{session}/events",
-                get(read::events).post(publish::events),
+                get(read::events)
+                    .post(publish::events)
+                    .options(publish::handshake),
             )
             .route("/v1/sessions/{session}/wait", get(wait::wait))
             .route("/v1/sessions/{session}/take", post(consume::take))

@@ -5,13 +5,16 @@
 
 use std::str;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
 use bytes::Bytes;
 use reveille_types::cloudevents::{
-    BinaryEvent, decode_batch, decode_binary, decode_header, decode_structured,
+    BinaryEvent, decode_batch, decode_binary, decode_header, decode_structured, encode_binary,
+    encode_header,
 };
-use reveille_types::wire::{CLOUDEVENT_BATCH_JSON, CLOUDEVENT_JSON};
-use reveille_types::{EventDraft, Invalid, Label, decode_event};
+use reveille_types::wire::{CLOUDEVENT_BATCH_JSON, CLOUDEVENT_JSON, CURSOR_HEADER};
+use reveille_types::{Cursor, Event, EventDraft, Invalid, Label, decode_event};
 use serde_json::value::RawValue;
 
 use crate::body::{malformed, media_type};
@@ -46,6 +49,32 @@ pub(crate) fn drafts(headers: &HeaderMap, body: Bytes) -> Result<Vec<EventDraft>
     };
     trace(&mut drafts, headers);
     Ok(drafts)
+}
+
+/// One event in binary mode: attributes in headers, its data as the body.
+pub(crate) fn binary_answer(event: &Event, cursor: Cursor) -> Response {
+    let BinaryEvent {
+        content_type,
+        attributes,
+        body,
+    } = encode_binary(event);
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    let attributes = attributes
+        .iter()
+        .map(|(name, value)| (format!("{PREFIX}{name}"), encode_header(value)));
+    let rest = [
+        (CURSOR_HEADER.to_owned(), cursor.to_string()),
+        ("cache-control".to_owned(), "no-store".to_owned()),
+    ];
+    let content_type = content_type.map(|value| ("content-type".to_owned(), value));
+    for (name, value) in attributes.chain(rest).chain(content_type) {
+        // Attribute names are letters and digits, and values were encoded for headers.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+    response
 }
 
 /// The media type of the body in lower case, without parameters; empty if there is none.

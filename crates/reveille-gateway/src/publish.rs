@@ -74,6 +74,27 @@ fn recognise(drafts: &mut [EventDraft], headers: &HeaderMap) -> Result<(), Refus
     Ok(())
 }
 
+/// Whether an origin may send its events here: the handshake of web hooks.
+///
+/// Specification: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md>,
+/// section 4.
+pub(crate) async fn handshake(State(gateway): State<Gateway>, headers: HeaderMap) -> Response {
+    let allow = [("allow", "GET, POST, OPTIONS".to_owned())];
+    let asked = headers.get("webhook-request-origin");
+    let origin = asked.and_then(|origin| origin.to_str().ok());
+    let known = &gateway.config().webhook_origins;
+    match origin {
+        Some(origin) if known.iter().any(|known| known == origin) => {
+            let granted = [
+                ("webhook-allowed-origin", origin.to_owned()),
+                ("webhook-allowed-rate", "*".to_owned()),
+            ];
+            (StatusCode::OK, allow, granted).into_response()
+        }
+        _ => (StatusCode::NO_CONTENT, allow).into_response(),
+    }
+}
+
 fn conditions(headers: &HeaderMap, log: &SessionLog) -> Result<AppendOptions, Refusal> {
     let options = AppendOptions::default();
     let Some(expected) = headers.get(EXPECTED_CURSOR_HEADER) else {

@@ -10,7 +10,8 @@ use reveille_types::{Filter, Start};
 use crate::address::session_key;
 use crate::body::{answer, timed_out};
 use crate::gateway::Gateway;
-use crate::params::{Params, bad_value, filter_of};
+use crate::modes::binary_answer;
+use crate::params::{Params, bad_value, filter_of, refused};
 use crate::problem::Refusal;
 use crate::read::{Asked, raw};
 
@@ -19,6 +20,15 @@ use crate::read::{Asked, raw};
 enum Mode {
     Any,
     All,
+}
+
+/// How the event that was waited for is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// In an answer that tells how the wait came out.
+    Answer,
+    /// Alone, as a `CloudEvent` in binary mode.
+    Binary,
 }
 
 pub(crate) async fn wait(
@@ -30,6 +40,14 @@ pub(crate) async fn wait(
     let key = session_key(gateway.tenant(), &segment, &mut params)?;
     let patterns = params.patterns()?;
     let mode = params.word("mode", &[("any", Mode::Any), ("all", Mode::All)])?;
+    let content = [("answer", Content::Answer), ("binary", Content::Binary)];
+    let content = params.word("content", &content)?.unwrap_or(Content::Answer);
+    if matches!(mode, Some(Mode::All)) && content == Content::Binary {
+        return Err(refused(
+            "content",
+            "is for one event, and all were asked for",
+        ));
+    }
     let asked = Asked::from_query(&mut params)?;
     let config = gateway.config();
     let timeout = params.duration("timeout")?.unwrap_or(config.wait_default);
@@ -57,6 +75,14 @@ pub(crate) async fn wait(
     };
     let found = match outcome {
         WaitOutcome::TimedOut { next, .. } => return Ok(timed_out(next)),
+        // What is missing before the event has no place beside it, and must be told.
+        WaitOutcome::Matched {
+            events,
+            cursor,
+            gap: None,
+        } if content == Content::Binary && events.len() == 1 => {
+            return Ok(binary_answer(&events[0], cursor));
+        }
         WaitOutcome::Matched {
             events,
             cursor,

@@ -24,12 +24,16 @@ pub(super) struct Serve {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7600")]
     pub(super) listen: String,
+    /// An origin that may send events as web hooks (CloudEvents); may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    webhook_origin: Vec<String>,
 }
 
 impl Default for Serve {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:7600".to_owned(),
+            webhook_origin: Vec::new(),
         }
     }
 }
@@ -93,6 +97,7 @@ impl Serve {
             .build();
         let mut config = GatewayConfig::default();
         config.drain = DRAIN_INTERRUPT;
+        config.webhook_origins.clone_from(&self.webhook_origin);
         let listening = Listening {
             listener,
             gateway: Gateway::new(sessions, config),
