@@ -1,17 +1,16 @@
 //! Which session a request is about.
 
+use axum::extract::{FromRequestParts, Path};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use reveille_types::{Namespace, SessionId, SessionKey, Tenant};
 
+use crate::gateway::Gateway;
 use crate::params::Params;
 use crate::problem::Refusal;
 
 /// The session of a path segment: `id` or `namespace/id`, or an id with its namespace in the query.
-pub(crate) fn session_key(
-    tenant: Tenant,
-    segment: &str,
-    params: &mut Params,
-) -> Result<SessionKey, Refusal> {
+fn session_key(tenant: Tenant, segment: &str, params: &mut Params) -> Result<SessionKey, Refusal> {
     let key = match params.one("namespace")? {
         None => SessionKey::in_tenant(tenant, segment),
         Some(namespace) => Namespace::parse(namespace).and_then(|namespace| {
@@ -24,4 +23,32 @@ pub(crate) fn session_key(
         return Err(Refusal::new(StatusCode::FORBIDDEN, "reserved_name").field("namespace"));
     }
     Ok(key)
+}
+
+/// The session that a request is about, and the parameters that are not looked at yet.
+#[derive(Debug)]
+pub(crate) struct Addressed {
+    pub(crate) key: SessionKey,
+    pub(crate) params: Params,
+}
+
+impl FromRequestParts<Gateway> for Addressed {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Refusal> {
+        let Path(segment) = Path::<String>::from_request_parts(parts, gateway)
+            .await
+            .map_err(|e| Refusal::bad_request("invalid_session", e.body_text()).field("session"))?;
+        let mut params = Params::parse(parts.uri.query());
+        let key = session_key(gateway.tenant(), &segment, &mut params)?;
+        Ok(Self { key, params })
+    }
+}
+
+impl Addressed {
+    /// The session, of a request that takes no parameters.
+    pub(crate) fn only(self) -> Result<SessionKey, Refusal> {
+        self.params.finish()?;
+        Ok(self.key)
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use reveille_queue::{LeaseId, SessionLog, TakeOptions, TakeOutcome};
@@ -13,10 +13,10 @@ use reveille_types::wire::{
 use reveille_types::{Invalid, Label};
 use serde::de::DeserializeOwned;
 
-use crate::address::session_key;
+use crate::address::Addressed;
 use crate::body::{answer, malformed, media_type, read, timed_out};
 use crate::gateway::Gateway;
-use crate::params::{Params, filter_of};
+use crate::params::filter_of;
 use crate::problem::Refusal;
 use crate::read::raw;
 
@@ -25,14 +25,11 @@ const TAKE_MAX: u32 = 1_000;
 
 pub(crate) async fn take(
     State(gateway): State<Gateway>,
-    Path(segment): Path<String>,
-    RawQuery(query): RawQuery,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let mut params = Params::parse(query.as_deref());
-    let key = session_key(gateway.tenant(), &segment, &mut params)?;
-    params.finish()?;
+    let key = addressed.only()?;
     let request: TakeRequest = crate::body::json(&headers, body, gateway.config()).await?;
     let options = options_of(&gateway, request)?;
     let log = gateway.session_or_new(key).await?;
@@ -112,12 +109,11 @@ fn unprocessable(invalid: &Invalid) -> Refusal {
 
 pub(crate) async fn ack(
     State(gateway): State<Gateway>,
-    Path(segment): Path<String>,
-    RawQuery(query): RawQuery,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let settling = Settling::read(&gateway, &segment, query.as_deref(), &headers, body).await?;
+    let settling = Settling::read(&gateway, addressed, &headers, body).await?;
     for lease in &settling.leases {
         settling.log.ack(&settling.group, *lease).await?;
     }
@@ -126,12 +122,11 @@ pub(crate) async fn ack(
 
 pub(crate) async fn nack(
     State(gateway): State<Gateway>,
-    Path(segment): Path<String>,
-    RawQuery(query): RawQuery,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let settling = Settling::read(&gateway, &segment, query.as_deref(), &headers, body).await?;
+    let settling = Settling::read(&gateway, addressed, &headers, body).await?;
     for lease in &settling.leases {
         settling.log.nack(&settling.group, *lease).await?;
     }
@@ -148,14 +143,11 @@ struct Settling {
 impl Settling {
     async fn read(
         gateway: &Gateway,
-        segment: &str,
-        query: Option<&str>,
+        addressed: Addressed,
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Self, Refusal> {
-        let mut params = Params::parse(query);
-        let key = session_key(gateway.tenant(), segment, &mut params)?;
-        params.finish()?;
+        let key = addressed.only()?;
         let request: SettleRequest = required(headers, body, gateway).await?;
         let group = match &request.group {
             Some(name) => group(name)?,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reveille_queue::{ListOptions, SessionError, SessionLog, SessionOptions};
@@ -12,7 +12,7 @@ use reveille_types::wire::{
 };
 use reveille_types::{Invalid, Namespace};
 
-use crate::address::session_key;
+use crate::address::Addressed;
 use crate::body::{answer, json};
 use crate::gateway::Gateway;
 use crate::params::{Params, bad_value, refused};
@@ -29,14 +29,11 @@ pub(crate) async fn healthz() -> Response {
 
 pub(crate) async fn create(
     State(gateway): State<Gateway>,
-    Path(segment): Path<String>,
-    RawQuery(query): RawQuery,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let mut params = Params::parse(query.as_deref());
-    let key = session_key(gateway.tenant(), &segment, &mut params)?;
-    params.finish()?;
+    let key = addressed.only()?;
     let request: CreateRequest = json(&headers, body, gateway.config()).await?;
     let options = options_of(&request)?;
     let sessions = gateway.sessions();
@@ -81,44 +78,34 @@ fn options_of(request: &CreateRequest) -> Result<SessionOptions, Refusal> {
 }
 
 /// The session that a path names and that must be there, with no other parameters.
-async fn existing(
-    gateway: &Gateway,
-    segment: &str,
-    query: Option<&str>,
-) -> Result<SessionLog, Refusal> {
-    let mut params = Params::parse(query);
-    let key = session_key(gateway.tenant(), segment, &mut params)?;
-    params.finish()?;
-    gateway.session(&key).await
+async fn existing(gateway: &Gateway, addressed: Addressed) -> Result<SessionLog, Refusal> {
+    gateway.session(&addressed.only()?).await
 }
 
 pub(crate) async fn info(
     State(gateway): State<Gateway>,
-    Path(segment): Path<String>,
-    RawQuery(query): RawQuery,
+    addressed: Addressed,
 ) -> Result<Response, Refusal> {
-    let log = existing(&gateway, &segment, query.as_deref()).await?;
+    let log = existing(&gateway, addressed).await?;
     Ok(answer(StatusCode::OK, &log.info()))
 }
 
 pub(crate) async fn remove(
     State(gateway): State<Gateway>,
-    Path(segment): Path<String>,
-    RawQuery(query): RawQuery,
+    addressed: Addressed,
 ) -> Result<Response, Refusal> {
-    let log = existing(&gateway, &segment, query.as_deref()).await?;
+    let log = existing(&gateway, addressed).await?;
     gateway.sessions().remove(log.key()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 pub(crate) async fn cancel(
     State(gateway): State<Gateway>,
-    Path(segment): Path<String>,
-    RawQuery(query): RawQuery,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let log = existing(&gateway, &segment, query.as_deref()).await?;
+    let log = existing(&gateway, addressed).await?;
     let request: CancelRequest = json(&headers, body, gateway.config()).await?;
     let grace = request.grace_ms.map(Duration::from_millis);
     let outcome = log.cancel(request.reason.as_deref(), grace).await?;
@@ -135,12 +122,11 @@ pub(crate) async fn cancel(
 
 pub(crate) async fn close(
     State(gateway): State<Gateway>,
-    Path(segment): Path<String>,
-    RawQuery(query): RawQuery,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let log = existing(&gateway, &segment, query.as_deref()).await?;
+    let log = existing(&gateway, addressed).await?;
     let request: CloseRequest = json(&headers, body, gateway.config()).await?;
     log.close(request.reason.as_deref()).await?;
     Ok(answer(StatusCode::OK, &log.info()))

@@ -1,7 +1,7 @@
 //! Publishing: one event, or a batch that is stored as a whole or not at all.
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reveille_queue::{AppendOptions, SessionLog};
@@ -9,11 +9,11 @@ use reveille_types::wire::{CURSOR_HEADER, EXPECTED_CURSOR_HEADER};
 use reveille_types::{Cursor, EventDraft, limits};
 use uuid::Uuid;
 
-use crate::address::session_key;
+use crate::address::Addressed;
 use crate::body::{answer, read};
 use crate::gateway::Gateway;
 use crate::modes::drafts;
-use crate::params::{Params, refused};
+use crate::params::refused;
 use crate::problem::Refusal;
 
 /// The header under which a repeated publish is recognised.
@@ -21,14 +21,11 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 pub(crate) async fn events(
     State(gateway): State<Gateway>,
-    Path(segment): Path<String>,
-    RawQuery(query): RawQuery,
+    addressed: Addressed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let mut params = Params::parse(query.as_deref());
-    let key = session_key(gateway.tenant(), &segment, &mut params)?;
-    params.finish()?;
+    let key = addressed.only()?;
     let bytes = read(body, gateway.config()).await?;
     let mut drafts = drafts(&headers, bytes)?;
     recognise(&mut drafts, &headers)?;

@@ -1,6 +1,6 @@
 //! Reading: one resource, five modes, one cursor.
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reveille_queue::{
@@ -14,7 +14,7 @@ use reveille_types::wire::{
 use reveille_types::{Cursor, CursorError, Event, Filter, Gap, GapReason, Position, Start};
 use serde_json::value::RawValue;
 
-use crate::address::session_key;
+use crate::address::Addressed;
 use crate::body::{answer, timed_out};
 use crate::feed::Feed;
 use crate::frames::{Dialect, Names};
@@ -126,13 +126,10 @@ pub(crate) fn mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
 
 pub(crate) async fn events(
     State(gateway): State<Gateway>,
-    Path(segment): Path<String>,
-    RawQuery(query): RawQuery,
+    Addressed { key, mut params }: Addressed,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let mode = mode(&headers)?;
-    let mut params = Params::parse(query.as_deref());
-    let key = session_key(gateway.tenant(), &segment, &mut params)?;
     let asked = Asked::from_request(&headers, &mut params)?;
     let filter = params.filter()?;
     if matches!(mode, Mode::Page | Mode::Batch) {

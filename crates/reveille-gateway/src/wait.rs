@@ -1,17 +1,17 @@
 //! Waiting without consuming.
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use reveille_queue::{WaitOptions, WaitOutcome};
 use reveille_types::wire::{WaitAnswer, WaitOutcomeKind};
 use reveille_types::{Filter, Start};
 
-use crate::address::session_key;
+use crate::address::Addressed;
 use crate::body::{answer, timed_out};
 use crate::gateway::Gateway;
 use crate::modes::binary_answer;
-use crate::params::{Params, bad_value, filter_of, refused};
+use crate::params::{bad_value, filter_of, refused};
 use crate::problem::Refusal;
 use crate::read::{Asked, raw};
 
@@ -33,11 +33,8 @@ enum Content {
 
 pub(crate) async fn wait(
     State(gateway): State<Gateway>,
-    Path(segment): Path<String>,
-    RawQuery(query): RawQuery,
+    Addressed { key, mut params }: Addressed,
 ) -> Result<Response, Refusal> {
-    let mut params = Params::parse(query.as_deref());
-    let key = session_key(gateway.tenant(), &segment, &mut params)?;
     let patterns = params.patterns()?;
     let mode = params.word("mode", &[("any", Mode::Any), ("all", Mode::All)])?;
     let content = [("answer", Content::Answer), ("binary", Content::Binary)];
