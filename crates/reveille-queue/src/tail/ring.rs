@@ -182,3 +182,122 @@ impl Ring {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use reveille_types::{
+        DraftDefaults, EventDraft, EventId, KindRegistry, Place, Position, Tenant,
+    };
+
+    use super::*;
+
+    /// Every third event is odd.
+    fn event(seq: u64) -> Event {
+        let session = SessionKey::in_tenant(Tenant::default_tenant(), "s").unwrap();
+        let kind = if seq.is_multiple_of(3) {
+            "odd"
+        } else {
+            "plain"
+        };
+        let (envelope, payload) = EventDraft::parse(kind).unwrap().complete(DraftDefaults {
+            id: EventId::parse(seq.to_string()).unwrap(),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            session: &session,
+            registry: &KindRegistry::empty(),
+        });
+        let place = Place {
+            session: Arc::new(session),
+            epoch: Epoch::from_parts(1, 1),
+            position: Position(seq - 1),
+            seq: Seq(seq),
+        };
+        Event::new(envelope, payload, place)
+    }
+
+    proptest! {
+        /// Whatever the order in which events come: they are shown in the order of their numbers,
+        /// each once, and only when all lower ones are there.
+        #[test]
+        fn events_are_shown_in_order_and_only_below_the_first_hole(
+            order in Just((1..=40_u64).collect::<Vec<_>>()).prop_shuffle(),
+            limit in 1..50_usize,
+        ) {
+            let limits = TailLimits { events: limit, bytes: usize::MAX };
+            let mut ring = Ring::after(Seq(0), limits);
+            let mut shown = Vec::new();
+            for (n, seq) in order.iter().enumerate() {
+                ring.push(event(*seq), |event| shown.push(event.place().seq.0));
+                let come = &order[..=n];
+                let watermark = (1..).take_while(|seq| come.contains(seq)).last().unwrap_or(0);
+                prop_assert_eq!(ring.latest(), Seq(watermark));
+                prop_assert!(ring.len() <= limit.max(1));
+            }
+            prop_assert_eq!(shown, (1..=40).collect::<Vec<u64>>());
+        }
+
+        /// Read page by page from anywhere: what is read and what is told as missing is all there was.
+        #[test]
+        fn what_is_read_and_what_is_missing_is_everything(
+            count in 0..60_u64,
+            retained in 1..60_usize,
+            after in 0..60_u64,
+            page in 1..10_usize,
+            only_odd in any::<bool>(),
+        ) {
+            let limits = TailLimits { events: retained, bytes: usize::MAX };
+            let mut ring = Ring::after(Seq(0), limits);
+            (1..=count).for_each(|seq| ring.push(event(seq), |_| {}));
+            let after = after.min(count);
+            let filter = match only_odd {
+                true => Filter::matching("odd").unwrap(),
+                false => Filter::all(),
+            };
+            let (mut at, mut read, mut missing) = (Seq(after), Vec::new(), PositionRanges::new());
+            while at < ring.latest() {
+                let page = ring.read(at, &filter, page, usize::MAX);
+                prop_assert!(page.read_to > at, "each page goes on");
+                prop_assert!(page.events.is_empty() || page.missing.is_empty());
+                read.extend(page.events.iter().map(|event| event.place().seq.0));
+                missing.merge(&page.missing);
+                at = page.read_to;
+            }
+            let oldest = ring.oldest().0;
+            let wanted = |seq: &u64| !only_odd || seq.is_multiple_of(3);
+            let expected: Vec<u64> =
+                (after.max(oldest) + 1..=count).filter(wanted).collect();
+            prop_assert_eq!(read, expected);
+            let gone: PositionRanges =
+                (after < oldest).then_some((after + 1, oldest)).into_iter().collect();
+            prop_assert_eq!(missing, gone);
+        }
+
+        /// Skipping leaves the newest that match, and tells exactly which were skipped.
+        #[test]
+        fn what_is_skipped_and_what_is_left_is_everything_that_matches(
+            count in 0..60_u64,
+            after in 0..60_u64,
+            keep in 1..20_usize,
+        ) {
+            let mut ring = Ring::after(Seq(0), TailLimits::default());
+            (1..=count).for_each(|seq| ring.push(event(seq), |_| {}));
+            let after = after.min(count);
+            let filter = Filter::matching("odd").unwrap();
+            let matching: Vec<u64> =
+                (after + 1..=count).filter(|seq| seq.is_multiple_of(3)).collect();
+            let overflow = ring.beyond(Seq(after), &filter, keep);
+            let skip = matching.len().saturating_sub(keep);
+            prop_assert_eq!(overflow.is_some(), skip > 0);
+            if let Some(overflow) = overflow {
+                let skipped: PositionRanges =
+                    matching[..skip].iter().map(|seq| (*seq, *seq)).collect();
+                prop_assert_eq!(overflow.skipped, skipped);
+                let rest = ring.read(overflow.resumes_after, &filter, 100, usize::MAX);
+                let rest: Vec<u64> = rest.events.iter().map(|e| e.place().seq.0).collect();
+                prop_assert_eq!(&rest[..], &matching[skip..]);
+            }
+        }
+    }
+}

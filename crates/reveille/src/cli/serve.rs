@@ -11,6 +11,8 @@ use reveille_memory::MemoryBackend;
 use reveille_queue::{Sessions, TailLimits};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::output::note;
 use super::{CommandError, Outcome};
@@ -111,6 +113,7 @@ impl Serve {
     pub(super) async fn run(&self) -> Result<Outcome, CommandError> {
         let stop = stop_signal()?;
         let listening = self.listen().await?;
+        log_to_stderr();
         let url = &listening.url;
         note("sessions are kept in memory and gone when this process ends; Ctrl-C stops it. Try:");
         note(&format!(
@@ -121,6 +124,19 @@ impl Serve {
         listening.serve(stop).await;
         Ok(Outcome::Done)
     }
+}
+
+/// Logs warnings, or what `REVEILLE_LOG` asks for, to standard error.
+fn log_to_stderr() {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::WARN.into())
+        .with_env_var("REVEILLE_LOG")
+        .from_env_lossy();
+    // A second call finds the first one's subscriber, which is as good.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .try_init();
 }
 
 impl Listening {
