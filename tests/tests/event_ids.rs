@@ -28,7 +28,7 @@ async fn read(mut subscription: Subscription, count: usize) -> Vec<Event> {
 
 /// Requirement 001-D25.
 #[tokio::test(flavor = "multi_thread")]
-async fn ids_from_eight_threads_are_unique_and_positions_are_the_order_of_delivery() {
+async fn d001_25_ids_from_eight_threads_are_unique_and_positions_are_the_order_of_delivery() {
     let sessions = Sessions::builder(MemoryBackend::new()).build();
     let key = SessionKey::in_tenant(Tenant::default_tenant(), "ids").unwrap();
     let options = SessionOptions::default()

@@ -125,7 +125,7 @@ fn payloads_are_written_as_the_golden_files_say() {
 
 /// Requirement 001-D22.
 #[test]
-fn progress_beyond_its_total_is_clamped_and_flagged_or_refused_by_name() {
+fn d001_22_progress_beyond_its_total_is_clamped_and_flagged_or_refused_by_name() {
     let beyond = Progress::new(11, 10);
     assert_eq!((beyond.current(), beyond.total()), (11, 10));
     assert_eq!(beyond.percentage(), 100.0);
@@ -225,7 +225,7 @@ fn the_kind_tells_the_state_and_the_payload_must_not_contradict() {
 
 /// Requirement 001-D26, as far as states go.
 #[test]
-fn every_state_comes_back_from_both_spellings_of_a2a() {
+fn d001_26_every_state_comes_back_from_both_spellings_of_a2a() {
     for state in TaskState::ALL {
         assert_eq!(state.a2a().parse(), Ok(*state));
         assert_eq!(state.a2a_v03().parse(), Ok(*state));
@@ -243,7 +243,7 @@ fn every_state_comes_back_from_both_spellings_of_a2a() {
 
 /// Requirement 001-D26: the flags of an A2A `TaskArtifactUpdateEvent`.
 #[test]
-fn chunks_of_an_artifact_have_the_flags_of_a2a() {
+fn d001_26_chunks_of_an_artifact_have_the_flags_of_a2a() {
     let artifact = || Artifact::new("text", "art_1", Object::new());
     let flags = |artifact: Artifact| (artifact.append, artifact.is_last());
     assert_eq!(flags(artifact()), (false, true));

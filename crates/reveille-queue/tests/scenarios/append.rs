@@ -16,8 +16,7 @@ fn refused(log: &reveille_queue::SessionLog, drafts: Vec<EventDraft>) -> &'stati
 }
 
 #[tokio::test]
-async fn reserved_kinds_are_refused_and_disturb_nobody() {
-    // [000-D10]
+async fn d000_10_reserved_kinds_are_refused_and_disturb_nobody() {
     let log = log();
     let mut waiting = task::spawn(log.take(reveille_queue::TakeOptions::new()));
     assert_pending!(waiting.poll());
@@ -28,8 +27,7 @@ async fn reserved_kinds_are_refused_and_disturb_nobody() {
 }
 
 #[tokio::test]
-async fn kinds_that_are_no_kinds_cannot_be_published() {
-    // [000-D11]
+async fn d000_11_kinds_that_are_no_kinds_cannot_be_published() {
     assert!(Kind::parse("").is_err());
     assert!(EventDraft::parse(&"k".repeat(200)).is_err());
     let log = log();
@@ -53,8 +51,7 @@ async fn batch_with_one_bad_event_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn event_that_can_never_fit_is_refused_and_evicts_nothing() {
-    // [000-D14]
+async fn d000_14_event_that_can_never_fit_is_refused_and_evicts_nothing() {
     let options = SessionOptions::default().max_events(10).max_bytes(4096);
     let log = create(&sessions(), "s", options);
     append(&log, &["a"; 2]);
@@ -71,8 +68,7 @@ async fn event_that_can_never_fit_is_refused_and_evicts_nothing() {
 }
 
 #[tokio::test]
-async fn event_of_another_tenant_or_session_is_refused() {
-    // [001-D15]
+async fn d001_15_event_of_another_tenant_or_session_is_refused() {
     let sessions = sessions();
     let ours = create(&sessions, "x", SessionOptions::default());
     let theirs = SessionKey::in_tenant(Tenant::parse("b").unwrap(), "x").unwrap();
@@ -91,8 +87,7 @@ async fn event_of_another_tenant_or_session_is_refused() {
 }
 
 #[tokio::test]
-async fn receipt_says_where_each_event_is() {
-    // [000-D19]
+async fn d000_19_receipt_says_where_each_event_is() {
     let log = log();
     append(&log, &["a"]);
     let receipt = append(&log, &["b", "c"]);
@@ -130,8 +125,7 @@ async fn durability_that_memory_does_not_have_is_refused() {
 }
 
 #[tokio::test]
-async fn publishing_to_an_unknown_session_names_it() {
-    // [000-D17]
+async fn d000_17_publishing_to_an_unknown_session_names_it() {
     let error = sessions().get(&key("workflow/build-7")).unwrap_err();
     assert_eq!(error.code(), "session_not_found");
     assert!(error.to_string().contains("workflow/build-7"));

@@ -8,8 +8,7 @@ use tokio_test::{assert_pending, assert_ready, task};
 use crate::support::{append, create, drain, key, log, ms, on_manual_clock};
 
 #[tokio::test]
-async fn first_cancel_wins_and_is_told_to_the_second() {
-    // [001-D14]
+async fn d001_14_first_cancel_wins_and_is_told_to_the_second() {
     let log = log();
     let mut stopped = task::spawn(log.cancel_token().cancelled());
     assert_pending!(stopped.poll());
@@ -41,8 +40,7 @@ async fn first_cancel_wins_and_is_told_to_the_second() {
 }
 
 #[tokio::test]
-async fn session_that_is_over_cannot_be_cancelled() {
-    // [001-D14]
+async fn d001_14_session_that_is_over_cannot_be_cancelled() {
     let log = log();
     append(&log, &["task.result"]);
     let error = log.cancel(None, None).await.unwrap_err();

@@ -22,8 +22,7 @@ fn places(receipt: &Receipt) -> Vec<(u64, bool)> {
 }
 
 #[tokio::test]
-async fn repeated_append_answers_as_the_first_and_stores_nothing() {
-    // [000-D19]
+async fn d000_19_repeated_append_answers_as_the_first_and_stores_nothing() {
     let log = log();
     let batch = [keyed("a", "k1"), keyed("b", "k2")];
     let first = publish(&log, &batch).unwrap();

@@ -20,8 +20,7 @@ fn ttl(millis: u64) -> SessionOptions {
 }
 
 #[tokio::test]
-async fn idle_sessions_expire_and_then_vanish() {
-    // [000-D07]
+async fn d000_07_idle_sessions_expire_and_then_vanish() {
     let (sessions, clock) = on_manual_clock();
     for n in 0..10_000 {
         create(&sessions, &n.to_string(), ttl(1000));
@@ -51,8 +50,7 @@ async fn idle_sessions_expire_and_then_vanish() {
 }
 
 #[tokio::test]
-async fn activity_keeps_a_session_alive_and_readers_do_not() {
-    // [001-D16]
+async fn d001_16_activity_keeps_a_session_alive_and_readers_do_not() {
     let (sessions, clock) = on_manual_clock();
     let log = create(&sessions, "s", ttl(10 * MINUTE));
     let mut reader = log
@@ -84,8 +82,7 @@ async fn activity_keeps_a_session_alive_and_readers_do_not() {
 }
 
 #[tokio::test]
-async fn steps_of_the_wall_clock_move_no_deadline_and_no_order() {
-    // [001-D17]
+async fn d001_17_steps_of_the_wall_clock_move_no_deadline_and_no_order() {
     let (sessions, clock) = on_manual_clock();
     let log = create(&sessions, "s", ttl(1000));
     for hours in [-2, 2, 87_600, -87_600] {
@@ -102,8 +99,7 @@ async fn steps_of_the_wall_clock_move_no_deadline_and_no_order() {
 }
 
 #[tokio::test]
-async fn options_left_open_come_from_the_sessions_and_zero_is_refused() {
-    // [001-D18, 001-D23]
+async fn d001_18_d001_23_options_left_open_come_from_the_sessions_and_zero_is_refused() {
     let sessions = Sessions::builder(MemoryBackend::new())
         .default_ttl(ms(5 * MINUTE))
         .build();
@@ -131,8 +127,7 @@ async fn options_left_open_come_from_the_sessions_and_zero_is_refused() {
 }
 
 #[tokio::test]
-async fn closed_session_keeps_its_name_until_it_is_made_anew() {
-    // [001-D20, 000-D13]
+async fn d001_20_d000_13_closed_session_keeps_its_name_until_it_is_made_anew() {
     let sessions = sessions();
     let old = create(&sessions, "k", SessionOptions::default());
     let exists = sessions.create(key("k"), SessionOptions::default()).await;
@@ -192,8 +187,7 @@ async fn removed_session_is_unknown_and_over() {
 }
 
 #[tokio::test]
-async fn only_ended_sessions_make_room() {
-    // [001-D24]
+async fn d001_24_only_ended_sessions_make_room() {
     let mut limits = QueueLimits::default();
     limits.sessions_per_tenant = 3;
     limits.sessions = 4;
@@ -219,8 +213,7 @@ async fn only_ended_sessions_make_room() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_get_or_create_makes_one_session() {
-    // [001-D19]
+async fn d001_19_concurrent_get_or_create_makes_one_session() {
     for round in 0..20 {
         let sessions = sessions();
         let barrier = Arc::new(tokio::sync::Barrier::new(64));

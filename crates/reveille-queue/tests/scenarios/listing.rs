@@ -19,8 +19,7 @@ fn pages(sessions: &Sessions, mut options: ListOptions, between: impl Fn()) -> V
 }
 
 #[tokio::test]
-async fn pages_are_stable_while_sessions_come() {
-    // [001-D31]
+async fn d001_31_pages_are_stable_while_sessions_come() {
     let sessions = sessions();
     for n in 0..25 {
         create(&sessions, &format!("s{n:02}"), SessionOptions::default());
@@ -41,8 +40,7 @@ async fn pages_are_stable_while_sessions_come() {
 }
 
 #[tokio::test]
-async fn list_can_be_of_one_state_and_namespace() {
-    // [001-D31]
+async fn d001_31_list_can_be_of_one_state_and_namespace() {
     let sessions = sessions();
     for n in 0..4 {
         let log = create(&sessions, &format!("s{n}"), SessionOptions::default());
@@ -67,8 +65,7 @@ async fn list_can_be_of_one_state_and_namespace() {
 }
 
 #[tokio::test]
-async fn info_tells_what_there_is() {
-    // [001-D31]
+async fn d001_31_info_tells_what_there_is() {
     let options = SessionOptions::default().max_events(3);
     let log = create(&sessions(), "s", options);
     append(&log, &["a"; 5]);

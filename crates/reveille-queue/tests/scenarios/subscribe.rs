@@ -13,8 +13,7 @@ fn from(position: u64) -> SubscribeOptions {
 }
 
 #[tokio::test]
-async fn paused_reader_stops_nobody() {
-    // [001-D01]
+async fn d001_01_paused_reader_stops_nobody() {
     let log = log();
     append(&log, &["a"]);
     let mut paused = log.subscribe(from(0)).unwrap();
@@ -28,8 +27,7 @@ async fn paused_reader_stops_nobody() {
 }
 
 #[tokio::test]
-async fn reader_may_use_the_log_from_within() {
-    // [001-D02]
+async fn d001_02_reader_may_use_the_log_from_within() {
     let log = log();
     append(&log, &["ask"]);
     let mut subscription = log.subscribe(from(0)).unwrap();
@@ -54,8 +52,7 @@ async fn reader_may_use_the_log_from_within() {
 }
 
 #[tokio::test]
-async fn dropped_reader_leaves_at_once() {
-    // [001-D04]
+async fn d001_04_dropped_reader_leaves_at_once() {
     let log = log();
     append(&log, &["a"; 3]);
     let mut subscription = log.subscribe(from(0)).unwrap();
@@ -70,8 +67,7 @@ async fn dropped_reader_leaves_at_once() {
 }
 
 #[tokio::test]
-async fn resuming_after_any_item_yields_exactly_the_rest() {
-    // [001-D05]
+async fn d001_05_resuming_after_any_item_yields_exactly_the_rest() {
     let log = log();
     append(&log, &["a", "b", "a", "b", "a"]);
     for filter in ["*", "a", "b"] {
@@ -97,8 +93,7 @@ async fn resuming_after_any_item_yields_exactly_the_rest() {
 }
 
 #[tokio::test]
-async fn start_beyond_the_end_is_refused() {
-    // [001-D06]
+async fn d001_06_start_beyond_the_end_is_refused() {
     let log = log();
     append(&log, &["a"; 3]);
     let Err(ReadError::Cursor(CursorError::Ahead { latest })) = log.subscribe(from(10)) else {
@@ -109,8 +104,7 @@ async fn start_beyond_the_end_is_refused() {
 }
 
 #[tokio::test]
-async fn reader_that_falls_behind_is_told_what_it_missed() {
-    // [001-D07]
+async fn d001_07_reader_that_falls_behind_is_told_what_it_missed() {
     let log = log_of(3);
     let mut subscription = log.subscribe(from(0)).unwrap();
     append(&log, &["a"; 10]);
@@ -169,8 +163,7 @@ async fn idle_filtered_reader_misses_nothing_while_others_events_go() {
 }
 
 #[test]
-fn idle_readers_need_no_runtime_and_so_no_timer() {
-    // [001-D10]
+fn d001_10_idle_readers_need_no_runtime_and_so_no_timer() {
     let log = log();
     let mut readers: Vec<_> = (0..1000)
         .map(|_| task::spawn(log.subscribe(from(0)).unwrap()))
@@ -190,8 +183,7 @@ fn idle_readers_need_no_runtime_and_so_no_timer() {
 }
 
 #[tokio::test]
-async fn recoverable_error_ends_no_stream() {
-    // [001-D12]
+async fn d001_12_recoverable_error_ends_no_stream() {
     let log = log();
     let mut subscription = log.subscribe(from(0)).unwrap();
     let error =
@@ -206,8 +198,7 @@ async fn recoverable_error_ends_no_stream() {
 }
 
 #[tokio::test]
-async fn final_status_ends_the_stream_after_its_delivery() {
-    // [001-D13]
+async fn d001_13_final_status_ends_the_stream_after_its_delivery() {
     for (kind, end) in [
         ("task.status.cancelled", "end cancelled"),
         ("task.status.failed", "end failed"),
@@ -227,8 +218,7 @@ async fn final_status_ends_the_stream_after_its_delivery() {
 }
 
 #[tokio::test]
-async fn subscribers_count_before_their_first_poll() {
-    // [001-D30]
+async fn d001_30_subscribers_count_before_their_first_poll() {
     let log = log();
     let mut three: Vec<_> = (0..3).map(|_| log.subscribe(from(0)).unwrap()).collect();
     assert_eq!(log.info().subscribers, 3);
@@ -237,8 +227,7 @@ async fn subscribers_count_before_their_first_poll() {
 }
 
 #[tokio::test]
-async fn reader_of_a_closed_session_drains_while_others_go_on() {
-    // [001-D03]
+async fn d001_03_reader_of_a_closed_session_drains_while_others_go_on() {
     let sessions = sessions();
     let a = create(&sessions, "a", SessionOptions::default());
     append(&a, &["x"; 3]);

@@ -16,8 +16,7 @@ use crate::support::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn taker_wakes_only_for_an_event_that_matches() {
-    // [000-D02]
+async fn d000_02_taker_wakes_only_for_an_event_that_matches() {
     let log = log();
     let polls = Arc::new(AtomicUsize::new(0));
     let taker = tokio::spawn({
@@ -45,8 +44,7 @@ async fn taker_wakes_only_for_an_event_that_matches() {
 }
 
 #[tokio::test]
-async fn take_consumes_whether_the_taker_or_the_event_came_first() {
-    // [000-D03]
+async fn d000_03_take_consumes_whether_the_taker_or_the_event_came_first() {
     let first = log();
     let mut take = task::spawn(first.take(TakeOptions::new()));
     assert_pending!(take.poll());
@@ -65,8 +63,7 @@ async fn take_consumes_whether_the_taker_or_the_event_came_first() {
 }
 
 #[tokio::test]
-async fn takers_are_served_in_the_order_of_their_arrival() {
-    // [000-D04]
+async fn d000_04_takers_are_served_in_the_order_of_their_arrival() {
     let log = log();
     let mut takers: Vec<_> = (0..5)
         .map(|_| task::spawn(log.take(TakeOptions::new())))
@@ -101,8 +98,7 @@ async fn who_comes_later_cannot_overtake_a_waiting_taker() {
 }
 
 #[tokio::test]
-async fn dropped_taker_hands_on_what_was_reserved_for_it_oldest_first() {
-    // [000-D22]
+async fn d000_22_dropped_taker_hands_on_what_was_reserved_for_it_oldest_first() {
     let log = log();
     let mut dropped = task::spawn(log.take(TakeOptions::new().max(2)));
     let mut second = task::spawn(log.take(TakeOptions::new()));
@@ -121,8 +117,7 @@ async fn dropped_taker_hands_on_what_was_reserved_for_it_oldest_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn take_that_loses_a_race_leaves_its_event() {
-    // [000-D22]
+async fn d000_22_take_that_loses_a_race_leaves_its_event() {
     const ROUNDS: u64 = 5000;
     let log = log();
     let mut won = Vec::new();
@@ -184,8 +179,7 @@ async fn event_in_the_tick_of_the_deadline_is_taken_or_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiters_that_time_out_or_are_dropped_leave_nothing() {
-    // [000-D06]
+async fn d000_06_waiters_that_time_out_or_are_dropped_leave_nothing() {
     let log = log();
     for _ in 0..50_000 {
         let outcome = log.take(TakeOptions::new().timeout(ms(1))).await.unwrap();
@@ -200,8 +194,7 @@ async fn waiters_that_time_out_or_are_dropped_leave_nothing() {
 }
 
 #[tokio::test]
-async fn group_is_told_once_what_it_lost() {
-    // [000-D14]
+async fn d000_14_group_is_told_once_what_it_lost() {
     let log = log_of(10);
     for _ in 0..25 {
         append(&log, &["a"]);
@@ -235,8 +228,7 @@ async fn groups_consume_apart() {
 }
 
 #[tokio::test]
-async fn filter_and_start_of_a_take_leave_the_rest_to_the_group() {
-    // [000-D21]
+async fn d000_21_filter_and_start_of_a_take_leave_the_rest_to_the_group() {
     let log = log();
     append(&log, &["w1", "w2", "w3", "w2"]);
     let second = log.take(TakeOptions::new().matching(matching("w2"))).await;

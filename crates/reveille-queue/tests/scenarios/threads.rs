@@ -22,8 +22,7 @@ fn numbered(producer: usize, number: usize) -> EventDraft {
 }
 
 #[test]
-fn take_that_races_an_append_is_always_woken() {
-    // [000-D01]
+fn d000_01_take_that_races_an_append_is_always_woken() {
     const ROUNDS: u64 = 10_000;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -57,8 +56,7 @@ fn take_that_races_an_append_is_always_woken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn reader_that_follows_its_cursor_sees_every_event_once_in_one_order() {
-    // [000-D05]
+async fn d000_05_reader_that_follows_its_cursor_sees_every_event_once_in_one_order() {
     const PRODUCERS: usize = 8;
     const EACH: usize = 1000;
     let log = log();
@@ -105,8 +103,7 @@ async fn reader_that_follows_its_cursor_sees_every_event_once_in_one_order() {
 }
 
 #[test]
-fn plain_threads_append_without_a_runtime() {
-    // [001-D27, 001-D25]
+fn d001_27_d001_25_plain_threads_append_without_a_runtime() {
     let log = log();
     thread::scope(|scope| {
         for producer in 0..4 {
@@ -141,8 +138,7 @@ fn plain_threads_append_without_a_runtime() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_takers_that_come_and_go_share_the_log_without_loss() {
-    // [000-D22]
+async fn d000_22_many_takers_that_come_and_go_share_the_log_without_loss() {
     const EVENTS: u64 = 4000;
     let log = log();
     let takers: Vec<_> = (0..16)

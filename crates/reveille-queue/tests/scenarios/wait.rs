@@ -18,8 +18,7 @@ fn next_of(outcome: &WaitOutcome) -> u64 {
 }
 
 #[tokio::test]
-async fn wait_does_not_consume_whether_the_waiter_or_the_event_came_first() {
-    // [000-D03]
+async fn d000_03_wait_does_not_consume_whether_the_waiter_or_the_event_came_first() {
     let log = log();
     let mut waiting = task::spawn(log.wait(WaitOptions::any(Filter::all())));
     assert_pending!(waiting.poll());
@@ -31,8 +30,7 @@ async fn wait_does_not_consume_whether_the_waiter_or_the_event_came_first() {
 }
 
 #[tokio::test]
-async fn every_waiter_gets_the_event_and_a_taker_after_them() {
-    // [000-D04]
+async fn d000_04_every_waiter_gets_the_event_and_a_taker_after_them() {
     let log = log();
     let mut waiting: Vec<_> = (0..3)
         .map(|_| task::spawn(log.wait(WaitOptions::any(Filter::all()))))
@@ -50,8 +48,7 @@ async fn every_waiter_gets_the_event_and_a_taker_after_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn time_out_tells_where_to_go_on_and_how_long_it_took() {
-    // [000-D08, 000-D09]
+async fn d000_08_d000_09_time_out_tells_where_to_go_on_and_how_long_it_took() {
     let log = log();
     append(&log, &["a"; 7]);
     let options = WaitOptions::any(Filter::all())
@@ -144,8 +141,7 @@ async fn retention_takes_nothing_from_a_wait_that_was_offered_it() {
 }
 
 #[tokio::test]
-async fn cursor_of_another_epoch_or_beyond_the_end_is_refused_at_once() {
-    // [000-D13, 001-D06]
+async fn d000_13_d001_06_cursor_of_another_epoch_or_beyond_the_end_is_refused_at_once() {
     let log = log();
     append(&log, &["a"; 3]);
     let other = crate::support::log();
