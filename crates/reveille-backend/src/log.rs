@@ -118,11 +118,12 @@ pub trait StoredLog: fmt::Debug + Send + Sync {
     /// [`BackendError`].
     async fn watch(&self, after: Position) -> Result<Watch, BackendError>;
 
-    /// Seals the log. The first seal stays; sealing again is no error.
+    /// Seals the log. The first seal stays; sealing again is no error. Whether this call sealed it: of
+    /// several concurrent calls exactly one.
     ///
     /// # Errors
     /// [`BackendError`].
-    async fn seal(&self, seal: Seal) -> Result<(), BackendError>;
+    async fn seal(&self, seal: Seal) -> Result<bool, BackendError>;
 
     /// Drops the events before `before`. Positions do not change.
     ///

@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) stored: Option<Arc<dyn StoredLog>>,
     /// Ends with the session: applies what became committed without an answer here.
     pub(crate) feeder: OnceLock<AbortHandle>,
+    /// Held while a cancel is appended to the store, so that there is one.
+    pub(crate) cancelling: tokio::sync::Mutex<()>,
     pub(crate) environment: Arc<Environment>,
     pub(crate) reminders: Arc<Reminders>,
 }
@@ -326,7 +328,7 @@ impl SessionLog {
                 reason: EndReason::Closed,
                 message: message.map(Into::into),
             };
-            stored.seal(seal).await?;
+            return self.close_stored(&**stored, seal).await;
         }
         let now = self.now();
         let mut batch = WakeBatch::new();
@@ -584,6 +586,7 @@ impl Shared {
             token: CancelToken::new(Arc::clone(&environment.clock)),
             stored,
             feeder: OnceLock::new(),
+            cancelling: tokio::sync::Mutex::default(),
             environment,
             reminders,
         }

@@ -227,6 +227,11 @@ impl Sessions {
         options: SessionOptions,
     ) -> Result<SessionLog, SessionError> {
         let name = key.name();
+        // What is open in the store only must not be replaced either.
+        match self.find(&key).await {
+            Ok(_) | Err(SessionError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
         match self.open(key, options, Incarnation::New).await? {
             (log, true) => Ok(log),
             (_, false) => Err(SessionError::AlreadyExists { name }),
@@ -254,7 +259,7 @@ impl Sessions {
         let epoch = self.new_epoch();
         let opening = OpenOptions::new(incarnation, epoch);
         let opened = self.0.backend.open(&key, opening).await?;
-        let (created, seal) = (opened.created, opened.seal.clone());
+        let (created, epoch, seal) = (opened.created, opened.epoch, opened.seal.clone());
         let shared = Shared::new(
             Arc::new(key.clone()),
             opened,
@@ -265,8 +270,10 @@ impl Sessions {
         );
         let log = SessionLog(Arc::new(shared));
         log.load(seal).await?;
-        let (log, inserted) = self.insert(key, log, incarnation)?;
-        Ok((log, inserted && created))
+        let (log, _) = self.insert(key, log, incarnation)?;
+        // Another open of the same incarnation may have come into the table first.
+        let created = created && log.epoch() == epoch;
+        Ok((log, created))
     }
 
     /// Opens a tenant's sessions that are in the store and have not been opened here yet, so that they

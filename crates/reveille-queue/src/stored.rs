@@ -3,20 +3,24 @@
 //! The window holds what the store retains, so that all ways to read are the same as on an immediate
 //! backend. A commit happens in the store, without any lock held; its events are applied here in
 //! position order, under the lock, by whoever learns of them first: the append that has the answer, or
-//! the feeder, which also sees commits whose answer was lost or whose append was dropped.
+//! the feeder, which also sees commits whose answer was lost or whose append was dropped. The feeder
+//! tells the store in turn what has left the window and that the session is over, also when it expired.
 
+use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
-use reveille_backend::{BackendError, Entry, ReadLimit, Seal, StoredLog};
+use reveille_backend::{BackendError, Entry, ReadLimit, Seal, StoredLog, Watch};
 use reveille_core::WakeBatch;
-use reveille_types::{Event, Kind, Position, Receipt};
+use reveille_types::{EndReason, Event, Kind, Position, Receipt};
 
 use crate::error::{AppendError, SessionError};
 use crate::log::{SessionLog, Shared, cancelled_before};
 use crate::options::AppendOptions;
 use crate::outcome::CancelOutcome;
-use crate::state::Cancelled;
+use crate::state::{Cancelled, Duty};
 
 /// What is read from a store at once.
 const READ: ReadLimit = ReadLimit {
@@ -25,8 +29,6 @@ const READ: ReadLimit = ReadLimit {
 };
 /// How long the feeder waits after the store failed.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A store is told what may go after this many evictions.
-const TRIM_EVENTS: u64 = 256;
 
 impl SessionLog {
     /// Loads what the store retains, and begins to follow it. Needs a tokio runtime.
@@ -48,11 +50,13 @@ impl SessionLog {
     async fn catch_up(&self, stored: &dyn StoredLog) -> Result<bool, BackendError> {
         let from = self.0.state.lock().window.latest();
         let page = stored.read(from, READ).await?;
-        if page.events.is_empty() {
-            return Ok(false);
+        if page.oldest > from {
+            let mut batch = WakeBatch::new();
+            self.0.state.lock().skip_to(page.oldest, &mut batch);
+            batch.wake_all();
         }
         self.apply_stored(page.events);
-        Ok(true)
+        Ok(self.0.state.lock().window.latest() > from)
     }
 
     fn apply_stored(&self, events: Vec<Event>) {
@@ -81,6 +85,22 @@ impl SessionLog {
         batch.wake_all();
         if let Some(reason) = cancelled {
             self.0.token.cancel(reason.as_deref());
+        }
+    }
+
+    /// The store does not have this incarnation any more: somebody else removed or replaced it.
+    fn forget_stored(&self) {
+        let now = self.now();
+        let mut batch = WakeBatch::new();
+        let mut state = self.0.state.lock();
+        if state.ended.is_some() {
+            return;
+        }
+        state.delete(now, &mut batch);
+        let tail = state.tail.clone();
+        drop(state);
+        if let Some(tail) = tail {
+            tail.forget(&self.0.key, self.0.epoch);
         }
     }
 
@@ -129,26 +149,33 @@ impl SessionLog {
         let receipt = self.receipt(&entries, &slots);
         let events = self.0.state.lock().events(entries, &slots);
         self.apply_stored(events);
-        if let Some(before) = self.trim_due() {
-            // What may go stays a little longer if the store cannot let go of it now.
-            let _ = stored.trim(before).await;
-        }
         Ok(receipt)
     }
 
-    /// The place before which the store may let go, if it is time to say so.
-    fn trim_due(&self) -> Option<Position> {
-        let mut state = self.0.state.lock();
-        let oldest = state.window.oldest();
-        if oldest.since(state.trimmed) < TRIM_EVENTS {
-            return None;
+    /// Seals in the store, then here, behind everything that was committed before.
+    pub(crate) async fn close_stored(
+        &self,
+        stored: &dyn StoredLog,
+        seal: Seal,
+    ) -> Result<bool, SessionError> {
+        let now = self.now();
+        let over = {
+            let mut batch = WakeBatch::new();
+            self.lock_due(now, &mut batch).ended.is_some()
+        };
+        if over {
+            return Ok(false);
         }
-        state.trimmed = oldest;
-        Some(oldest)
+        let sealed = stored.seal(seal).await?;
+        while self.catch_up(stored).await? {}
+        if let Some(seal) = stored.info().await?.seal {
+            self.apply_seal(seal);
+        }
+        Ok(sealed)
     }
 
-    /// Asks the producer to stop: noted at once, so that the first cancel wins, and taken back if the
-    /// store refuses the event that tells of it.
+    /// Asks the producer to stop. The event that tells of it sets the token when it is applied, so that
+    /// it is the same whether the answer comes, is lost, or nobody waits for it any more.
     pub(crate) async fn cancel_stored(
         &self,
         stored: &dyn StoredLog,
@@ -156,21 +183,22 @@ impl SessionLog {
         reason: Option<&str>,
         grace: Option<Duration>,
     ) -> Result<CancelOutcome, AppendError> {
-        let now = self.now();
-        let outcome = {
+        let failed = |error: BackendError| AppendError::Backend(error.into());
+        let _one = self.0.cancelling.lock().await;
+        while self.catch_up(stored).await.map_err(failed)? {}
+        {
             let mut batch = WakeBatch::new();
-            let mut state = self.lock_due(now, &mut batch);
-            if let Some(known) = cancelled_before(&state)? {
+            if let Some(known) = cancelled_before(&self.lock_due(self.now(), &mut batch))? {
                 return Ok(known);
             }
-            self.note_cancel(&mut state, reason, grace, now)
-        };
-        let options = AppendOptions::default();
-        let appended = self.append_stored(stored, vec![entry], options).await;
-        if let Err(error) = appended {
-            self.0.state.lock().cancelled = None;
-            return Err(error);
         }
+        let options = AppendOptions::default();
+        self.append_stored(stored, vec![entry], options).await?;
+        // The first cancel wins: here it is this one, as no other is under way.
+        let outcome = {
+            let mut state = self.0.state.lock();
+            self.note_cancel(&mut state, reason, grace, self.now())
+        };
         self.0.token.cancel(reason);
         Ok(outcome)
     }
@@ -185,35 +213,85 @@ fn reason_of(event: &Event) -> Option<String> {
     event.payload().parse::<Reason>().ok()?.reason
 }
 
-/// Applies what the store commits, until the session is dropped. A failing store is asked again.
+/// Applies what the store commits and tells it what it must know, until the session is over or dropped.
+/// A failing store is asked again.
 async fn feed(session: Weak<Shared>, stored: Arc<dyn StoredLog>) {
-    while let Some(shared) = session.upgrade() {
-        let log = SessionLog(shared);
-        let latest = log.0.state.lock().window.latest();
-        // Armed before the log is read: what is appended from then on is not missed.
-        let fed = match stored.watch(latest).await {
-            Err(error) => Err(error),
-            Ok(watch) => log.catch_up(&*stored).await.map(|more| (watch, more)),
-        };
-        match fed {
-            Ok((_, true)) => {}
-            Ok((watch, false)) => {
-                drop(log);
-                if watch.await.is_ok()
-                    && let (Some(shared), Ok(info)) = (session.upgrade(), stored.info().await)
-                    && let Some(seal) = info.seal
-                {
-                    let log = SessionLog(shared);
-                    // What was appended before the seal comes before the end.
-                    while let Ok(true) = log.catch_up(&*stored).await {}
-                    log.apply_seal(seal);
-                    return;
+    loop {
+        match feed_once(&session, &*stored).await {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => return,
+            Err(BackendError::NotFound) => {
+                if let Some(shared) = session.upgrade() {
+                    SessionLog(shared).forget_stored();
                 }
+                return;
             }
-            Err(_) => {
-                drop(log);
-                tokio::time::sleep(PAUSE).await;
-            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
+}
+
+async fn feed_once(
+    session: &Weak<Shared>,
+    stored: &dyn StoredLog,
+) -> Result<ControlFlow<()>, BackendError> {
+    let Some(log) = session.upgrade().map(SessionLog) else {
+        return Ok(ControlFlow::Break(()));
+    };
+    let duty = log.0.state.lock().duty();
+    match duty {
+        Some(Duty::Trim(before)) => {
+            stored.trim(before).await?;
+            log.0.state.lock().trimmed = before;
+            return Ok(ControlFlow::Continue(()));
+        }
+        Some(Duty::Seal(seal)) => {
+            if seal.reason != EndReason::Deleted {
+                stored.seal(seal).await?;
+                // What was committed before the seal has a place in the tenant's order.
+                while log.catch_up(stored).await? {}
+            }
+            return Ok(ControlFlow::Break(()));
+        }
+        None => {}
+    }
+    let latest = log.0.state.lock().window.latest();
+    // Armed before the log is read: what is appended from then on is not missed.
+    let watch = stored.watch(latest).await?;
+    if log.catch_up(stored).await? {
+        return Ok(ControlFlow::Continue(()));
+    }
+    drop(log);
+    watch_or_duty(session, watch).await?;
+    if let Some(seal) = stored.info().await?.seal
+        && let Some(log) = session.upgrade().map(SessionLog)
+    {
+        // What was appended before the seal comes before the end.
+        while log.catch_up(stored).await? {}
+        log.apply_seal(seal);
+        return Ok(ControlFlow::Break(()));
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Waits for the store, or until it must be told something.
+async fn watch_or_duty(session: &Weak<Shared>, mut watch: Watch) -> Result<(), BackendError> {
+    poll_fn(|cx| {
+        if let Poll::Ready(seen) = watch.as_mut().poll(cx) {
+            return Poll::Ready(seen);
+        }
+        let Some(shared) = session.upgrade() else {
+            return Poll::Ready(Ok(()));
+        };
+        let waker = cx.waker().clone();
+        // A waker is dropped after the lock.
+        let _replaced;
+        let mut state = shared.state.lock();
+        if state.duty().is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        _replaced = state.feeder.replace(waker);
+        Poll::Pending
+    })
+    .await
 }

@@ -194,12 +194,16 @@ impl StoredLog for AppendFileLog {
         }))
     }
 
-    async fn seal(&self, seal: Seal) -> Result<(), BackendError> {
-        if self.log(&self.file.lock())?.seal.is_some() {
-            return Ok(());
+    async fn seal(&self, seal: Seal) -> Result<bool, BackendError> {
+        let mut state = self.file.lock();
+        if self.log(&state)?.seal.is_some() {
+            return Ok(false);
         }
         let key = self.key.clone();
-        self.commit(Record::Seal { key, seal })
+        let batch = state.commit(Record::Seal { key, seal })?;
+        drop(state);
+        batch.wake_all();
+        Ok(true)
     }
 
     async fn trim(&self, before: Position) -> Result<(), BackendError> {

@@ -14,10 +14,11 @@ mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use reveille_backend::{Entry, ImmediateLog, Slot};
+use reveille_backend::{Entry, ImmediateLog, Seal, Slot};
 use reveille_core::{Removed, WaitList, WaiterKey, WakeBatch};
 use reveille_types::{
     Cursor, EndReason, Epoch, Event, Filter, Gap, GapReason, KindRegistry, Label, Place, Position,
@@ -57,6 +58,18 @@ pub(crate) struct Now {
     pub(crate) wall: Timestamp,
 }
 
+/// A store is told what may go after this many evictions.
+const TRIM_EVENTS: u64 = 256;
+
+/// What a store is to be told.
+#[derive(Debug)]
+pub(crate) enum Duty {
+    /// The session is over here.
+    Seal(Seal),
+    /// What is before has left the window.
+    Trim(Position),
+}
+
 /// What a session was created with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
@@ -82,6 +95,8 @@ pub(crate) struct SessionState {
     pub(crate) trimmed: Position,
     /// Committed by a store, behind events that are not known here yet.
     early: BTreeMap<Position, Event>,
+    /// The feeder of a stored session, waiting for a [`Duty`].
+    pub(crate) feeder: Option<Waker>,
     /// The backend's handle, if it commits without waiting.
     pub(crate) immediate: Option<Box<dyn ImmediateLog>>,
     pub(crate) ended: Option<Ended>,
@@ -112,6 +127,7 @@ impl SessionState {
             tail: None,
             trimmed: at,
             early: BTreeMap::new(),
+            feeder: None,
             immediate,
             ended: None,
             cancelled: None,
@@ -212,6 +228,39 @@ impl SessionState {
             self.apply_event(event, registry, now, batch);
             self.touch(now);
         }
+        self.call_feeder(batch);
+    }
+
+    /// Moves the window to `oldest`, if it ends before: what lies between is gone from the store. Every
+    /// reader is told the gap.
+    pub(crate) fn skip_to(&mut self, oldest: Position, batch: &mut WakeBatch) {
+        if oldest <= self.window.latest() {
+            return;
+        }
+        self.dropped += oldest.since(self.window.oldest());
+        self.window = Window::at(oldest);
+        self.early = self.early.split_off(&oldest);
+        self.watchers.wake_where(batch, |_, watcher| watcher.skip());
+    }
+
+    /// What the store is to be told next.
+    pub(crate) fn duty(&self) -> Option<Duty> {
+        if let Some(ended) = &self.ended {
+            return Some(Duty::Seal(Seal {
+                reason: ended.reason,
+                message: ended.message.clone(),
+            }));
+        }
+        let oldest = self.window.oldest();
+        (oldest.since(self.trimmed) >= TRIM_EVENTS).then_some(Duty::Trim(oldest))
+    }
+
+    fn call_feeder(&mut self, batch: &mut WakeBatch) {
+        if self.duty().is_some()
+            && let Some(feeder) = self.feeder.take()
+        {
+            batch.push(feeder);
+        }
     }
 
     /// Something happened. Callers read the clock before they lock, so `now` may be a little old.
@@ -239,6 +288,7 @@ impl SessionState {
             wall: now.wall,
         });
         self.wake_everybody(batch);
+        self.call_feeder(batch);
         true
     }
 
@@ -309,9 +359,11 @@ impl SessionState {
         from.checked_add(after).ok()
     }
 
-    /// Whether an ended session has been readable for long enough.
+    /// Whether an ended session has been readable for long enough, or was removed.
     pub(crate) fn is_gone(&self, now: Instant) -> bool {
-        self.ended.is_some() && self.expires().is_some_and(|at| at <= now)
+        self.ended.as_ref().is_some_and(|ended| {
+            ended.reason == EndReason::Deleted || self.expires().is_some_and(|at| at <= now)
+        })
     }
 
     /// When to look at the session again.

@@ -21,6 +21,15 @@ impl Watcher {
             Self::Follow(follow) => follow.offer(event),
         }
     }
+
+    /// Learns that events are missing before the next one; whether it must look for itself.
+    pub(crate) fn skip(&mut self) -> bool {
+        match self {
+            Self::Look(_) => false,
+            // It stays where it is, and reads the gap from there.
+            Self::Follow(follow) => !std::mem::replace(&mut follow.found, true),
+        }
+    }
 }
 
 /// A subscription that has read all there is.
