@@ -31,9 +31,9 @@ pub use cancel::{CancelOutcome, CancelToken, Cancellation, Cancelled};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use id_source::{IdSource, SystemIds};
 pub use signal::{
-    Cause, Completion, MergeMode, ParseHandleError, Poison, PoisonKind, ShutdownReport, Signal,
-    SignalAwaiter, SignalError, SignalHandle, SignalStats, SignalStatus, SignalSystem,
-    SignalSystemBuilder,
+    Cause, Completion, Explanation, MergeMode, Owed, ParseHandleError, PendingSignal, Poison,
+    PoisonKind, ShutdownReport, Signal, SignalAwaiter, SignalError, SignalHandle, SignalStats,
+    SignalStatus, SignalSystem, SignalSystemBuilder,
 };
 pub use wait_list::{Removed, WaitList, WaiterKey};
 pub use wake_batch::WakeBatch;

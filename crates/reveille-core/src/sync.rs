@@ -16,6 +16,46 @@ use std::sync as primitives;
 pub use primitives::atomic;
 pub use primitives::{Arc, MutexGuard};
 
+#[cfg(not(loom))]
+pub(crate) use cell::UnsafeCell;
+#[cfg(loom)]
+pub(crate) use loom::cell::UnsafeCell;
+
+/// One step of waiting for another thread that is between two steps of its own.
+pub(crate) fn pause(backoff: &crossbeam_utils::Backoff) {
+    #[cfg(loom)]
+    {
+        let _ = backoff;
+        loom::thread::yield_now();
+    }
+    #[cfg(not(loom))]
+    backoff.snooze();
+}
+
+#[cfg(not(loom))]
+mod cell {
+    /// The standard cell with the access of loom's, which checks that nobody reads while
+    /// somebody writes.
+    #[derive(Debug)]
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        /// Looks at the value; the pointer may be read as long as nobody writes.
+        pub(crate) fn with<R>(&self, look: impl FnOnce(*const T) -> R) -> R {
+            look(self.0.get())
+        }
+
+        /// Changes the value; the pointer may be used as long as nobody else uses one.
+        pub(crate) fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
+            change(self.0.get())
+        }
+    }
+}
+
 /// A mutual exclusion lock that no panic can disable.
 ///
 /// The standard lock refuses service after a panic in a critical section. Here no code of a

@@ -272,6 +272,12 @@ impl World {
         }
     }
 
+    /// What a handle alone cannot do.
+    fn refusal(&self, at: usize) -> Option<&'static str> {
+        let held = self.owned.iter().any(|(owned, _)| *owned == at);
+        (held && self.signals[at].end.is_none()).then_some("not_permitted")
+    }
+
     fn compare(
         &self,
         answer: &Result<(), SignalError>,
@@ -305,7 +311,10 @@ impl World {
             Op::Trigger(index, value) => {
                 if let Some(at) = pick(&index, len) {
                     let before = self.signals[at].end.is_some();
-                    let expected = self.complete(at, None, "");
+                    let expected = match self.refusal(at) {
+                        Some(code) => Err(code),
+                        None => self.complete(at, None, ""),
+                    };
                     if expected.is_ok() {
                         self.signals[at].value = Some(value);
                     }
@@ -319,7 +328,10 @@ impl World {
             Op::Poison(index) => {
                 if let Some(at) = pick(&index, len) {
                     let before = self.signals[at].end.is_some();
-                    let expected = self.complete(at, Some(PoisonKind::Explicit), "by hand");
+                    let expected = match self.refusal(at) {
+                        Some(code) => Err(code),
+                        None => self.complete(at, Some(PoisonKind::Explicit), "by hand"),
+                    };
                     self.compare(
                         &self.system.poison(self.signals[at].handle, "by hand"),
                         expected,
@@ -330,7 +342,10 @@ impl World {
             Op::Cancel(index) => {
                 if let Some(at) = pick(&index, len) {
                     let before = self.signals[at].end.is_some();
-                    let expected = self.complete(at, Some(PoisonKind::Cancelled), "no need");
+                    let expected = match self.refusal(at) {
+                        Some(code) => Err(code),
+                        None => self.complete(at, Some(PoisonKind::Cancelled), "no need"),
+                    };
                     self.compare(
                         &self.system.cancel(self.signals[at].handle, "no need"),
                         expected,

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use super::outcome::Outcome;
-use super::shared::Shared;
-use super::state::{Polled, Registration};
-use crate::sync::Arc;
+use super::outcome::{Outcome, Record};
+use super::slots::{AlreadyComplete, Core, Place, SlotRef};
 use crate::{Poison, SignalError, SignalHandle, WaiterKey};
 
 /// Waits for a signal and gives its value, or why it failed.
@@ -22,6 +21,15 @@ use crate::{Poison, SignalError, SignalHandle, WaiterKey};
 /// # Cancel safety
 ///
 /// Dropping it unregisters it in O(1) and has no other effect.
+///
+/// ```
+/// # let system = reveille_core::SignalSystem::<u32>::new();
+/// let signal = system.create()?;
+/// let awaiter = signal.awaiter();
+/// signal.trigger(42)?;
+/// assert_eq!(tokio_test::block_on(awaiter), Ok(42));
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct SignalAwaiter<T = ()> {
     waiter: Waiter<T>,
@@ -30,13 +38,24 @@ pub struct SignalAwaiter<T = ()> {
 impl<T> SignalAwaiter<T> {
     /// The signal that is waited for.
     pub fn handle(&self) -> SignalHandle {
-        self.waiter.handle
+        self.waiter.handle()
     }
 
-    pub(super) fn new(shared: &Arc<Shared<T>>, handle: SignalHandle) -> Result<Self, SignalError> {
-        Ok(Self {
-            waiter: Waiter::new(shared, handle, true)?,
-        })
+    /// Waits for the signal of a `Signal`; `None` at the limit of awaiters.
+    pub(super) fn of(slot: &SlotRef<T>) -> Option<Self> {
+        let waiter = Waiter::of(slot)?;
+        Some(Self { waiter })
+    }
+}
+
+impl<T> SignalAwaiter<T> {
+    pub(super) fn new(core: &Core<T>, handle: SignalHandle) -> Result<Self, SignalError> {
+        let waiter = Waiter::new(core, handle)?;
+        // A merge has a value only where that is `()`.
+        if waiter.is_derived() && core.unit().is_none() {
+            return Err(SignalError::Derived);
+        }
+        Ok(Self { waiter })
     }
 }
 
@@ -44,14 +63,10 @@ impl<T: Clone> Future for SignalAwaiter<T> {
     type Output = Result<T, Poison>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.waiter.poll(cx).map(|outcome| match outcome {
-            Outcome::Triggered(value) => {
-                // Only a merge may have none, and it is then refused at registration.
-                let value = value.as_deref().expect("an awaited signal carries a value");
-                Ok(value.clone())
-            }
-            Outcome::Failed(poison) => Err(poison.clone()),
-        })
+        match self.waiter.poll(cx.waker()) {
+            Poll::Ready(()) => Poll::Ready(self.waiter.value()),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
@@ -70,6 +85,17 @@ impl<T> fmt::Debug for SignalAwaiter<T> {
 /// # Cancel safety
 ///
 /// Dropping it unregisters it in O(1) and has no other effect.
+///
+/// ```
+/// # let system = reveille_core::SignalSystem::<u32>::new();
+/// let (a, b) = (system.create()?, system.create()?);
+/// let both = system.merge(&[a.handle(), b.handle()])?;
+/// let completion = system.completion(both)?;
+/// a.trigger(1)?;
+/// b.trigger(2)?;
+/// assert_eq!(tokio_test::block_on(completion), Ok(()));
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Completion<T = ()> {
     waiter: Waiter<T>,
@@ -78,13 +104,14 @@ pub struct Completion<T = ()> {
 impl<T> Completion<T> {
     /// The signal that is waited for.
     pub fn handle(&self) -> SignalHandle {
-        self.waiter.handle
+        self.waiter.handle()
     }
+}
 
-    pub(super) fn new(shared: &Arc<Shared<T>>, handle: SignalHandle) -> Result<Self, SignalError> {
-        Ok(Self {
-            waiter: Waiter::new(shared, handle, false)?,
-        })
+impl<T> Completion<T> {
+    pub(super) fn new(core: &Core<T>, handle: SignalHandle) -> Result<Self, SignalError> {
+        let waiter = Waiter::new(core, handle)?;
+        Ok(Self { waiter })
     }
 }
 
@@ -92,10 +119,9 @@ impl<T> Future for Completion<T> {
     type Output = Result<(), Poison>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.waiter.poll(cx).map(|outcome| match outcome {
-            Outcome::Triggered(_) => Ok(()),
-            Outcome::Failed(poison) => Err(poison.clone()),
-        })
+        self.waiter
+            .poll(cx.waker())
+            .map(|()| self.waiter.ended().map_err(Poison::clone))
     }
 }
 
@@ -107,61 +133,145 @@ impl<T> fmt::Debug for Completion<T> {
     }
 }
 
-/// What both futures do: stay registered until the outcome is there, then keep it.
-struct Waiter<T> {
-    handle: SignalHandle,
-    stage: Stage<T>,
+/// What both futures do: keep the slot, be registered with it while it is pending.
+enum Waiter<T> {
+    Live {
+        slot: SlotRef<T>,
+        seat: Seat,
+    },
+    /// The signal had left its slot when it was asked for.
+    Past {
+        handle: SignalHandle,
+        record: Arc<Record<T>>,
+    },
 }
 
-enum Stage<T> {
-    /// The key is valid: it is given up together with this stage, here or in the drop.
-    Waiting {
-        shared: Arc<Shared<T>>,
-        key: WaiterKey,
-    },
-    Done(Outcome<T>),
+/// How a waiter registers.
+enum Seat {
+    /// It owns the slot's cell.
+    Cell,
+    /// In the side table, once it was polled.
+    Listed(Option<WaiterKey>),
 }
 
 impl<T> Waiter<T> {
-    fn new(
-        shared: &Arc<Shared<T>>,
-        handle: SignalHandle,
-        wants_value: bool,
-    ) -> Result<Self, SignalError> {
-        let registration = shared.with(|state, _| state.register(handle, wants_value))?;
-        let stage = match registration {
-            Registration::Waiting(key) => Stage::Waiting {
-                shared: Arc::clone(shared),
-                key,
-            },
-            Registration::Done(outcome) => Stage::Done(outcome),
+    fn of(slot: &SlotRef<T>) -> Option<Self> {
+        let (slot, owns_cell) = slot.another()?;
+        let seat = if owns_cell {
+            Seat::Cell
+        } else {
+            Seat::Listed(None)
         };
-        Ok(Self { handle, stage })
+        Some(Self::Live { slot, seat })
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&Outcome<T>> {
-        if let Stage::Waiting { shared, key } = &self.stage {
-            // Cloned before the lock is taken: wakers are the executor's code.
-            let waker = cx.waker().clone();
-            let polled =
-                shared.with(|state, after| state.poll_waiter(self.handle, *key, waker, after));
-            match polled {
-                Polled::Pending { .. } => return Poll::Pending,
-                Polled::Done { outcome, .. } => self.stage = Stage::Done(outcome),
-            }
+    fn new(core: &Core<T>, handle: SignalHandle) -> Result<Self, SignalError> {
+        match core.find(handle)? {
+            Place::Live(slot) => Self::of(&slot).ok_or(SignalError::Exhausted {
+                limit: SlotRef::<T>::AWAITERS_MAX,
+            }),
+            Place::Past(record) => Ok(Self::Past { handle, record }),
         }
-        match &self.stage {
-            Stage::Done(outcome) => Poll::Ready(outcome),
-            Stage::Waiting { .. } => Poll::Pending,
+    }
+
+    fn handle(&self) -> SignalHandle {
+        match self {
+            Self::Live { slot, .. } => slot.handle(),
+            Self::Past { handle, .. } => *handle,
+        }
+    }
+
+    fn is_derived(&self) -> bool {
+        match self {
+            Self::Live { slot, .. } => slot.word().is_derived(),
+            Self::Past { record, .. } => record.derived,
+        }
+    }
+
+    /// How the signal ended, which it has.
+    fn ended(&self) -> Result<(), &Poison> {
+        match self {
+            // Called after `poll` was ready: the signal is complete for good.
+            Self::Live { slot, .. } => slot.ended().unwrap_or(Ok(())),
+            Self::Past { record, .. } => record.ended(),
+        }
+    }
+
+    /// The value of the signal, which is complete.
+    fn value(&self) -> Result<T, Poison>
+    where
+        T: Clone,
+    {
+        self.ended().map_err(Poison::clone)?;
+        let value = match self {
+            Self::Live { slot, .. } => slot.value(),
+            Self::Past { record, .. } => match &record.outcome {
+                Outcome::Triggered(Some(value)) => Some(value.clone()),
+                Outcome::Triggered(None) | Outcome::Failed(_) => None,
+            },
+        };
+        // Only a merge may have none, and it is refused then.
+        Ok(value.expect("an awaited signal carries a value"))
+    }
+
+    /// Looks whether the signal is complete, and else is woken when it is.
+    fn poll(&mut self, waker: &Waker) -> Poll<()> {
+        let Self::Live { slot, seat } = self else {
+            return Poll::Ready(());
+        };
+        if slot.word().is_complete() {
+            return Poll::Ready(());
+        }
+        let registered = match seat {
+            Seat::Cell if slot.cell_wakes(waker) => true,
+            Seat::Cell => match slot.empty_cell() {
+                Ok(replaced) => {
+                    drop(replaced);
+                    slot.fill_cell(waker.clone()).is_ok()
+                }
+                Err(AlreadyComplete) => false,
+            },
+            Seat::Listed(key) => {
+                // Cloned before the lock is taken, and a replaced one dropped after it.
+                let waker = waker.clone();
+                let replaced = slot.with_extra(|extra| match *key {
+                    Some(key) => extra.waiters.set_waker(key, waker),
+                    None => {
+                        *key = Some(extra.waiters.insert(Some(waker), ()));
+                        None
+                    }
+                });
+                replaced.is_some()
+            }
+        };
+        if registered {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
         }
     }
 }
 
 impl<T> Drop for Waiter<T> {
     fn drop(&mut self) {
-        if let Stage::Waiting { shared, key } = &self.stage {
-            let removed = shared.with(|state, after| state.deregister(self.handle, *key, after));
-            drop(removed);
+        let Self::Live { slot, seat } = self else {
+            return;
+        };
+        if slot.word().is_complete() {
+            return;
+        }
+        match seat {
+            Seat::Cell => {
+                if let Ok(removed) = slot.empty_cell() {
+                    slot.disown_cell();
+                    drop(removed);
+                }
+            }
+            Seat::Listed(Some(key)) => {
+                let removed = slot.if_extra(|extra| extra.waiters.remove(*key));
+                drop(removed);
+            }
+            Seat::Listed(None) => {}
         }
     }
 }

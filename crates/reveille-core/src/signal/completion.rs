@@ -1,160 +1,110 @@
-//! Completion: the one step that ends a pending signal, and all that follows from it.
+//! All that follows from a completion.
 //!
-//! A completed signal notes its end in the merges that wait for it, which may complete those,
-//! and so on. That is a loop over the signals whose dependents have not been told, so a chain
-//! of merges may be of any length.
+//! A completed signal is noted in the merges that wait for it, which may complete those, and
+//! so on. That is a loop over the signals whose subscribers have not been told, so a chain of
+//! merges may be of any length. Tasks are woken last, when no merge is half told.
 
-use std::mem;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::outcome::{Attempt, Outcome};
-use super::shared::AfterUnlock;
-use super::slot::{Busy, Origin};
-use super::state::{Phase, State};
-use crate::{Poison, PoisonKind, SignalError, SignalHandle};
+use crossbeam_utils::Backoff;
 
-impl<T> State<T> {
-    /// Completes the signal of `handle`, or says why not.
-    ///
-    /// `outcome` is left in place if it was not used, to be dropped after unlocking.
-    pub(super) fn complete(
-        &mut self,
-        handle: SignalHandle,
-        attempt: Attempt,
-        outcome: &mut Option<Outcome<T>>,
-        after: &mut AfterUnlock<T>,
-    ) -> Result<(), SignalError> {
-        let place = self.find(handle)?;
-        if place.is_derived() && attempt != Attempt::Cancel {
-            return Err(SignalError::Derived);
-        }
-        if let Some(earlier) = place.outcome() {
-            return earlier.answer(attempt);
-        }
-        if let Some(outcome) = outcome.take() {
-            self.settle(handle, outcome, after);
-        }
-        Ok(())
-    }
+use super::merge::Merge;
+use super::outcome::{Attempt, Outcome, answer};
+use super::slots::{Completed, SlotRef, Subscriber};
+use crate::sync::pause;
+use crate::{SignalError, WakeBatch};
 
-    /// Completes a pending signal, and every merge that this decides.
-    pub(super) fn settle(
-        &mut self,
-        handle: SignalHandle,
-        outcome: Outcome<T>,
-        after: &mut AfterUnlock<T>,
-    ) {
-        // Complete, but their dependents have not been told.
-        let mut untold = Vec::new();
-        self.mark(handle, outcome, after);
-        let mut next = Some(handle);
-        while let Some(handle) = next {
-            self.tell_dependents(handle, &mut untold, after);
-            self.release_if_done(handle.index(), after);
-            next = untold.pop();
+/// Completes the signal and tells everybody, or says why not.
+pub(super) fn complete<T>(
+    slot: &SlotRef<T>,
+    attempt: Attempt,
+    outcome: Outcome<T>,
+) -> Result<(), SignalError> {
+    match slot.complete(outcome) {
+        Ok(done) => {
+            settle(slot, done);
+            Ok(())
         }
-        if self.pending == 0 {
-            self.drained.wake_all(&mut after.wakes);
-        }
-    }
-
-    /// Poisons everything pending that does not wait for inputs, and so, through them,
-    /// everything else as well. Gives the number of signals that this completed.
-    pub(super) fn poison_pending(
-        &mut self,
-        kind: PoisonKind,
-        reason: &Arc<str>,
-        after: &mut AfterUnlock<T>,
-    ) -> usize {
-        let before = self.pending;
-        for index in 0..self.slots.len() {
-            let slot = &self.slots[index];
-            let pending = |busy: &Busy<T>| busy.outcome.is_none() && !busy.is_derived();
-            if slot.busy.as_deref().is_some_and(pending) {
-                // Fits: there are never more than `SLOTS_MAX` slots.
-                let handle = SignalHandle::new(self.id, index as u32, slot.generation);
-                let poison = Poison::new(handle, kind, Arc::clone(reason));
-                self.settle(handle, Outcome::Failed(poison), after);
+        Err(_unused) => {
+            let backoff = Backoff::new();
+            loop {
+                if let Some(ended) = slot.ended() {
+                    return answer(ended, attempt);
+                }
+                // Whoever completes it has claimed it, and is writing the outcome down.
+                pause(&backoff);
             }
         }
-        before - self.pending
     }
+}
 
-    /// Refuses new signals from now on and poisons all that are pending.
-    pub(super) fn close(
-        &mut self,
-        kind: PoisonKind,
-        reason: &Arc<str>,
-        after: &mut AfterUnlock<T>,
-    ) -> usize {
-        if !matches!(self.phase, Phase::Closed { .. }) {
-            self.phase = Phase::Closed {
-                reason: Arc::clone(reason),
-            };
+/// Tells everybody who waits for this signal, and for those which that completes. By the one
+/// who completed it, once. Gives how many signals are complete by it, itself included.
+pub(super) fn settle<T>(slot: &SlotRef<T>, done: Completed) -> usize {
+    if done.is_quiet() {
+        return 1;
+    }
+    if done.is_simple() {
+        if let Some(Subscriber::Task(waker)) = slot.take_subscriber(done) {
+            // As in a batch: a waker that panics is a fault of its executor alone.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
-        self.poison_pending(kind, reason, after)
+        return 1;
     }
+    let mut telling = Telling {
+        wakes: WakeBatch::new(),
+        untold: Vec::new(),
+        completed: 1,
+    };
+    telling.tell(slot, done);
+    while let Some((slot, done)) = telling.untold.pop() {
+        telling.tell(&slot, done);
+    }
+    telling.wakes.wake_all();
+    telling.completed
+}
 
-    /// How a merge ends by `verdict`.
-    pub(super) fn merged_outcome(&self, verdict: Result<(), Poison>) -> Outcome<T> {
-        match verdict {
-            Ok(()) => Outcome::Triggered(self.unit.clone()),
-            Err(poison) => Outcome::Failed(poison),
+struct Telling<T> {
+    wakes: WakeBatch,
+    /// Complete, but their subscribers have not been told.
+    untold: Vec<(SlotRef<T>, Completed)>,
+    completed: usize,
+}
+
+impl<T> Telling<T> {
+    fn tell(&mut self, slot: &SlotRef<T>, done: Completed) {
+        match slot.take_subscriber(done) {
+            Some(Subscriber::Task(waker)) => self.wakes.push(waker),
+            Some(Subscriber::Merge(merge)) => self.note(slot, &merge),
+            None => {}
+        }
+        if let Some(mut extra) = slot.take_extra(done) {
+            for merge in extra.merges.drain() {
+                self.note(slot, &merge);
+            }
+            extra.waiters.wake_all(&mut self.wakes);
+            if let Some(inputs) = &extra.inputs {
+                inputs.cut(slot.core());
+            }
+        }
+        if done.is_counted() {
+            slot.core().drain().count_down(&mut self.wakes);
         }
     }
 
-    /// pending → complete: sets the outcome, wakes the awaiters, and takes a merge's edges out
-    /// of the inputs that it no longer waits for.
-    fn mark(&mut self, handle: SignalHandle, outcome: Outcome<T>, after: &mut AfterUnlock<T>) {
-        let Some(busy) = self.busy_mut(handle) else {
+    /// Notes the end of the signal in `slot`, and completes the merge if that decides it.
+    fn note(&mut self, slot: &SlotRef<T>, merge: &Merge) {
+        let Some(success) = slot.ended().and_then(|ended| merge.note(ended)) else {
             return;
         };
-        busy.outcome = Some(outcome);
-        busy.waiters.wake_all(&mut after.wakes);
-        let links = match &mut busy.origin {
-            Origin::Derived(merge) => mem::take(&mut merge.links),
-            Origin::Held | Origin::Loose => Vec::new(),
-        };
-        self.pending -= 1;
-        for link in links {
-            // Nothing is found in an input that is complete and has told its dependents: it
-            // has no edges and gets no new ones, so the key cannot mean another edge.
-            if let Some(input) = self.busy_mut(link.input) {
-                let _ = input.dependents.try_remove(link.key);
-            }
-        }
-    }
-
-    /// Notes the end of the signal of `handle` in all merges that wait for it. Those which
-    /// that decides are marked, and added to `untold`.
-    fn tell_dependents(
-        &mut self,
-        handle: SignalHandle,
-        untold: &mut Vec<SignalHandle>,
-        after: &mut AfterUnlock<T>,
-    ) {
-        let Some(busy) = self.busy_mut(handle) else {
-            return;
-        };
-        let failure = busy.outcome.as_ref().and_then(Outcome::poison).cloned();
-        let mut dependents = mem::take(&mut busy.dependents);
-        for edge in dependents.drain() {
-            // An edge leads to a pending merge, and a merge has one edge for each input.
-            let slot = &mut self.slots[edge.merge as usize];
-            let handle = SignalHandle::new(self.id, edge.merge, slot.generation);
-            let Some(merge) = slot.busy.as_deref_mut().and_then(Busy::merge_mut) else {
-                continue;
-            };
-            merge.note(edge.place, failure.as_ref());
-            if let Some(verdict) = merge.verdict(handle) {
-                let outcome = self.merged_outcome(verdict);
-                self.mark(handle, outcome, after);
-                untold.push(handle);
-            }
-        }
-        // Given back for its memory; it is empty.
-        if let Some(busy) = self.busy_mut(handle) {
-            busy.dependents = dependents;
+        let core = slot.core();
+        let (index, generation) = merge.merged();
+        if let Some(merged) = core.find_live(index, generation)
+            && merged.word().is_pending()
+            && let Ok(done) = merged.complete(merge.outcome(core, success))
+        {
+            self.completed += 1;
+            self.untold.push((merged, done));
         }
     }
 }

@@ -35,6 +35,9 @@ pub enum SignalError {
         /// The system that the handle names.
         got: u64,
     },
+    /// Somebody holds the right to complete the signal; its handle alone lets wait.
+    #[error("signal is completed by the holder of its right only")]
+    NotPermitted,
     /// The signal is a merge: it is completed by its inputs and carries no value.
     #[error("signal is completed by its inputs")]
     Derived,
@@ -55,8 +58,9 @@ pub enum SignalError {
         /// Why it was shut down.
         reason: Arc<str>,
     },
-    /// As many signals are pending as the system allows.
-    #[error("more than {limit} signals are pending")]
+    /// As many signals are pending, or complete and still referred to, as the system allows, or
+    /// as many awaiters wait for one signal.
+    #[error("more than {limit} are not possible")]
     Exhausted {
         /// The bound.
         limit: usize,
@@ -73,6 +77,7 @@ impl SignalError {
             Self::UnknownSignal => "unknown_signal",
             Self::OutcomeForgotten => "outcome_forgotten",
             Self::ForeignHandle { .. } => "foreign_handle",
+            Self::NotPermitted => "not_permitted",
             Self::Derived => "derived_signal",
             Self::EmptyMerge => "empty_merge",
             Self::UnreachableMerge { .. } => "unreachable_merge",

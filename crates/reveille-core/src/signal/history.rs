@@ -1,23 +1,28 @@
 //! The outcomes of older generations: the latest ones, in a bounded number.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::Arc;
 
-use super::outcome::Outcome;
-
-/// What is kept of one generation.
-pub(super) struct Record<T> {
-    pub(super) outcome: Outcome<T>,
-    pub(super) derived: bool,
-}
+use super::outcome::Record;
 
 /// A slot's index and a generation of it.
-type Key = (u32, u32);
+pub(super) type Key = (u32, u32);
 
 /// Each record is under its key in `records`, and its key is once in `order`, oldest first.
 pub(super) struct History<T> {
     capacity: usize,
     order: VecDeque<Key>,
-    records: HashMap<Key, Record<T>>,
+    records: HashMap<Key, Kept<T>>,
+}
+
+/// A record, which is shared from the first time that somebody asks for it: cloning a value is
+/// the caller's code, and must not happen under the lock.
+pub(super) enum Kept<T> {
+    Own(Record<T>),
+    Shared(Arc<Record<T>>),
+    /// Between the two.
+    Moved,
 }
 
 impl<T> History<T> {
@@ -33,32 +38,40 @@ impl<T> History<T> {
         self.order.len()
     }
 
-    pub(super) fn get(&self, index: u32, generation: u32) -> Option<&Record<T>> {
-        self.records.get(&(index, generation))
+    pub(super) fn get(&mut self, key: Key) -> Option<Arc<Record<T>>> {
+        let kept = self.records.get_mut(&key)?;
+        let shared = match mem::replace(kept, Kept::Moved) {
+            Kept::Own(record) => Arc::new(record),
+            Kept::Shared(record) => record,
+            Kept::Moved => return None,
+        };
+        *kept = Kept::Shared(Arc::clone(&shared));
+        Some(shared)
     }
 
     /// Adds a record and hands back the one that must go for it.
     #[must_use = "a value in it is dropped after unlocking"]
-    pub(super) fn push(&mut self, key: Key, record: Record<T>) -> Option<Record<T>> {
+    pub(super) fn push(&mut self, key: Key, record: Record<T>) -> Option<(Key, Kept<T>)> {
         if self.capacity == 0 {
-            return Some(record);
+            return Some((key, Kept::Own(record)));
         }
         let evicted = if self.order.len() == self.capacity {
             self.order
                 .pop_front()
-                .and_then(|oldest| self.records.remove(&oldest))
+                .and_then(|oldest| Some((oldest, self.records.remove(&oldest)?)))
         } else {
             None
         };
         self.order.push_back(key);
-        self.records.insert(key, record);
+        self.records.insert(key, Kept::Own(record));
         evicted
     }
 
-    /// Forgets everything.
+    /// Forgets everything, now and from now on.
     #[must_use = "the values are dropped after unlocking"]
-    pub(super) fn take_all(&mut self) -> HashMap<Key, Record<T>> {
+    pub(super) fn end(&mut self) -> HashMap<Key, Kept<T>> {
+        self.capacity = 0;
         self.order.clear();
-        std::mem::take(&mut self.records)
+        mem::take(&mut self.records)
     }
 }

@@ -10,16 +10,18 @@
 //!     └──── its Signal is gone and every awaiter has its outcome or is gone ───┘
 //! ```
 //!
-//! - *One completion for each generation*, made under the lock that awaiters look under.
+//! - *One completion for each generation*, in one step of the atomic that awaiters look at.
 //! - *Outcomes are of a generation.* When a slot turns idle its outcome moves to the history,
 //!   where a bounded number stay readable. A handle of an older generation is answered from
 //!   there, or with [`SignalError::OutcomeForgotten`], never with the outcome of another.
+//!   Success without a value takes no place in the history.
 //! - *No lost wake-up*: looking at the slot and registering are one step, and a slot is not
-//!   reused before all registered awaiters have left, so each gets what it waited for.
+//!   reused before all awaiters have left, so each gets what it waited for.
 //! - *Generations only ascend.* A slot that used its last one is retired.
 //!
-//! A merged signal is a counter on edges from its inputs, in the same slots under the same
-//! lock: no task, no reference cycle, and complete at once when the inputs are.
+//! A merged signal is a counter on edges from its inputs: no task, no reference cycle, and
+//! complete at once when the inputs are. How the slots are shared without a lock is told in
+//! `slots`, the one module with unsafe code.
 //!
 //! Three layers of ownership: [`SignalSystem`]s together own the system, and when the last goes
 //! everything pending is poisoned; [`Signal`]s and awaiters own the memory alone; handles own
@@ -32,17 +34,17 @@ mod poison;
 mod error;
 mod outcome;
 
+mod slots;
+
+mod extra;
 mod history;
-mod merge;
-mod slot;
 
 mod completion;
-mod state;
-
-mod shared;
+mod drain;
+mod merge;
 
 mod awaiter;
-mod drain;
+mod explain;
 mod right;
 mod system;
 
@@ -51,6 +53,7 @@ mod tests;
 
 pub use awaiter::{Completion, SignalAwaiter};
 pub use error::SignalError;
+pub use explain::{Explanation, Owed, PendingSignal};
 pub use handle::{ParseHandleError, SignalHandle};
 pub use merge::MergeMode;
 pub use outcome::SignalStatus;

@@ -1,7 +1,5 @@
 //! How a signal ended, inside and outside.
 
-use std::sync::Arc;
-
 use crate::{Poison, SignalError};
 
 /// Where a signal stands, as [`SignalSystem::poll`](crate::SignalSystem::poll) tells.
@@ -26,56 +24,58 @@ pub(super) enum Attempt {
 }
 
 /// How one generation ended; for good.
+#[derive(Clone)]
 pub(super) enum Outcome<T> {
-    /// With its value, which a merge has only where the value is `()`. The value is shared so
-    /// that its `Clone` and `Drop`, which are the caller's code, run outside the lock.
-    Triggered(Option<Arc<T>>),
+    /// With its value; a merge has none.
+    Triggered(Option<T>),
     /// Poisoned, or cancelled if the kind of the poison says so.
     Failed(Poison),
 }
 
-impl<T> Outcome<T> {
-    pub(super) fn poison(&self) -> Option<&Poison> {
-        match self {
-            Self::Triggered(_) => None,
-            Self::Failed(poison) => Some(poison),
+/// What is known of a generation that left its slot.
+#[derive(Clone)]
+pub(super) struct Record<T> {
+    pub(super) outcome: Outcome<T>,
+    pub(super) derived: bool,
+}
+
+impl<T> Record<T> {
+    /// Triggered by itself, with a value that is always the same.
+    pub(super) fn plain(value: T) -> Self {
+        Self {
+            outcome: Outcome::Triggered(Some(value)),
+            derived: false,
         }
     }
 
-    pub(super) fn status(&self) -> SignalStatus {
-        match self {
-            Self::Triggered(_) => SignalStatus::Triggered,
-            Self::Failed(poison) if poison.is_cancelled() => {
-                SignalStatus::Cancelled(poison.clone())
-            }
-            Self::Failed(poison) => SignalStatus::Poisoned(poison.clone()),
-        }
-    }
-
-    /// The answer to an attempt that came too late.
-    ///
-    /// To fail what has failed in the same way before is no error; the first reason stays.
-    pub(super) fn answer(&self, attempt: Attempt) -> Result<(), SignalError> {
-        match self {
-            Self::Triggered(_) => Err(SignalError::AlreadyTriggered),
-            Self::Failed(poison) => match (poison.is_cancelled(), attempt) {
-                (true, Attempt::Cancel) | (false, Attempt::Poison) => Ok(()),
-                (true, _) => Err(SignalError::AlreadyCancelled {
-                    reason: poison.shared_reason(),
-                }),
-                (false, _) => Err(SignalError::AlreadyPoisoned {
-                    reason: poison.shared_reason(),
-                }),
-            },
+    pub(super) fn ended(&self) -> Result<(), &Poison> {
+        match &self.outcome {
+            Outcome::Triggered(_) => Ok(()),
+            Outcome::Failed(poison) => Err(poison),
         }
     }
 }
 
-impl<T> Clone for Outcome<T> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Triggered(value) => Self::Triggered(value.clone()),
-            Self::Failed(poison) => Self::Failed(poison.clone()),
-        }
+/// What to tell of an end.
+pub(super) fn status(ended: Result<(), &Poison>) -> SignalStatus {
+    match ended {
+        Ok(()) => SignalStatus::Triggered,
+        Err(poison) if poison.is_cancelled() => SignalStatus::Cancelled(poison.clone()),
+        Err(poison) => SignalStatus::Poisoned(poison.clone()),
+    }
+}
+
+/// The answer to an attempt that came too late.
+///
+/// To fail what has failed in the same way before is no error; the first reason stays.
+pub(super) fn answer(ended: Result<(), &Poison>, attempt: Attempt) -> Result<(), SignalError> {
+    let Err(poison) = ended else {
+        return Err(SignalError::AlreadyTriggered);
+    };
+    let reason = poison.shared_reason();
+    match (poison.is_cancelled(), attempt) {
+        (true, Attempt::Cancel) | (false, Attempt::Poison) => Ok(()),
+        (true, _) => Err(SignalError::AlreadyCancelled { reason }),
+        (false, _) => Err(SignalError::AlreadyPoisoned { reason }),
     }
 }

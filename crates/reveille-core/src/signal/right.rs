@@ -1,12 +1,14 @@
 //! The right to complete a signal, which is unique and cannot be lost silently.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc as StdArc;
 use std::thread;
 
+use super::completion::complete;
+use super::explain::Owed;
 use super::outcome::{Attempt, Outcome};
-use super::shared::Shared;
-use crate::sync::Arc;
+use super::slots::SlotRef;
 use crate::text::clip;
 use crate::{Poison, PoisonKind, SignalAwaiter, SignalError, SignalHandle};
 
@@ -23,7 +25,7 @@ const NAME_BYTES_MAX: usize = 128;
 /// use reveille_core::{PoisonKind, SignalSystem};
 ///
 /// let system = SignalSystem::<u32>::new();
-/// let signal = system.create_named("load")?;
+/// let signal = system.create()?.named("load");
 /// let awaiter = signal.awaiter();
 /// drop(signal); // an early return, say
 /// let poison = tokio_test::block_on(awaiter).unwrap_err();
@@ -42,116 +44,200 @@ const NAME_BYTES_MAX: usize = 128;
 /// ```
 #[must_use = "a dropped signal is poisoned"]
 pub struct Signal<T = ()> {
-    shared: Arc<Shared<T>>,
-    handle: SignalHandle,
-    name: Option<StdArc<str>>,
-    /// Whether the right is still here to be used; the slot stays busy for it until then.
-    armed: bool,
+    /// `None` once the right is used, which consumes the signal.
+    slot: Option<SlotRef<T>>,
 }
 
 impl<T> Signal<T> {
-    pub(super) fn new(
-        shared: Arc<Shared<T>>,
-        handle: SignalHandle,
-        name: Option<StdArc<str>>,
-    ) -> Self {
-        let name = name.map(|name| clip(name, NAME_BYTES_MAX));
-        Self {
-            shared,
-            handle,
-            name,
-            armed: true,
-        }
+    pub(super) fn new(slot: SlotRef<T>) -> Self {
+        Self { slot: Some(slot) }
+    }
+
+    fn slot(&self) -> &SlotRef<T> {
+        // Only taken by what consumes or drops the signal.
+        self.slot.as_ref().expect("a signal keeps its slot")
     }
 
     /// The name of the signal, to be given to whoever waits.
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<()>::new();
+    /// let signal = system.create()?;
+    /// let awaiter = system.awaiter(signal.handle())?;
+    /// signal.trigger(())?;
+    /// assert!(tokio_test::block_on(awaiter).is_ok());
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn handle(&self) -> SignalHandle {
-        self.handle
+        self.slot().handle()
     }
 
     /// Waits for this signal.
+    ///
+    /// # Panics
+    ///
+    /// If the signal has two million awaiters; [`SignalSystem::awaiter`] refuses that instead.
+    ///
+    /// [`SignalSystem::awaiter`]: crate::SignalSystem::awaiter
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<()>::new();
+    /// let signal = system.create()?;
+    /// let (first, second) = (signal.awaiter(), signal.awaiter());
+    /// signal.trigger(())?;
+    /// assert_eq!(tokio_test::block_on(first), Ok(()));
+    /// assert_eq!(tokio_test::block_on(second), Ok(()));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn awaiter(&self) -> SignalAwaiter<T> {
-        // The slot stays busy for this signal, and it is no merge, so nothing can refuse.
-        SignalAwaiter::new(&self.shared, self.handle).expect("a signal keeps its slot busy")
+        SignalAwaiter::of(self.slot()).expect("fewer than two million awaiters of one signal")
+    }
+
+    /// Gives the signal a name, which stands in the reason if the signal is dropped and in the
+    /// answer of [`explain`](crate::SignalSystem::explain); cut to 128 bytes.
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<()>::new();
+    /// let signal = system.create()?.named("load");
+    /// let awaiter = signal.awaiter();
+    /// drop(signal);
+    /// assert!(tokio_test::block_on(awaiter).unwrap_err().reason().contains("load"));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
+    pub fn named(self, name: impl Into<StdArc<str>>) -> Self {
+        let name = clip(name.into(), NAME_BYTES_MAX);
+        self.slot().with_extra(|extra| extra.name = Some(name));
+        self
+    }
+
+    /// Remembers who owes the signal, the place of this call, and since when, for
+    /// [`explain`](crate::SignalSystem::explain) and the reason if the signal is dropped. A
+    /// signal that is not tracked pays nothing for it.
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<()>::new();
+    /// let signal = system.create()?.named("load").tracked();
+    /// let why = system.explain(signal.handle())?;
+    /// assert_eq!(why.pending[0].name.as_deref(), Some("load"));
+    /// assert_eq!(why.pending[0].owed.unwrap().place.file(), file!());
+    /// # signal.trigger(())?;
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
+    #[track_caller]
+    pub fn tracked(self) -> Self {
+        let place = Location::caller();
+        let since = self.slot().core().clock().wall();
+        self.slot()
+            .with_extra(|extra| extra.tracked = Some(Owed { place, since }));
+        self
     }
 
     /// Completes the signal with success and wakes everybody who waits for it.
     ///
     /// # Errors
     ///
-    /// Only if somebody completed it by its handle, or the system was shut down or dropped:
-    /// [`AlreadyTriggered`](SignalError::AlreadyTriggered),
-    /// [`AlreadyPoisoned`](SignalError::AlreadyPoisoned) or
-    /// [`AlreadyCancelled`](SignalError::AlreadyCancelled).
+    /// Only if the system was shut down or dropped:
+    /// [`AlreadyPoisoned`](SignalError::AlreadyPoisoned), with that reason.
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<u32>::new();
+    /// let signal = system.create()?;
+    /// let handle = signal.handle();
+    /// signal.trigger(42)?;
+    /// assert_eq!(tokio_test::block_on(system.awaiter(handle)?), Ok(42));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn trigger(mut self, value: T) -> Result<(), SignalError> {
-        let value = self.shared.share(value);
         self.finish(Attempt::Trigger, Outcome::Triggered(Some(value)))
     }
 
     /// Completes the signal with a failure.
     ///
-    /// If it has been poisoned before, the first reason stays and that is no error.
+    /// If a shutdown has poisoned it before, that reason stays and it is no error.
     ///
     /// # Errors
     ///
-    /// [`AlreadyTriggered`](SignalError::AlreadyTriggered) or
-    /// [`AlreadyCancelled`](SignalError::AlreadyCancelled), if somebody did that by its handle.
+    /// None today.
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<()>::new();
+    /// let signal = system.create()?;
+    /// let awaiter = signal.awaiter();
+    /// signal.poison("disk full")?;
+    /// assert_eq!(tokio_test::block_on(awaiter).unwrap_err().reason(), "disk full");
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn poison(mut self, reason: impl Into<StdArc<str>>) -> Result<(), SignalError> {
-        let poison = Poison::new(self.handle, PoisonKind::Explicit, reason);
+        let poison = Poison::new(self.handle(), PoisonKind::Explicit, reason);
         self.finish(Attempt::Poison, Outcome::Failed(poison))
     }
 
     /// Completes the signal as cancelled.
     ///
-    /// If it has been cancelled before, the first reason stays and that is no error.
-    ///
     /// # Errors
     ///
-    /// [`AlreadyTriggered`](SignalError::AlreadyTriggered) or
-    /// [`AlreadyPoisoned`](SignalError::AlreadyPoisoned), if somebody did that by its handle, or
-    /// the system was shut down or dropped.
+    /// [`AlreadyPoisoned`](SignalError::AlreadyPoisoned) if the system was shut down or dropped.
+    ///
+    /// ```
+    /// use reveille_core::PoisonKind;
+    /// # let system = reveille_core::SignalSystem::<()>::new();
+    /// let signal = system.create()?;
+    /// let awaiter = signal.awaiter();
+    /// signal.cancel("not needed any more")?;
+    /// assert_eq!(tokio_test::block_on(awaiter).unwrap_err().kind(), PoisonKind::Cancelled);
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn cancel(mut self, reason: impl Into<StdArc<str>>) -> Result<(), SignalError> {
-        let poison = Poison::new(self.handle, PoisonKind::Cancelled, reason);
+        let poison = Poison::new(self.handle(), PoisonKind::Cancelled, reason);
         self.finish(Attempt::Cancel, Outcome::Failed(poison))
     }
 
     /// Gives the right up without completing: whoever has the handle can complete it, and if
     /// nobody does it stays pending until the system ends.
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<()>::new();
+    /// let handle = system.create()?.into_handle();
+    /// system.trigger(handle, ())?;
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn into_handle(mut self) -> SignalHandle {
-        self.armed = false;
-        self.shared
-            .with(|state, after| state.let_go(self.handle, after));
-        self.handle
+        let handle = self.handle();
+        if let Some(slot) = self.slot.take() {
+            slot.let_go();
+        }
+        handle
     }
 
     fn finish(&mut self, attempt: Attempt, outcome: Outcome<T>) -> Result<(), SignalError> {
-        self.armed = false;
-        let mut outcome = Some(outcome);
-        self.shared.with(|state, after| {
-            let result = state.complete(self.handle, attempt, &mut outcome, after);
-            state.let_go(self.handle, after);
-            result
-        })
+        // Called once, by what consumes or drops the signal.
+        match self.slot.take() {
+            Some(slot) => complete(&slot, attempt, outcome),
+            None => Ok(()),
+        }
     }
 
     fn dropped(&self) -> Poison {
-        let name = self
-            .name
-            .as_deref()
-            .map(|name| format!(" `{name}`"))
-            .unwrap_or_default();
         let (kind, how) = if thread::panicking() {
             (PoisonKind::Panicked, "dropped by a panic")
         } else {
             (PoisonKind::Dropped, "dropped without being triggered")
         };
-        Poison::new(self.handle, kind, format!("signal{name} {how}"))
+        let known = self
+            .slot()
+            .if_extra(|extra| (extra.name.clone(), extra.tracked));
+        let (name, owed) = known.unwrap_or_default();
+        let name = name.map(|name| format!(" `{name}`")).unwrap_or_default();
+        let place = owed
+            .map(|owed| format!(" (owed by {})", owed.place))
+            .unwrap_or_default();
+        Poison::new(self.handle(), kind, format!("signal{name} {how}{place}"))
     }
 }
 
 impl<T> Drop for Signal<T> {
     fn drop(&mut self) {
-        if self.armed {
+        if self.slot.is_some() {
             let poison = self.dropped();
             // Whatever it was completed with before stands.
             let _ = self.finish(Attempt::Poison, Outcome::Failed(poison));
@@ -162,8 +248,7 @@ impl<T> Drop for Signal<T> {
 impl<T> fmt::Debug for Signal<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signal")
-            .field("handle", &self.handle)
-            .field("name", &self.name)
+            .field("handle", &self.handle())
             .finish_non_exhaustive()
     }
 }

@@ -9,17 +9,18 @@ use std::pin::pin;
 use std::sync::Arc as StdArc;
 use std::task::Poll;
 
+use super::completion::{complete, settle};
 use super::drain::Drained;
-use super::outcome::{Attempt, Outcome};
+use super::explain::explain;
+use super::merge::merge;
+use super::outcome::{Attempt, Outcome, answer, status};
 use super::right::Signal;
-use super::shared::Shared;
-use super::slot::Origin;
-use super::state::{Phase, State};
+use super::slots::{Core, Phase, Place};
 use crate::sync::Arc;
 use crate::text::clip;
 use crate::{
-    Completion, IdSource, MergeMode, Poison, PoisonKind, SignalAwaiter, SignalError, SignalHandle,
-    SignalStatus, SystemIds,
+    Clock, Completion, Explanation, IdSource, MergeMode, Poison, PoisonKind, SignalAwaiter,
+    SignalError, SignalHandle, SignalStatus, SystemClock, SystemIds,
 };
 
 /// Signals with a value of type `T`, which every awaiter gets a clone of.
@@ -53,16 +54,16 @@ pub struct SignalSystem<T = ()> {
 
 /// What the clones of a system own together; the end of the last one ends the system.
 struct Owner<T> {
-    id: NonZeroU64,
-    shared: Arc<Shared<T>>,
+    core: Arc<Core<T>>,
 }
 
 /// The bounds and the id of a system to be built.
 #[derive(Debug, Clone)]
 pub struct SignalSystemBuilder<T = ()> {
     id: Option<NonZeroU64>,
-    pending_max: usize,
+    signals_max: usize,
     history: usize,
+    clock: StdArc<dyn Clock>,
     value: PhantomData<fn() -> T>,
 }
 
@@ -72,9 +73,9 @@ pub struct SignalSystemBuilder<T = ()> {
 pub struct SignalStats {
     /// Signals that are not complete, merged ones included.
     pub pending: usize,
-    /// Awaiters that have neither their outcome nor been dropped.
+    /// Awaiters of pending signals that have been polled and not been dropped.
     pub waiters: usize,
-    /// Slots, idle ones included; as many as were ever in use at once.
+    /// Slots in memory, idle ones included.
     pub slots: usize,
     /// Outcomes in the history.
     pub history: usize,
@@ -100,18 +101,29 @@ impl<T> SignalSystemBuilder<T> {
         }
     }
 
-    /// How many signals may be pending at once: 2^20 by default, 2^31 - 1 at most.
+    /// How many signals may be in memory at once: 2^20 by default, 2 046 820 291 at most.
+    ///
+    /// Those are the pending ones, and the complete ones that a [`Signal`] or an awaiter still
+    /// refers to.
     #[must_use]
-    pub fn max_pending(self, signals: usize) -> Self {
+    pub fn max_signals(self, signals: usize) -> Self {
         Self {
-            pending_max: signals,
+            signals_max: signals,
             ..self
         }
+    }
+
+    /// What tells the time of [`tracked`](Signal::tracked) signals; the system's clock by
+    /// default.
+    #[must_use]
+    pub fn clock(self, clock: StdArc<dyn Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     /// How many outcomes stay readable after their signals left their slots: 1024 by default.
     ///
     /// A reason is at most 1 KiB, the failure of a merge a few; a value is as large as it is.
+    /// Success without a value takes no place.
     #[must_use]
     pub fn history(self, outcomes: usize) -> Self {
         Self {
@@ -127,10 +139,11 @@ impl<T> SignalSystemBuilder<T> {
     {
         let random = || NonZeroU64::new(SystemIds.random_u64()).unwrap_or(NonZeroU64::MIN);
         let id = self.id.unwrap_or_else(random);
-        let state = State::new(id, self.pending_max, self.history, unit());
-        let shared = Arc::new(Shared::new(state, unit()));
+        let core = Core::new(id, self.signals_max, self.history, unit, self.clock);
         SignalSystem {
-            owner: Arc::new(Owner { id, shared }),
+            owner: Arc::new(Owner {
+                core: Arc::new(core),
+            }),
         }
     }
 }
@@ -139,17 +152,18 @@ impl<T> Default for SignalSystemBuilder<T> {
     fn default() -> Self {
         Self {
             id: None,
-            pending_max: 1 << 20,
+            signals_max: 1 << 20,
             history: 1024,
+            clock: StdArc::new(SystemClock),
             value: PhantomData,
         }
     }
 }
 
-/// The value `()` if that is what `T` is. All its copies are the same, so one is enough.
-fn unit<T: 'static>() -> Option<StdArc<T>> {
-    let value: Box<dyn Any> = Box::new(StdArc::new(()));
-    value.downcast::<StdArc<T>>().ok().map(|value| *value)
+/// The value `()` if that is what `T` is.
+fn unit<T: 'static>() -> Option<T> {
+    let value: Box<dyn Any> = Box::new(());
+    value.downcast::<T>().ok().map(|value| *value)
 }
 
 impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
@@ -165,7 +179,7 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
 
     /// The id that all handles of this system carry.
     pub fn system_id(&self) -> NonZeroU64 {
-        self.owner.id
+        self.core().id()
     }
 
     /// Makes a signal.
@@ -173,23 +187,9 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// # Errors
     ///
     /// [`ShutDown`](SignalError::ShutDown) once a shutdown has begun, and
-    /// [`Exhausted`](SignalError::Exhausted) if too many signals are pending.
+    /// [`Exhausted`](SignalError::Exhausted) if too many signals are in memory.
     pub fn create(&self) -> Result<Signal<T>, SignalError> {
-        self.create_with(None)
-    }
-
-    /// Makes a signal whose name appears in the reason if it is dropped; cut to 128 bytes.
-    ///
-    /// # Errors
-    ///
-    /// As [`create`](Self::create).
-    pub fn create_named(&self, name: impl Into<StdArc<str>>) -> Result<Signal<T>, SignalError> {
-        self.create_with(Some(name.into()))
-    }
-
-    fn create_with(&self, name: Option<StdArc<str>>) -> Result<Signal<T>, SignalError> {
-        let handle = self.shared().with(|state, _| state.create(Origin::Held))?;
-        Ok(Signal::new(Arc::clone(self.shared()), handle, name))
+        Ok(Signal::new(Core::create_held(self.core())?))
     }
 
     /// Completes a signal with success.
@@ -201,7 +201,6 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// [`AlreadyCancelled`](SignalError::AlreadyCancelled) if it is complete,
     /// [`Derived`](SignalError::Derived) if it is a merge, and those of any handle.
     pub fn trigger(&self, handle: SignalHandle, value: T) -> Result<(), SignalError> {
-        let value = self.shared().share(value);
         self.complete(handle, Attempt::Trigger, Outcome::Triggered(Some(value)))
     }
 
@@ -245,7 +244,10 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     ///
     /// Those of any handle.
     pub fn poll(&self, handle: SignalHandle) -> Result<SignalStatus, SignalError> {
-        self.shared().with(|state, _| state.poll(handle))
+        Ok(match self.core().find(handle)? {
+            Place::Live(slot) => slot.ended().map_or(SignalStatus::Pending, status),
+            Place::Past(record) => status(record.ended()),
+        })
     }
 
     /// Waits for a signal and its value. The place is taken now, not at the first poll.
@@ -255,7 +257,7 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// [`Derived`](SignalError::Derived) if it is a merge and `T` is not `()`, since a merge
     /// has no value: see [`completion`](Self::completion). And those of any handle.
     pub fn awaiter(&self, handle: SignalHandle) -> Result<SignalAwaiter<T>, SignalError> {
-        SignalAwaiter::new(self.shared(), handle)
+        SignalAwaiter::new(self.core(), handle)
     }
 
     /// Waits for the end of a signal, whichever kind it is.
@@ -264,7 +266,7 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     ///
     /// Those of any handle.
     pub fn completion(&self, handle: SignalHandle) -> Result<Completion<T>, SignalError> {
-        Completion::new(self.shared(), handle)
+        Completion::new(self.core(), handle)
     }
 
     /// Makes a signal that is complete when all inputs are: triggered if all were triggered,
@@ -292,8 +294,7 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
         inputs: &[SignalHandle],
         mode: MergeMode,
     ) -> Result<SignalHandle, SignalError> {
-        self.shared()
-            .with(|state, after| state.merge(inputs, mode, after))
+        merge(self.core(), inputs, mode)
     }
 
     /// Poisons everything pending with this reason and refuses new signals from now on.
@@ -302,8 +303,8 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// nothing; the first reason stays. Gives the number of signals that were poisoned.
     pub fn force_shutdown(&self, reason: impl Into<StdArc<str>>) -> usize {
         let reason = clip(reason.into(), Poison::REASON_BYTES_MAX);
-        self.shared()
-            .with(|state, after| state.close(PoisonKind::ShutDown, &reason, after))
+        self.core().close(&reason);
+        poison_pending(self.core(), PoisonKind::ShutDown, &reason)
     }
 
     /// Refuses new signals, waits until nothing is pending or `until` is ready, whichever comes
@@ -325,13 +326,10 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// # Ok::<(), reveille_core::SignalError>(())
     /// ```
     pub async fn shutdown(&self, until: impl Future<Output = ()>) -> ShutdownReport {
-        let before = self.shared().with(|state, _| {
-            if matches!(state.phase, Phase::Open) {
-                state.phase = Phase::Draining;
-            }
-            state.pending
-        });
-        let mut drained = pin!(Drained::new(Arc::clone(self.shared())));
+        self.core().enter(Phase::Draining);
+        self.core().drain().count(self.core());
+        let before = self.stats().pending;
+        let mut drained = pin!(Drained::new(Arc::clone(self.core())));
         let mut until = pin!(until);
         poll_fn(|cx| match drained.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(()),
@@ -340,14 +338,63 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
         .await;
         let poisoned = self.force_shutdown("shut down before it was complete");
         ShutdownReport {
-            completed: before - poisoned,
+            completed: before.saturating_sub(poisoned),
             poisoned,
         }
     }
 
-    /// How much the system holds now.
+    /// Walks the graph of what waits for what, from `handle` on: which signals are pending, and,
+    /// for [`tracked`](Signal::tracked) ones, since when and who owes them.
+    ///
+    /// Takes time in proportion to what is pending there, of which it names at most 1000.
+    ///
+    /// # Errors
+    ///
+    /// Those of any handle.
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<()>::new();
+    /// let (a, b) = (system.create()?, system.create()?.named("index").tracked());
+    /// let both = system.merge(&[a.handle(), b.handle()])?;
+    /// a.trigger(())?;
+    /// let why = system.explain(both)?;
+    /// assert_eq!(why.pending[0].waits_for, [b.handle()]);
+    /// assert_eq!(why.pending[1].name.as_deref(), Some("index"));
+    /// # b.trigger(())?;
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
+    pub fn explain(&self, handle: SignalHandle) -> Result<Explanation, SignalError> {
+        explain(self.core(), handle)
+    }
+
+    /// How much the system holds now. Takes time in proportion to the slots in memory.
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<()>::new();
+    /// let signal = system.create()?;
+    /// assert_eq!(system.stats().pending, 1);
+    /// signal.trigger(())?;
+    /// assert_eq!(system.stats().pending, 0);
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn stats(&self) -> SignalStats {
-        self.shared().with(|state, _| state.stats())
+        let core = self.core();
+        let mut stats = SignalStats {
+            pending: 0,
+            waiters: 0,
+            slots: core.slots(),
+            history: core.history().len(),
+        };
+        core.visit(|slot| {
+            let word = slot.word();
+            if word.is_complete() {
+                return;
+            }
+            stats.pending += 1;
+            let listed = slot.if_extra(|extra| extra.waiters.len()).unwrap_or(0);
+            stats.waiters += usize::from(word.has_waiter()) + listed;
+        });
+        stats
     }
 
     fn complete(
@@ -356,15 +403,43 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
         attempt: Attempt,
         outcome: Outcome<T>,
     ) -> Result<(), SignalError> {
-        // What is not used is dropped after the lock is released.
-        let mut outcome = Some(outcome);
-        self.shared()
-            .with(|state, after| state.complete(handle, attempt, &mut outcome, after))
+        let place = self.core().find(handle)?;
+        let derived = match &place {
+            Place::Live(slot) => slot.word().is_derived(),
+            Place::Past(record) => record.derived,
+        };
+        if derived && attempt != Attempt::Cancel {
+            return Err(SignalError::Derived);
+        }
+        match place {
+            Place::Live(slot) if slot.word().is_pending() && slot.word().is_held() => {
+                Err(SignalError::NotPermitted)
+            }
+            Place::Live(slot) => complete(&slot, attempt, outcome),
+            Place::Past(record) => answer(record.ended(), attempt),
+        }
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared<T>> {
-        &self.owner.shared
+    pub(super) fn core(&self) -> &Arc<Core<T>> {
+        &self.owner.core
     }
+}
+
+/// Poisons everything pending that does not wait for inputs, and so, through them, everything
+/// else as well. Gives the number of signals that this completed.
+fn poison_pending<T>(core: &Core<T>, kind: PoisonKind, reason: &StdArc<str>) -> usize {
+    let mut completed = 0;
+    core.visit(|slot| {
+        let word = slot.word();
+        if !word.is_pending() || word.is_derived() {
+            return;
+        }
+        let poison = Poison::new(slot.handle(), kind, StdArc::clone(reason));
+        if let Ok(done) = slot.complete(Outcome::Failed(poison)) {
+            completed += settle(&slot, done);
+        }
+    });
+    completed
 }
 
 impl<T: Clone + Send + Sync + 'static> Default for SignalSystem<T> {
@@ -384,7 +459,7 @@ impl<T> Clone for SignalSystem<T> {
 impl<T> fmt::Debug for SignalSystem<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignalSystem")
-            .field("id", &format_args!("{:016x}", self.owner.id))
+            .field("id", &format_args!("{:016x}", self.owner.core.id()))
             .finish_non_exhaustive()
     }
 }
@@ -392,11 +467,12 @@ impl<T> fmt::Debug for SignalSystem<T> {
 impl<T> Drop for Owner<T> {
     fn drop(&mut self) {
         let reason = StdArc::from("signal system was dropped");
-        self.shared.with(|state, after| {
-            state.close(PoisonKind::SystemDropped, &reason, after);
-            // Nobody can ask for them any more. A value may own a signal of this system, which
-            // would keep the memory alive for ever.
-            state.forget_all(after);
-        });
+        self.core.close(&reason);
+        poison_pending(&self.core, PoisonKind::SystemDropped, &reason);
+        // Nobody can ask for them any more. A value may own a signal of this system, which
+        // would keep the memory alive for ever.
+        let forgotten = self.core.history().end();
+        drop(forgotten);
+        Core::disown(&self.core);
     }
 }

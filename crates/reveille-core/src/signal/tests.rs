@@ -4,17 +4,11 @@ use std::sync::{Arc, Weak};
 
 use tokio_test::{assert_pending, assert_ready_err, task};
 
-use super::shared::Shared;
+use super::slots::Core;
 use crate::{Signal, SignalError, SignalHandle, SignalStatus, SignalSystem};
 
-fn memory_of<T: Clone + Send + Sync + 'static>(system: &SignalSystem<T>) -> Weak<Shared<T>> {
-    Arc::downgrade(system.shared())
-}
-
-fn set_generation(system: &SignalSystem, handle: SignalHandle, generation: u32) {
-    system
-        .shared()
-        .with(|state, _| state.slots[handle.index() as usize].generation = generation);
+fn memory_of<T: Clone + Send + Sync + 'static>(system: &SignalSystem<T>) -> Weak<Core<T>> {
+    Arc::downgrade(system.core())
 }
 
 #[test]
@@ -29,20 +23,20 @@ fn d06_pending_merge_keeps_nothing_alive() {
 }
 
 #[test]
-fn d07_awaiter_keeps_the_memory_and_gives_it_back_with_its_outcome() {
+fn d07_awaiter_keeps_the_memory_and_gives_it_back() {
     let system = SignalSystem::<()>::new();
     let memory = memory_of(&system);
     let handle = system.create().unwrap().into_handle();
+    let other = system.create().unwrap();
     let mut awaiter = task::spawn(system.awaiter(handle).unwrap());
     assert_pending!(awaiter.poll());
     drop(system);
-    assert!(memory.upgrade().is_some());
     assert_ready_err!(awaiter.poll());
-    assert!(
-        memory.upgrade().is_none(),
-        "a ready awaiter holds its outcome alone"
-    );
     assert_ready_err!(awaiter.poll());
+    drop(awaiter);
+    assert!(memory.upgrade().is_some(), "a signal is left");
+    drop(other);
+    assert!(memory.upgrade().is_none());
 }
 
 #[test]
@@ -53,17 +47,23 @@ fn value_that_owns_a_signal_of_its_system_makes_no_cycle() {
     let system = SignalSystem::<Nested>::new();
     let memory = memory_of(&system);
     let inner = Nested(Arc::new(system.create().unwrap()));
-    system.create().unwrap().trigger(inner).unwrap();
+    let outer = system.create().unwrap();
+    let awaiter = outer.awaiter();
+    system.create().unwrap().trigger(inner.clone()).unwrap();
+    outer.trigger(inner).unwrap();
     drop(system);
+    assert!(memory.upgrade().is_some());
+    drop(awaiter);
     assert!(memory.upgrade().is_none());
 }
 
 #[test]
 fn slot_that_used_its_last_generation_is_retired() {
     let system = SignalSystem::<()>::new();
+    let memory = memory_of(&system);
     let first = system.create().unwrap().into_handle();
     system.trigger(first, ()).unwrap();
-    set_generation(&system, first, u32::MAX - 1);
+    system.core().set_generation(first.index(), u32::MAX - 1);
 
     let last = system.create().unwrap().into_handle();
     assert_eq!((last.index(), last.generation()), (first.index(), u32::MAX));
@@ -74,24 +74,37 @@ fn slot_that_used_its_last_generation_is_retired() {
         (first.index() + 1, 1)
     );
     assert!(matches!(system.poll(last), Ok(SignalStatus::Poisoned(_))));
-    assert_eq!(
-        system.trigger(last.with_generation(7), ()),
-        Err(SignalError::OutcomeForgotten)
-    );
+    assert_eq!(system.stats().pending, 1);
+
+    // One more ends after its system did.
+    system
+        .core()
+        .set_generation(first.index() + 2, u32::MAX - 1);
+    let late = system.create().unwrap();
+    assert_eq!(late.handle().generation(), u32::MAX);
+    drop(system);
+    drop(next);
+    assert!(memory.upgrade().is_some());
+    drop(late);
+    assert!(memory.upgrade().is_none());
 }
 
 #[test]
 fn cancelled_merges_take_their_edges_out_of_their_inputs() {
     let system = SignalSystem::<()>::new();
     let input = system.create().unwrap().into_handle();
+    let live = system
+        .core()
+        .find_live(input.index(), input.generation())
+        .unwrap();
+    let kept = system.merge(&[input]).unwrap();
     for _ in 0..1000 {
         let merged = system.merge(&[input]).unwrap();
         system.cancel(merged, "not needed").unwrap();
     }
-    let edges = system
-        .shared()
-        .with(|state, _| state.busy_mut(input).unwrap().dependents.len());
-    assert_eq!(edges, 0);
+    assert_eq!(live.if_extra(|extra| extra.merges.len()), Some(0));
+    system.cancel(kept, "not needed").unwrap();
+    assert!(matches!(live.empty_cell(), Ok(None)));
 }
 
 #[test]
@@ -105,4 +118,39 @@ fn slot_with_an_awaiter_is_not_used_again_before_it_left() {
     drop(awaiter);
     let third = system.create().unwrap().into_handle();
     assert_eq!(third, first.with_generation(2));
+}
+
+#[test]
+fn memory_is_given_back_after_a_peak_and_handles_keep_their_meaning() {
+    let system = SignalSystem::<()>::builder().history(10).build();
+    let mut signals: Vec<_> = (0..10_000).map(|_| system.create().unwrap()).collect();
+    let handles: Vec<_> = signals.iter().map(Signal::handle).collect();
+    assert!(system.stats().slots >= 10_000);
+    let kept = signals.pop().unwrap();
+    let poisoned = signals.pop().unwrap();
+    poisoned.poison("broken").unwrap();
+    for signal in signals {
+        signal.trigger(()).unwrap();
+    }
+    let slots = system.stats().slots;
+    assert!(slots < 1000, "{slots}");
+    for handle in &handles[..9998] {
+        assert_eq!(system.poll(*handle), Ok(SignalStatus::Triggered));
+        let never = handle.with_generation(2);
+        assert_eq!(system.poll(never), Err(SignalError::UnknownSignal));
+    }
+    assert!(matches!(
+        system.poll(handles[9998]),
+        Ok(SignalStatus::Poisoned(_))
+    ));
+    assert_eq!(system.poll(kept.handle()), Ok(SignalStatus::Pending));
+
+    // The chunks come back with the generations they had.
+    let again: Vec<_> = (0..10_000).map(|_| system.create().unwrap()).collect();
+    let mut distinct: Vec<SignalHandle> = again.iter().map(Signal::handle).collect();
+    distinct.extend(&handles);
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), 20_000);
+    assert!(distinct.iter().all(|handle| handle.generation() <= 2));
 }

@@ -80,7 +80,7 @@ impl TenantSignals {
     fn new(limits: SignalLimits) -> Self {
         Self {
             system: SignalSystem::builder()
-                .max_pending(limits.pending)
+                .max_signals(limits.pending)
                 .history(limits.history)
                 .build(),
             limits,

@@ -28,7 +28,7 @@ impl Directories {
     /// When there are more of them than a system of signals can hold.
     pub(super) fn of(files: &[PathBuf]) -> Result<Self, SignalError> {
         // One more for the merge.
-        let system = SignalSystem::builder().max_pending(files.len() + 1).build();
+        let system = SignalSystem::builder().max_signals(files.len() + 1).build();
         let mut pending: HashMap<PathBuf, Pending> = HashMap::new();
         for file in files {
             let directory = directory(file);
@@ -36,7 +36,7 @@ impl Directories {
                 Some(known) => known.files += 1,
                 None => {
                     let name = directory.to_string_lossy().into_owned();
-                    let signal = system.create_named(name)?;
+                    let signal = system.create()?.named(name);
                     pending.insert(directory.to_owned(), Pending { files: 1, signal });
                 }
             }

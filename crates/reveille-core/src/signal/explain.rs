@@ -1,0 +1,103 @@
+//! Why a signal is not complete: what it waits for, and who owes that.
+
+use std::collections::{HashSet, VecDeque};
+use std::panic::Location;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::slots::{Core, Place, SlotRef};
+use crate::{MergeMode, SignalError, SignalHandle};
+
+/// How many pending signals an explanation names.
+const PENDING_MAX: usize = 1000;
+
+/// What [`SignalSystem::explain`](crate::SignalSystem::explain) found in the wait-for graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The asked signal, then what it waits for, and what that waits for, each pending signal
+    /// once and nearer ones first; empty if the asked signal is complete. At most 1000.
+    pub pending: Vec<PendingSignal>,
+    /// Whether there are more than `pending` names.
+    pub truncated: bool,
+}
+
+/// A signal that is not complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PendingSignal {
+    /// The signal.
+    pub handle: SignalHandle,
+    /// Its name, if it was given one.
+    pub name: Option<Arc<str>>,
+    /// Who owes it, if it is tracked.
+    pub owed: Option<Owed>,
+    /// How its inputs complete it, if it is a merge.
+    pub mode: Option<MergeMode>,
+    /// Its inputs that are pending, in their order, if it is a merge.
+    pub waits_for: Vec<SignalHandle>,
+}
+
+/// Who owes a signal, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owed {
+    /// Where it was made.
+    pub place: &'static Location<'static>,
+    /// When it was made, by the wall clock.
+    pub since: Timestamp,
+}
+
+pub(super) fn explain<T>(core: &Core<T>, handle: SignalHandle) -> Result<Explanation, SignalError> {
+    let mut explanation = Explanation {
+        pending: Vec::new(),
+        truncated: false,
+    };
+    let mut queue = VecDeque::new();
+    match core.find(handle)? {
+        Place::Live(slot) if !slot.word().is_complete() => queue.push_back(slot),
+        Place::Live(_) | Place::Past(_) => {}
+    }
+    let mut seen = HashSet::from([handle]);
+    // Breadth first. There are no cycles: a merge is younger than its inputs.
+    while let Some(slot) = queue.pop_front() {
+        if explanation.pending.len() == PENDING_MAX {
+            explanation.truncated = true;
+            break;
+        }
+        let mut pending = PendingSignal::of(&slot);
+        let inputs = slot.if_extra(|extra| extra.inputs.clone()).flatten();
+        if let Some(merge) = inputs {
+            pending.mode = Some(merge.mode);
+            for input in merge.inputs(core) {
+                let Some(slot) = core.find_live(input.index(), input.generation()) else {
+                    continue;
+                };
+                if slot.word().is_complete() {
+                    continue;
+                }
+                pending.waits_for.push(input);
+                // A reference is held for what is queued only.
+                if queue.len() <= PENDING_MAX && seen.insert(input) {
+                    queue.push_back(slot);
+                }
+            }
+        }
+        explanation.pending.push(pending);
+    }
+    Ok(explanation)
+}
+
+impl PendingSignal {
+    fn of<T>(slot: &SlotRef<T>) -> Self {
+        let known = slot.if_extra(|extra| (extra.name.clone(), extra.tracked));
+        let (name, owed) = known.unwrap_or_default();
+        Self {
+            handle: slot.handle(),
+            name,
+            owed,
+            mode: None,
+            waits_for: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! A chunk: the slots that come and go together, and what stays of them.
+
+use std::ptr::{NonNull, null_mut};
+
+use crossbeam_utils::Backoff;
+
+use super::core::Core;
+use super::slot::{Owned, Slot, SlotRef, Subscribed};
+use crate::signal::extra::Extras;
+use crate::signal::merge::Merge;
+use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex, pause};
+
+/// How many slots a chunk has: as many as a word has bits beside the flags.
+#[cfg(not(loom))]
+pub(super) const SLOTS: u32 = 61;
+#[cfg(loom)]
+pub(super) const SLOTS: u32 = 3;
+
+/// How far the indices of two chunks are apart.
+pub(super) const STRIDE: u32 = 64;
+
+const ALL: u64 = (1 << SLOTS) - 1;
+/// The chunk is in the list of those with free slots.
+const LISTED: u64 = 1 << 61;
+/// A shard takes its slots from this chunk.
+const CURRENT: u64 = 1 << 62;
+/// The last owner of the system is gone: the slots in use hold the core.
+const CLOSED: u64 = 1 << 63;
+
+/// The memory of a chunk, which is given back when nobody needs it.
+pub(super) struct Slots<T> {
+    pub(super) chunk: NonNull<Chunk<T>>,
+    pub(super) slots: [Slot<T>; SLOTS as usize],
+}
+
+/// What stays of a chunk as long as the core.
+pub(super) struct Chunk<T> {
+    number: u32,
+    /// A bit for each slot that the bound of the system allows.
+    usable: u64,
+    core: *const Core<T>,
+    /// A bit for each slot, set while it is free, and the flags above.
+    free: AtomicU64,
+    /// Null while there is no memory.
+    slots: AtomicPtr<Slots<T>>,
+    /// How many look at the memory without a reference to a slot.
+    pins: AtomicU32,
+    /// Of generations up to this one that are neither in a slot nor in the history, nothing is
+    /// known any more.
+    forgotten: AtomicU32,
+    /// The slots that used their last generation.
+    exhausted: AtomicU64,
+    /// The last generations of the slots while there is no memory.
+    rest: Mutex<Rest>,
+    extras: Mutex<Extras>,
+}
+
+/// Where the generations of the slots are.
+enum Rest {
+    /// All are 0.
+    Unused,
+    InMemory,
+    Saved(Box<[u32]>),
+}
+
+/// What a handle finds in a chunk.
+pub(super) enum Found<T> {
+    Live(SlotRef<T>),
+    /// The generation ended and left its slot.
+    Past,
+    Unknown,
+}
+
+/// Keeps the memory of a chunk.
+pub(super) struct Pin<'a, T> {
+    chunk: &'a Chunk<T>,
+    slots: NonNull<Slots<T>>,
+}
+
+impl<T> Drop for Pin<'_, T> {
+    fn drop(&mut self) {
+        // Release: what was looked at was looked at before the memory goes.
+        self.chunk.pins.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl<T> Pin<'_, T> {
+    fn slot(&self, place: u8) -> &Slot<T> {
+        // SAFETY: the pin keeps the memory, and slots are only accessed shared.
+        unsafe { &(*self.slots.as_ptr()).slots[usize::from(place)] }
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_generation(&self, place: u8, generation: u32) {
+        self.slot(place).set_idle(generation);
+    }
+
+    /// Whether the slot has this generation now.
+    pub(super) fn has(&self, place: u8, generation: u32) -> bool {
+        u32::from(place) < SLOTS && {
+            let word = self.slot(place).load(Ordering::Acquire);
+            word.generation() == generation && !word.is_idle() && !word.is_moving()
+        }
+    }
+
+    /// Registers a merge with the slot, if it is pending in this generation.
+    pub(super) fn subscribe(&self, place: u8, generation: u32, merge: &Arc<Merge>) -> Subscribed {
+        if u32::from(place) >= SLOTS {
+            return Subscribed::Elsewhere;
+        }
+        match self.slot(place).own_for_merge(generation) {
+            Owned::Cell => {
+                // SAFETY: the reference was just counted.
+                let slot = unsafe { SlotRef::from_counted(place_of(self.slots, place)) };
+                slot.subscribe(merge)
+            }
+            Owned::Reference => {
+                // SAFETY: as above.
+                let slot = unsafe { SlotRef::from_counted(place_of(self.slots, place)) };
+                slot.with_extra(|extra| extra.merges.insert(Arc::clone(merge)))
+                    .map_or(Subscribed::Elsewhere, |key| Subscribed::Listed(key as u32))
+            }
+            Owned::Nothing => Subscribed::Elsewhere,
+        }
+    }
+
+    /// A reference to the slot, if it still has this generation.
+    fn acquire(&self, place: u8, generation: u32) -> Found<T> {
+        let backoff = Backoff::new();
+        loop {
+            let word = match self.slot(place).acquire(generation) {
+                // SAFETY: `place_of` keeps the provenance of the whole, and the reference was
+                // just counted.
+                Ok(()) => {
+                    return Found::Live(unsafe {
+                        SlotRef::from_counted(place_of(self.slots, place))
+                    });
+                }
+                Err(word) => word,
+            };
+            if generation == 0 || generation > word.generation() {
+                return Found::Unknown;
+            }
+            if generation < word.generation() || word.is_idle() {
+                return Found::Past;
+            }
+            // The outcome is on its way into the history.
+            pause(&backoff);
+        }
+    }
+}
+
+/// The slot at `place`, by a pointer that may reach all of them.
+fn place_of<T>(slots: NonNull<Slots<T>>, place: u8) -> NonNull<Slot<T>> {
+    // SAFETY: in bounds of the allocation; no reference is made on the way.
+    unsafe {
+        let first = (&raw mut (*slots.as_ptr()).slots).cast::<Slot<T>>();
+        NonNull::new_unchecked(first.add(usize::from(place)))
+    }
+}
+
+impl<T> Chunk<T> {
+    pub(super) fn new(number: u32, usable: u32, core: *const Core<T>) -> Self {
+        Self {
+            number,
+            usable: ALL >> (SLOTS - usable.min(SLOTS)),
+            core,
+            free: AtomicU64::new(0),
+            slots: AtomicPtr::new(null_mut()),
+            pins: AtomicU32::new(0),
+            forgotten: AtomicU32::new(0),
+            exhausted: AtomicU64::new(0),
+            rest: Mutex::new(Rest::Unused),
+            extras: Mutex::new(Extras::default()),
+        }
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(super) fn index_of(&self, place: u8) -> u32 {
+        self.number * STRIDE + u32::from(place)
+    }
+
+    pub(super) fn extras(&self) -> &Mutex<Extras> {
+        &self.extras
+    }
+
+    /// # Safety
+    ///
+    /// The caller knows that the core is alive for as long as it uses the reference: it has an
+    /// owner, or a slot in use.
+    pub(super) unsafe fn core(&self) -> &Core<T> {
+        // SAFETY: the core is where it was when it made this chunk, and alive.
+        unsafe { &*self.core }
+    }
+
+    /// Takes a free slot.
+    pub(super) fn claim(&self) -> Option<u8> {
+        let mut free = self.free.load(Ordering::Relaxed);
+        loop {
+            let place = (free & self.usable).trailing_zeros();
+            if place >= SLOTS {
+                return None;
+            }
+            // Acquire: the slot is seen as its last user left it. Sequentially consistent
+            // against a shutdown, see `Core::create`.
+            match self.free.compare_exchange_weak(
+                free,
+                free & !(1 << place),
+                Ordering::SeqCst,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(place as u8),
+                Err(now) => free = now,
+            }
+        }
+    }
+
+    /// Starts a generation in a slot.
+    ///
+    /// # Safety
+    ///
+    /// The caller claimed it.
+    pub(super) unsafe fn start(&self, place: u8, flags: u64) -> SlotRef<T> {
+        // SAFETY: a chunk with a claimed slot keeps its memory, which was there when the slot
+        // became free, before the claim.
+        let slots = unsafe { NonNull::new_unchecked(self.slots.load(Ordering::Acquire)) };
+        let slot = place_of(slots, place);
+        // SAFETY: in memory, and the word counts one reference from `start` on.
+        unsafe {
+            slot.as_ref().start(flags);
+            SlotRef::from_counted(slot)
+        }
+    }
+
+    /// Makes a claimed slot free again.
+    ///
+    /// # Safety
+    ///
+    /// The caller claimed it, or had the last reference to it; it is idle.
+    pub(super) unsafe fn give_back(&self, place: u8, generation: u32) {
+        let bit = 1 << place;
+        if generation == u32::MAX {
+            let before = self.exhausted.fetch_or(bit, Ordering::AcqRel);
+            if before & bit != 0 {
+                // The slot was counted by `close`.
+                // SAFETY: as there.
+                unsafe { Arc::decrement_strong_count(self.core) };
+            }
+            return;
+        }
+        // Holds the core beyond the step that frees the slot.
+        let mut hold = None;
+        let mut free = self.free.load(Ordering::Relaxed);
+        loop {
+            let mut next = free | bit;
+            if free & (LISTED | CURRENT | CLOSED) == 0 {
+                next |= LISTED;
+            }
+            let work =
+                free & (CURRENT | CLOSED) == 0 && (free & LISTED == 0 || next & ALL == self.usable);
+            if work && hold.is_none() {
+                // SAFETY: the slot is not free yet, so the core is alive.
+                hold = Some(unsafe {
+                    Arc::increment_strong_count(self.core);
+                    Arc::from_raw(self.core)
+                });
+            }
+            // Release: the slot's next user sees it idle.
+            match self
+                .free
+                .compare_exchange_weak(free, next, Ordering::SeqCst, Ordering::Relaxed)
+            {
+                Err(now) => free = now,
+                Ok(_) if free & CLOSED != 0 => {
+                    // SAFETY: `close` counted this slot.
+                    return unsafe { Arc::decrement_strong_count(self.core) };
+                }
+                Ok(_) => {
+                    if let (true, Some(core)) = (work, hold) {
+                        core.regard(self, free & LISTED == 0);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Ends the role as a shard's source, when no slot is free; whether it could.
+    pub(super) fn leave_current(&self) -> bool {
+        self.free
+            .compare_exchange(CURRENT, 0, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Becomes a shard's source, out of the list; whether it was still in there.
+    pub(super) fn enter_current(&self) -> bool {
+        let mut free = self.free.load(Ordering::Relaxed);
+        while free & LISTED != 0 {
+            let next = (free & !LISTED) | CURRENT;
+            match self
+                .free
+                .compare_exchange_weak(free, next, Ordering::SeqCst, Ordering::Relaxed)
+            {
+                Ok(_) => return true,
+                Err(now) => free = now,
+            }
+        }
+        false
+    }
+
+    /// Gets memory, and becomes a shard's source. Under the lock of growth.
+    pub(super) fn revive(&self) {
+        let mut rest = self.rest.lock();
+        let generation = |place: usize| match &*rest {
+            Rest::Saved(generations) => generations[place],
+            Rest::Unused | Rest::InMemory => 0,
+        };
+        let slots = Box::new(Slots {
+            chunk: NonNull::from(self),
+            slots: std::array::from_fn(|place| Slot::new(place as u8, generation(place))),
+        });
+        *rest = Rest::InMemory;
+        drop(rest);
+        self.slots.store(Box::into_raw(slots), Ordering::SeqCst);
+        let free = self.usable & !self.exhausted.load(Ordering::Acquire);
+        self.free.store(free | CURRENT, Ordering::SeqCst);
+    }
+
+    /// Gives the memory back, if the chunk is listed, all its slots are free and nobody looks
+    /// at them; whether it did. Under the lock of growth.
+    pub(super) fn give_memory_back(&self) -> bool {
+        let swap = |old, new| {
+            self.free
+                .compare_exchange(old, new, Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok()
+        };
+        if !swap(self.usable | LISTED, 0) {
+            return false;
+        }
+        // From here on nobody can claim a slot, and a handle can only look.
+        let slots = self.slots.load(Ordering::SeqCst);
+        let mut rest = self.rest.lock();
+        // SAFETY: the memory is there until this function frees it.
+        let generations = unsafe { &(*slots).slots }
+            .iter()
+            .map(|slot| slot.load(Ordering::Relaxed).generation());
+        *rest = Rest::Saved(generations.collect());
+        // A pin counts itself, then looks for the memory; this hides the memory, then looks
+        // for pins. One of both sees the other.
+        self.slots.store(null_mut(), Ordering::SeqCst);
+        if self.pins.load(Ordering::SeqCst) > 0 {
+            *rest = Rest::InMemory;
+            self.slots.store(slots, Ordering::SeqCst);
+            drop(rest);
+            self.free.store(self.usable | LISTED, Ordering::SeqCst);
+            return false;
+        }
+        drop(rest);
+        // SAFETY: made by `revive`, hidden, and nobody has the pointer: all slots are free and
+        // there is no pin.
+        drop(unsafe { Box::from_raw(slots) });
+        true
+    }
+
+    pub(super) fn pin(&self) -> Option<Pin<'_, T>> {
+        self.pins.fetch_add(1, Ordering::SeqCst);
+        let Some(slots) = NonNull::new(self.slots.load(Ordering::SeqCst)) else {
+            self.pins.fetch_sub(1, Ordering::Release);
+            return None;
+        };
+        Some(Pin { chunk: self, slots })
+    }
+
+    /// What a handle of this chunk means.
+    pub(super) fn find(&self, place: u8, generation: u32) -> Found<T> {
+        if u32::from(place) >= SLOTS {
+            return Found::Unknown;
+        }
+        let backoff = Backoff::new();
+        loop {
+            if let Some(pin) = self.pin() {
+                return pin.acquire(place, generation);
+            }
+            let last = match &*self.rest.lock() {
+                Rest::Unused => 0,
+                Rest::Saved(generations) => generations[usize::from(place)],
+                Rest::InMemory => {
+                    pause(&backoff);
+                    continue;
+                }
+            };
+            if generation == 0 || generation > last {
+                return Found::Unknown;
+            }
+            return Found::Past;
+        }
+    }
+
+    /// Calls `visit` with every signal that is in a slot. What starts meanwhile may be left out.
+    pub(super) fn visit(&self, mut visit: impl FnMut(SlotRef<T>)) {
+        let Some(pin) = self.pin() else { return };
+        for place in 0..SLOTS as u8 {
+            let backoff = Backoff::new();
+            while self.taken() & (1 << place) != 0 {
+                let generation = pin.slot(place).load(Ordering::Acquire).generation();
+                if let Found::Live(slot) = pin.acquire(place, generation) {
+                    visit(slot);
+                    break;
+                }
+                // Between its claim and its start, or between its end and its return; both are
+                // a few steps, in which no code of a caller runs.
+                pause(&backoff);
+            }
+        }
+    }
+
+    /// The slots that are not free.
+    fn taken(&self) -> u64 {
+        let free = self.free.load(Ordering::SeqCst);
+        self.usable & !free & !self.exhausted.load(Ordering::Acquire)
+    }
+
+    /// How many slots the memory of the chunk has.
+    pub(super) fn slots(&self) -> usize {
+        if self.slots.load(Ordering::Acquire).is_null() {
+            0
+        } else {
+            SLOTS as usize
+        }
+    }
+
+    /// Has the slots in use hold the core: each lets go of it when it is free again.
+    ///
+    /// # Safety
+    ///
+    /// The caller keeps the core, which was made by an `Arc`.
+    pub(super) unsafe fn close(&self) {
+        // Before it can be let go.
+        for _ in 0..SLOTS {
+            // SAFETY: the caller keeps the core.
+            unsafe { Arc::increment_strong_count(self.core) };
+        }
+        let free = self.free.fetch_or(CLOSED, Ordering::SeqCst);
+        // A slot that uses its last generation finds its bit set, and so that it was counted,
+        // or is found here, and was not.
+        let exhausted = self.exhausted.fetch_or(ALL, Ordering::AcqRel);
+        let holding = (self.usable & !free & !exhausted).count_ones();
+        for _ in holding..SLOTS {
+            // SAFETY: takes back what was added above.
+            unsafe { Arc::decrement_strong_count(self.core) };
+        }
+    }
+
+    pub(super) fn forget_through(&self, generation: u32) {
+        self.forgotten.fetch_max(generation, Ordering::AcqRel);
+    }
+
+    pub(super) fn is_forgotten(&self, generation: u32) -> bool {
+        generation <= self.forgotten.load(Ordering::Acquire)
+    }
+}
+
+impl<T> Drop for Chunk<T> {
+    fn drop(&mut self) {
+        let slots = self.slots.load(Ordering::Acquire);
+        if !slots.is_null() {
+            // SAFETY: made by `revive`. The core is gone, so no slot is in use and no pointer
+            // to the memory is left; idle slots own nothing.
+            drop(unsafe { Box::from_raw(slots) });
+        }
+    }
+}
+
+// SAFETY: the pointer to the core is only followed while it is alive, and what it and the slots
+// share between threads is synchronised and bound like a reference to a slot.
+unsafe impl<T: Send + Sync> Send for Chunk<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for Chunk<T> {}

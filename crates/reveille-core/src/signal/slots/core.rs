@@ -1,0 +1,465 @@
+//! The core of a system: where slots come from, and what handles mean.
+
+use std::num::NonZeroU64;
+use std::ptr::null_mut;
+use std::sync::{Arc as StdArc, OnceLock};
+
+use crossbeam_utils::CachePadded;
+
+use super::chunk::{Chunk, Found, Pin, SLOTS, STRIDE};
+use super::slot::{SlotRef, Subscribed};
+use super::word::{DERIVED, HELD};
+use crate::signal::drain::Drain;
+use crate::signal::history::{History, Kept, Key};
+use crate::signal::merge::Merge;
+use crate::signal::outcome::Record;
+use crate::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use crate::sync::{Arc, Mutex, MutexGuard};
+use crate::{Clock, SignalError, SignalHandle};
+
+/// The most slots that handles can name: their indices stay below 2^31.
+const SLOTS_MAX: usize = (i32::MAX as u32 / STRIDE) as usize * SLOTS as usize;
+
+/// How many chunks the first segment of the table has; each further one has twice as many.
+#[cfg(not(loom))]
+const FIRST_SEGMENT: usize = 16;
+#[cfg(loom)]
+const FIRST_SEGMENT: usize = 1;
+const SEGMENTS: usize = 25;
+
+/// Whether new signals are taken. Only ever ascends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(in crate::signal) enum Phase {
+    Open,
+    /// An orderly shutdown waits for what is pending.
+    Draining,
+    Closed,
+}
+
+/// Everything that the owners, signals and awaiters of a system share.
+pub(in crate::signal) struct Core<T> {
+    id: NonZeroU64,
+    limit: usize,
+    /// Makes the value `()` where `T` is that type.
+    unit: fn() -> Option<T>,
+    clock: StdArc<dyn Clock>,
+    /// A [`Phase`].
+    phase: AtomicU8,
+    /// Why it was closed.
+    reason: OnceLock<StdArc<str>>,
+    /// The chunk that each group of threads takes its slots from, or null.
+    shards: Box<[CachePadded<AtomicPtr<Chunk<T>>>]>,
+    chunks: [OnceLock<Box<[CachePadded<Chunk<T>>]>>; SEGMENTS],
+    growth: Mutex<Growth>,
+    history: Mutex<History<T>>,
+    drain: Drain,
+}
+
+/// Where a shard finds its next chunk.
+#[derive(Default)]
+struct Growth {
+    /// How many chunks have ever had memory.
+    len: u32,
+    /// The numbers of chunks with free slots; stale if the chunk does not know of it.
+    listed: Vec<u32>,
+    /// The numbers of chunks without memory.
+    empty: Vec<u32>,
+}
+
+impl<T> Core<T> {
+    pub(in crate::signal) fn new(
+        id: NonZeroU64,
+        limit: usize,
+        history: usize,
+        unit: fn() -> Option<T>,
+        clock: StdArc<dyn Clock>,
+    ) -> Self {
+        Self {
+            id,
+            limit: limit.min(SLOTS_MAX),
+            unit,
+            clock,
+            phase: AtomicU8::new(Phase::Open as u8),
+            reason: OnceLock::new(),
+            shards: (0..shard::count())
+                .map(|_| CachePadded::new(AtomicPtr::new(null_mut())))
+                .collect(),
+            chunks: [const { OnceLock::new() }; SEGMENTS],
+            growth: Mutex::default(),
+            history: Mutex::new(History::new(history)),
+            drain: Drain::default(),
+        }
+    }
+
+    pub(in crate::signal) fn id(&self) -> NonZeroU64 {
+        self.id
+    }
+
+    pub(in crate::signal) fn unit(&self) -> Option<T> {
+        (self.unit)()
+    }
+
+    pub(in crate::signal) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(in crate::signal) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    pub(in crate::signal) fn history(&self) -> MutexGuard<'_, History<T>> {
+        self.history.lock()
+    }
+
+    /// idle → pending: starts a generation in a free slot.
+    fn create(this: &Arc<Self>, flags: u64) -> Result<SlotRef<T>, SignalError> {
+        let shard = &this.shards[shard::of_thread() & (this.shards.len() - 1)];
+        // SAFETY: null, or a chunk of this core.
+        let current = unsafe { shard.load(Ordering::Acquire).as_ref() };
+        let claimed = current.and_then(|chunk| Some((chunk, chunk.claim()?)));
+        let (chunk, place) = match claimed {
+            Some(claimed) => claimed,
+            None => Self::refill(this, shard)?,
+        };
+        // A shutdown ends the phase, then looks for claimed slots; this claims a slot, then
+        // looks at the phase. One of both sees the other.
+        if this.phase() != Phase::Open {
+            // SAFETY: claimed above, and still idle.
+            unsafe { chunk.give_back(place, 0) };
+            return Err(this.refusal());
+        }
+        // SAFETY: claimed above.
+        Ok(unsafe { chunk.start(place, flags) })
+    }
+
+    /// A pending signal that a [`Signal`](crate::Signal) holds the right to complete.
+    pub(in crate::signal) fn create_held(this: &Arc<Self>) -> Result<SlotRef<T>, SignalError> {
+        Self::create(this, HELD)
+    }
+
+    /// A pending signal that its inputs complete.
+    pub(in crate::signal) fn create_derived(this: &Arc<Self>) -> Result<SlotRef<T>, SignalError> {
+        Self::create(this, DERIVED)
+    }
+
+    /// A slot from another chunk, which the shard takes its slots from next.
+    #[cold]
+    fn refill<'a>(
+        this: &'a Arc<Self>,
+        shard: &AtomicPtr<Chunk<T>>,
+    ) -> Result<(&'a Chunk<T>, u8), SignalError> {
+        let mut growth = this.growth.lock();
+        // SAFETY: null, or a chunk of this core.
+        if let Some(chunk) = unsafe { shard.load(Ordering::Acquire).as_ref() } {
+            loop {
+                if let Some(place) = chunk.claim() {
+                    return Ok((chunk, place));
+                }
+                if chunk.leave_current() {
+                    break;
+                }
+            }
+            shard.store(null_mut(), Ordering::Release);
+        }
+        while let Some(chunk) = this.next_chunk(&mut growth, Arc::as_ptr(this)) {
+            shard.store(std::ptr::from_ref(chunk).cast_mut(), Ordering::Release);
+            if let Some(place) = chunk.claim() {
+                return Ok((chunk, place));
+            }
+            // Only if all its slots used their last generation.
+            chunk.leave_current();
+            shard.store(null_mut(), Ordering::Release);
+        }
+        // The others may have room, from which anybody can take.
+        this.in_use(&growth)
+            .find_map(|chunk| Some((chunk, chunk.claim()?)))
+            .ok_or(SignalError::Exhausted { limit: this.limit })
+    }
+
+    /// A chunk with free slots: one that has some, one that had memory before, or a new one.
+    fn next_chunk(&self, growth: &mut Growth, core: *const Self) -> Option<&Chunk<T>> {
+        while let Some(number) = growth.listed.pop() {
+            if let Some(chunk) = self.chunk(number)
+                && chunk.enter_current()
+            {
+                return Some(chunk);
+            }
+        }
+        let number = match growth.empty.pop() {
+            Some(number) => number,
+            None if growth.len as usize * SLOTS as usize >= self.limit => return None,
+            None => {
+                growth.len += 1;
+                growth.len - 1
+            }
+        };
+        let (segment, offset) = segment_of(number);
+        let chunks = self.chunks[segment].get_or_init(|| {
+            let first = number - offset as u32;
+            (first..)
+                .take(FIRST_SEGMENT << segment)
+                .map(|number| {
+                    let rest = self.limit.saturating_sub(number as usize * SLOTS as usize);
+                    let usable = rest.min(SLOTS as usize) as u32;
+                    CachePadded::new(Chunk::new(number, usable, core))
+                })
+                .collect()
+        });
+        let chunk = &chunks[offset];
+        chunk.revive();
+        Some(chunk)
+    }
+
+    /// Looks after a chunk that was full until a slot became `free`, or has only free slots.
+    pub(super) fn regard(&self, chunk: &Chunk<T>, was_full: bool) {
+        let mut growth = self.growth.lock();
+        if was_full {
+            growth.listed.push(chunk.number());
+        } else if growth.listed.len() > self.shards.len() && chunk.give_memory_back() {
+            growth.empty.push(chunk.number());
+        }
+    }
+
+    fn chunk(&self, number: u32) -> Option<&Chunk<T>> {
+        let (segment, offset) = segment_of(number);
+        Some(&*self.chunks.get(segment)?.get()?[offset])
+    }
+
+    fn in_use(&self, growth: &Growth) -> impl Iterator<Item = &Chunk<T>> {
+        (0..growth.len).filter_map(|number| self.chunk(number))
+    }
+
+    /// What `handle` means, the same for every operation.
+    pub(in crate::signal) fn find(&self, handle: SignalHandle) -> Result<Place<T>, SignalError> {
+        let (expected, got) = (self.id.get(), handle.system_id());
+        if expected != got {
+            return Err(SignalError::ForeignHandle { expected, got });
+        }
+        let (index, generation) = (handle.index(), handle.generation());
+        let chunk = self
+            .chunk(index / STRIDE)
+            .ok_or(SignalError::UnknownSignal)?;
+        match chunk.find((index % STRIDE) as u8, generation) {
+            Found::Live(slot) => Ok(Place::Live(slot)),
+            Found::Unknown => Err(SignalError::UnknownSignal),
+            Found::Past => {
+                let mut history = self.history.lock();
+                if let Some(record) = history.get((index, generation)) {
+                    return Ok(Place::Past(record));
+                }
+                // Under the lock: what is evicted is marked under it.
+                let forgotten = chunk.is_forgotten(generation);
+                drop(history);
+                match self.unit() {
+                    Some(unit) if !forgotten => Ok(Place::Past(StdArc::new(Record::plain(unit)))),
+                    _ => Err(SignalError::OutcomeForgotten),
+                }
+            }
+        }
+    }
+
+    /// The signal of a slot, if it is still in there.
+    pub(in crate::signal) fn find_live(&self, index: u32, generation: u32) -> Option<SlotRef<T>> {
+        match self
+            .chunk(index / STRIDE)?
+            .find((index % STRIDE) as u8, generation)
+        {
+            Found::Live(slot) => Some(slot),
+            Found::Past | Found::Unknown => None,
+        }
+    }
+
+    /// Whether every input means a signal whose end is known or to come.
+    pub(in crate::signal) fn check(&self, inputs: &[SignalHandle]) -> Result<(), SignalError> {
+        let mut pinned = Pinned::default();
+        for input in inputs {
+            if input.system_id() != self.id.get() || !pinned.has(self, *input) {
+                self.find(*input)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Registers a merge with as many of `inputs` as are pending in their slots; `told` gets
+    /// the place of each, or what else became of it.
+    pub(in crate::signal) fn subscribe(
+        &self,
+        inputs: &[SignalHandle],
+        merge: &Arc<Merge>,
+        mut told: impl FnMut(usize, Subscribed),
+    ) {
+        let mut pinned = Pinned::default();
+        for (at, input) in inputs.iter().enumerate() {
+            told(
+                at,
+                match pinned.of(self, *input) {
+                    Some((pin, place)) => pin.subscribe(place, input.generation(), merge),
+                    None => Subscribed::Elsewhere,
+                },
+            );
+        }
+    }
+
+    /// Adds to the history, and gives what left it for that.
+    pub(super) fn remember(&self, key: Key, record: Record<T>) -> Option<Kept<T>> {
+        let mut history = self.history.lock();
+        let (key, record) = history.push(key, record)?;
+        if let Some(chunk) = self.chunk(key.0 / STRIDE) {
+            chunk.forget_through(key.1);
+        }
+        Some(record)
+    }
+
+    /// Makes an idle slot look as if it had seen very many generations.
+    #[cfg(test)]
+    pub(in crate::signal) fn set_generation(&self, index: u32, generation: u32) {
+        if let Some(pin) = self.chunk(index / STRIDE).and_then(Chunk::pin) {
+            pin.set_generation((index % STRIDE) as u8, generation);
+        }
+    }
+
+    /// Calls `visit` with every signal that is in a slot; what starts meanwhile may be left out.
+    pub(in crate::signal) fn visit(&self, mut visit: impl FnMut(SlotRef<T>)) {
+        let len = self.growth.lock().len;
+        for chunk in (0..len).filter_map(|number| self.chunk(number)) {
+            chunk.visit(&mut visit);
+        }
+    }
+
+    /// How many slots have memory.
+    pub(in crate::signal) fn slots(&self) -> usize {
+        let growth = self.growth.lock();
+        self.in_use(&growth).map(Chunk::slots).sum()
+    }
+
+    pub(in crate::signal) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::SeqCst) {
+            phase if phase == Phase::Open as u8 => Phase::Open,
+            phase if phase == Phase::Draining as u8 => Phase::Draining,
+            _ => Phase::Closed,
+        }
+    }
+
+    /// Refuses new signals from now on.
+    pub(in crate::signal) fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::SeqCst);
+    }
+
+    /// Refuses new signals from now on for this reason; the first one stays.
+    pub(in crate::signal) fn close(&self, reason: &StdArc<str>) {
+        let _ = self.reason.set(StdArc::clone(reason));
+        self.enter(Phase::Closed);
+    }
+
+    /// Why a signal cannot be made.
+    fn refusal(&self) -> SignalError {
+        let reason = self.reason.get().cloned();
+        SignalError::ShutDown {
+            reason: reason.unwrap_or_else(|| "draining".into()),
+        }
+    }
+
+    /// Has the slots in use hold the core, which loses its last owner now.
+    pub(in crate::signal) fn disown(this: &Arc<Self>) {
+        let growth = this.growth.lock();
+        // Without memory there is no slot in use, and under the lock it stays so.
+        for chunk in this.in_use(&growth).filter(|chunk| chunk.slots() > 0) {
+            // SAFETY: the core is kept by `this`, and its chunks point where that does.
+            unsafe { chunk.close() };
+        }
+    }
+}
+
+/// The chunk that was looked at last: handles of one chunk mostly follow each other.
+struct Pinned<'a, T>(Option<(u32, Pin<'a, T>)>);
+
+impl<T> Default for Pinned<'_, T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'a, T> Pinned<'a, T> {
+    /// The memory of the handle's chunk, and the place there.
+    fn of(&mut self, core: &'a Core<T>, handle: SignalHandle) -> Option<(&Pin<'a, T>, u8)> {
+        let number = handle.index() / STRIDE;
+        if self.0.as_ref().is_none_or(|(pinned, _)| *pinned != number) {
+            // The old one is let go first.
+            self.0 = None;
+            self.0 = Some((number, core.chunk(number)?.pin()?));
+        }
+        let (_, pin) = self.0.as_ref()?;
+        Some((pin, (handle.index() % STRIDE) as u8))
+    }
+
+    /// Whether the signal of the handle is in its slot.
+    fn has(&mut self, core: &'a Core<T>, handle: SignalHandle) -> bool {
+        self.of(core, handle)
+            .is_some_and(|(pin, place)| pin.has(place, handle.generation()))
+    }
+}
+
+/// Where the signal of a handle is.
+pub(in crate::signal) enum Place<T> {
+    Live(SlotRef<T>),
+    Past(StdArc<Record<T>>),
+}
+
+/// The segment that a chunk is in, and its place there.
+fn segment_of(number: u32) -> (usize, usize) {
+    let from_start = number as usize + FIRST_SEGMENT;
+    let segment = (from_start / FIRST_SEGMENT).ilog2() as usize;
+    (segment, from_start - (FIRST_SEGMENT << segment))
+}
+
+/// Which threads share a source of slots.
+mod shard {
+    /// As many as threads can run at once, as a power of two.
+    #[cfg(not(loom))]
+    pub(super) fn count() -> usize {
+        static COUNT: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+        *COUNT.get_or_init(|| {
+            let threads = std::thread::available_parallelism().map_or(4, usize::from);
+            threads.next_power_of_two().min(64)
+        })
+    }
+
+    /// Threads are dealt to the shards in turn.
+    #[cfg(not(loom))]
+    pub(super) fn of_thread() -> usize {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static SHARD: usize = NEXT.fetch_add(1, Ordering::Relaxed));
+        SHARD.with(|shard| *shard)
+    }
+
+    #[cfg(loom)]
+    pub(super) fn count() -> usize {
+        1
+    }
+
+    #[cfg(loom)]
+    pub(super) fn of_thread() -> usize {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_follow_each_other_through_the_segments() {
+        let mut expected = (0, 0);
+        for number in 0..10_000 {
+            assert_eq!(segment_of(number), expected);
+            expected.1 += 1;
+            if expected.1 == FIRST_SEGMENT << expected.0 {
+                expected = (expected.0 + 1, 0);
+            }
+        }
+        let last = (SLOTS_MAX / SLOTS as usize) as u32;
+        assert!(segment_of(last).0 < SEGMENTS);
+    }
+}

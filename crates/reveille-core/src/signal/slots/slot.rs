@@ -1,0 +1,519 @@
+//! One slot, and the counted reference through which everything reaches it.
+
+use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
+use std::ptr::NonNull;
+use std::task::Waker;
+
+use super::chunk::{Chunk, Slots};
+use super::core::Core;
+use super::word::{
+    CELL_MERGE, CELL_OWNED, CELL_SET, CLAIMED, COMPLETE, COUNTED, DERIVED, EXTRA, FAILED, HELD,
+    REF, REFS_MAX, Word,
+};
+use crate::signal::extra::Extra;
+use crate::signal::merge::Merge;
+use crate::signal::outcome::{Outcome, Record};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Arc, UnsafeCell};
+use crate::{Poison, SignalHandle};
+
+/// Who is told when a signal completes.
+pub(in crate::signal) enum Subscriber {
+    Task(Waker),
+    Merge(Arc<Merge>),
+}
+
+/// What a complete signal leaves; which of both, [`FAILED`] tells.
+union Stored<T> {
+    value: ManuallyDrop<T>,
+    poison: ManuallyDrop<Poison>,
+}
+
+/// The memory of one signal after the other. See the module's documentation.
+pub(super) struct Slot<T> {
+    word: AtomicU64,
+    /// The first subscriber: full exactly while [`CELL_SET`] is set and [`COMPLETE`] is not.
+    cell: UnsafeCell<MaybeUninit<Subscriber>>,
+    /// Written by whoever set [`CLAIMED`], and full from [`COMPLETE`] until the slot is idle,
+    /// unless the signal was triggered without a value.
+    stored: UnsafeCell<MaybeUninit<Stored<T>>>,
+    /// Which one of its chunk it is.
+    place: u8,
+}
+
+impl<T> Slot<T> {
+    pub(super) fn new(place: u8, generation: u32) -> Self {
+        Self {
+            word: AtomicU64::new(Word::idle(generation).0),
+            cell: UnsafeCell::new(MaybeUninit::uninit()),
+            stored: UnsafeCell::new(MaybeUninit::uninit()),
+            place,
+        }
+    }
+
+    pub(super) fn load(&self, order: Ordering) -> Word {
+        Word(self.word.load(order))
+    }
+
+    /// For tests of what happens after very many generations.
+    #[cfg(test)]
+    pub(super) fn set_idle(&self, generation: u32) {
+        self.word.store(Word::idle(generation).0, Ordering::Relaxed);
+    }
+
+    /// idle → pending, in a slot that was claimed from the free ones of its chunk.
+    pub(super) fn start(&self, flags: u64) {
+        let generation = self.load(Ordering::Relaxed).generation() + 1;
+        let word = (u64::from(generation) << 32) | REF | flags;
+        // Release: whoever reads this generation sees the cells empty.
+        self.word.store(word, Ordering::Release);
+    }
+
+    fn exchange(&self, old: Word, new: u64, order: Ordering) -> Result<(), Word> {
+        self.word
+            .compare_exchange_weak(old.0, new, order, Ordering::Acquire)
+            .map(drop)
+            .map_err(Word)
+    }
+
+    /// One more reference, and the cell if nobody has it, while pending in `generation`.
+    pub(super) fn own_for_merge(&self, generation: u32) -> Owned {
+        let mut word = self.load(Ordering::Acquire);
+        loop {
+            if word.generation() != generation || !word.is_pending() {
+                return Owned::Nothing;
+            }
+            let owns = !word.has(CELL_OWNED);
+            let owned = if owns { CELL_OWNED } else { 0 };
+            match self.exchange(word, (word.0 + REF) | owned, Ordering::AcqRel) {
+                Ok(()) if owns => return Owned::Cell,
+                Ok(()) => return Owned::Reference,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// One more reference, if the word is still of `generation` and the slot not yet given up.
+    pub(super) fn acquire(&self, generation: u32) -> Result<(), Word> {
+        let mut word = self.load(Ordering::Acquire);
+        loop {
+            if word.generation() != generation || word.is_idle() || word.is_moving() {
+                return Err(word);
+            }
+            // Cannot overflow: far fewer threads than that are between this and their drop.
+            debug_assert!(word.refs() < REFS_MAX);
+            match self.exchange(word, word.0 + REF, Ordering::AcqRel) {
+                Ok(()) => return Ok(()),
+                Err(now) => word = now,
+            }
+        }
+    }
+}
+
+/// What a merge got to register with.
+pub(super) enum Owned {
+    /// A reference and the cell.
+    Cell,
+    /// A reference.
+    Reference,
+    /// The generation is complete, or was never there.
+    Nothing,
+}
+
+/// How a merge is registered with an input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::signal) enum Subscribed {
+    /// In the cell.
+    Cell,
+    /// In the side table, under this key.
+    Listed(u32),
+    /// It is not: the input is complete, or its handle means nothing.
+    Elsewhere,
+}
+
+/// A counted reference to a slot: while it lives, the slot keeps its generation, the chunk its
+/// memory, and so does the core.
+pub(in crate::signal) struct SlotRef<T>(NonNull<Slot<T>>);
+
+// SAFETY: a reference gives shared access to values and poisons from any thread, and the last
+// one drops or moves a value; `T` is bound accordingly. All else behind it is synchronised by
+// the slot's word, as the module's documentation argues.
+unsafe impl<T: Send + Sync> Send for SlotRef<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for SlotRef<T> {}
+
+impl<T> SlotRef<T> {
+    /// How many awaiters one signal can have; there is room for passing references beyond.
+    pub(in crate::signal) const AWAITERS_MAX: usize = (REFS_MAX / 2) as usize;
+
+    /// Takes over a reference that the word counts.
+    ///
+    /// # Safety
+    ///
+    /// `slot` points into a live [`Slots`] with that memory's provenance, and one reference in
+    /// its word has no owner.
+    pub(super) unsafe fn from_counted(slot: NonNull<Slot<T>>) -> Self {
+        Self(slot)
+    }
+
+    fn slot(&self) -> &Slot<T> {
+        // SAFETY: the reference keeps the memory; a slot is only ever accessed shared.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn chunk(&self) -> &Chunk<T> {
+        let place = usize::from(self.slot().place);
+        // SAFETY: `self.0` has the provenance of the whole `Slots`, in whose array the slot is
+        // the one at `place`, and a chunk outlives its slots.
+        unsafe {
+            let first = self.0.as_ptr().sub(place);
+            let slots = first
+                .byte_sub(offset_of!(Slots<T>, slots))
+                .cast::<Slots<T>>();
+            (*slots).chunk.as_ref()
+        }
+    }
+
+    pub(in crate::signal) fn core(&self) -> &Core<T> {
+        // SAFETY: a slot that is referenced is claimed, and the core stays for claimed slots.
+        unsafe { self.chunk().core() }
+    }
+
+    pub(in crate::signal) fn word(&self) -> Word {
+        self.slot().load(Ordering::Acquire)
+    }
+
+    pub(in crate::signal) fn index(&self) -> u32 {
+        self.chunk().index_of(self.slot().place)
+    }
+
+    pub(in crate::signal) fn handle(&self) -> SignalHandle {
+        SignalHandle::new(self.core().id(), self.index(), self.word().generation())
+    }
+
+    /// One more reference, and whether the cell is its to subscribe with; `None` at the limit
+    /// of references.
+    pub(in crate::signal) fn another(&self) -> Option<(Self, bool)> {
+        let slot = self.slot();
+        let mut word = slot.load(Ordering::Acquire);
+        loop {
+            if word.refs() >= Self::AWAITERS_MAX as u64 {
+                return None;
+            }
+            let owns = !word.has(CELL_OWNED | COMPLETE);
+            let owned = if owns { CELL_OWNED } else { 0 };
+            match slot.exchange(word, (word.0 + REF) | owned, Ordering::AcqRel) {
+                Ok(()) => return Some((Self(self.0), owns)),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Gives the empty cell up.
+    pub(in crate::signal) fn disown_cell(&self) {
+        let flags = CELL_OWNED | CELL_MERGE;
+        self.slot().word.fetch_and(!flags, Ordering::AcqRel);
+    }
+
+    /// Fills the empty cell, by its owner. Hands the waker back if the signal is complete.
+    pub(in crate::signal) fn fill_cell(&self, waker: Waker) -> Result<(), Subscriber> {
+        self.write_cell(Subscriber::Task(waker));
+        let before = Word(self.slot().word.fetch_or(CELL_SET, Ordering::AcqRel));
+        if before.has(COMPLETE) {
+            // The completion found no subscriber, so the cell is still the caller's.
+            return Err(self.read_cell());
+        }
+        Ok(())
+    }
+
+    /// Fills the empty cell, by its owner, with a merge, and gives the reference up in the same
+    /// step: a pending signal keeps its slot.
+    pub(super) fn subscribe(self, merge: &Arc<Merge>) -> Subscribed {
+        self.write_cell(Subscriber::Merge(Arc::clone(merge)));
+        let slot = self.slot();
+        let mut word = slot.load(Ordering::Acquire);
+        while !word.has(COMPLETE) {
+            let next = (word.0 | CELL_SET | CELL_MERGE) - REF;
+            match slot.exchange(word, next, Ordering::AcqRel) {
+                Ok(()) => {
+                    std::mem::forget(self);
+                    return Subscribed::Cell;
+                }
+                Err(now) => word = now,
+            }
+        }
+        // The completion found no subscriber.
+        drop(self.read_cell());
+        Subscribed::Elsewhere
+    }
+
+    /// Empties the cell, by its owner; an error if the signal is complete, and the subscriber
+    /// is, or was, told.
+    pub(in crate::signal) fn empty_cell(&self) -> Result<Option<Subscriber>, AlreadyComplete> {
+        let slot = self.slot();
+        let mut word = slot.load(Ordering::Acquire);
+        loop {
+            if word.has(COMPLETE) {
+                return Err(AlreadyComplete);
+            }
+            if !word.has(CELL_SET) {
+                return Ok(None);
+            }
+            match slot.exchange(word, word.0 & !CELL_SET, Ordering::AcqRel) {
+                Ok(()) => return Ok(Some(self.read_cell())),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    fn write_cell(&self, subscriber: Subscriber) {
+        self.slot().cell.with_mut(|cell| {
+            // SAFETY: the cell is the caller's and empty, and nobody else looks at it while
+            // CELL_SET is not set.
+            unsafe { (*cell).write(subscriber) };
+        });
+    }
+
+    /// Whether the cell, asked by its owner, holds a waker of this task.
+    pub(in crate::signal) fn cell_wakes(&self, waker: &Waker) -> bool {
+        self.word().has(CELL_SET)
+            && self.slot().cell.with(|cell| {
+                // SAFETY: only the owner writes the cell. A completion may be moving the
+                // subscriber out meanwhile, which leaves these bytes as they are, and
+                // `will_wake` compares two pointers without following them.
+                let cell = unsafe { &*(*cell).as_ptr() };
+                matches!(cell, Subscriber::Task(present) if present.will_wake(waker))
+            })
+    }
+
+    /// Moves the subscriber out of the cell.
+    fn read_cell(&self) -> Subscriber {
+        self.slot().cell.with(|cell| {
+            // SAFETY: called by the one who cleared CELL_SET or who set COMPLETE while it was
+            // set; both happen at most once for each filling, and after it.
+            unsafe { (*cell).assume_init_read() }
+        })
+    }
+
+    /// Completes the signal, or hands the outcome back if that was done before. Gives the flags
+    /// of the moment; the subscribers are the caller's to tell.
+    pub(in crate::signal) fn complete(&self, outcome: Outcome<T>) -> Result<Completed, Outcome<T>> {
+        let slot = self.slot();
+        let stores = match &outcome {
+            Outcome::Triggered(value) => value.is_some() && size_of::<T>() > 0,
+            Outcome::Failed(_) => true,
+        };
+        let set = if stores { CLAIMED } else { COMPLETE };
+        let mut word = slot.load(Ordering::Acquire);
+        loop {
+            if word.has(CLAIMED | COMPLETE) {
+                return Err(outcome);
+            }
+            match slot.exchange(word, word.0 | set, Ordering::AcqRel) {
+                Ok(()) => break,
+                Err(now) => word = now,
+            }
+        }
+        if !stores {
+            // A value without a size lives on in the slot without being written.
+            std::mem::forget(outcome);
+            return Ok(Completed(word));
+        }
+        let (stored, failed) = match outcome {
+            Outcome::Triggered(Some(value)) => (
+                Stored {
+                    value: ManuallyDrop::new(value),
+                },
+                0,
+            ),
+            Outcome::Failed(poison) => (
+                Stored {
+                    poison: ManuallyDrop::new(poison),
+                },
+                FAILED,
+            ),
+            Outcome::Triggered(None) => return Ok(Completed(word)),
+        };
+        slot.stored.with_mut(|place| {
+            // SAFETY: CLAIMED is set by this call, so nobody else writes, and COMPLETE is not
+            // yet, so nobody reads.
+            unsafe { (*place).write(stored) };
+        });
+        // Release: who sees COMPLETE sees the outcome. Acquire: the subscriber in the cell.
+        let before = slot.word.fetch_or(COMPLETE | failed, Ordering::AcqRel);
+        Ok(Completed(Word(before)))
+    }
+
+    /// The subscriber in the cell, by the one who completed the signal, once.
+    pub(in crate::signal) fn take_subscriber(&self, at: Completed) -> Option<Subscriber> {
+        at.0.has(CELL_SET).then(|| self.read_cell())
+    }
+
+    /// Whether the signal is complete: triggered, or failed as the poison says.
+    pub(in crate::signal) fn ended(&self) -> Option<Result<(), &Poison>> {
+        let word = self.word();
+        if !word.has(COMPLETE) {
+            return None;
+        }
+        if !word.has(FAILED) {
+            return Some(Ok(()));
+        }
+        let poison = self.slot().stored.with(|stored| {
+            // SAFETY: COMPLETE and FAILED say that it is written for good, and this reference
+            // keeps the slot from turning idle.
+            unsafe { &*(*stored).as_ptr() }
+        });
+        // SAFETY: FAILED says which of both it is.
+        Some(Err(unsafe { &poison.poison }))
+    }
+
+    /// The value of a signal that was triggered; a merge has one only where it is `()`.
+    pub(in crate::signal) fn value(&self) -> Option<T>
+    where
+        T: Clone,
+    {
+        let word = self.word();
+        if !word.has(COMPLETE) || word.has(FAILED) {
+            return None;
+        }
+        if word.has(DERIVED) {
+            return self.core().unit();
+        }
+        let stored = self.slot().stored.with(<*const _>::cast::<T>);
+        // SAFETY: COMPLETE without FAILED and DERIVED says that a value was stored for good;
+        // it is the first and only field of that variant of a union, at its start. Without a
+        // size it was forgotten there, and any aligned pointer is one to it.
+        Some(unsafe { &*stored }.clone())
+    }
+
+    /// What the side table has for this signal, made if there is nothing; `None` if complete.
+    pub(in crate::signal) fn with_extra<R>(
+        &self,
+        change: impl FnOnce(&mut Extra) -> R,
+    ) -> Option<R> {
+        let slot = self.slot();
+        let mut extras = self.chunk().extras().lock();
+        // Under the lock: a completion that comes before this is seen here, and one that comes
+        // after sees EXTRA and waits for the lock.
+        let before = Word(slot.word.fetch_or(EXTRA, Ordering::AcqRel));
+        if before.has(COMPLETE) {
+            return None;
+        }
+        Some(change(extras.of(slot.place)))
+    }
+
+    /// What the side table has for this signal, if anything.
+    pub(in crate::signal) fn if_extra<R>(&self, look: impl FnOnce(&mut Extra) -> R) -> Option<R> {
+        if !self.word().has(EXTRA) {
+            return None;
+        }
+        self.chunk()
+            .extras()
+            .lock()
+            .find(self.slot().place)
+            .map(look)
+    }
+
+    /// Takes out what the side table has, by the one who completed the signal.
+    pub(in crate::signal) fn take_extra(&self, at: Completed) -> Option<Box<Extra>> {
+        if !at.0.has(EXTRA) {
+            return None;
+        }
+        self.chunk().extras().lock().remove(self.slot().place)
+    }
+
+    /// Gives up the right to complete; whoever has the handle may do it from now on.
+    pub(in crate::signal) fn let_go(&self) {
+        self.slot().word.fetch_and(!HELD, Ordering::AcqRel);
+    }
+
+    /// Has an orderly shutdown count the signal, if it is pending.
+    pub(in crate::signal) fn count(&self) -> bool {
+        let slot = self.slot();
+        let mut word = slot.load(Ordering::Acquire);
+        while !word.has(COMPLETE | COUNTED) {
+            match slot.exchange(word, word.0 | COUNTED, Ordering::AcqRel) {
+                Ok(()) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// complete → idle, by the last reference.
+    fn retire(&self, word: Word) {
+        let (slot, chunk) = (self.slot(), self.chunk());
+        // Dropped last: a value is the caller's code, and nobody must wait for this slot then.
+        let mut _gone = None;
+        if !word.is_plain::<T>() {
+            let outcome = if word.has(FAILED) {
+                let stored = slot.stored.with(|stored| {
+                    // SAFETY: full, and read by the last reference, which empties it.
+                    unsafe { (*stored).assume_init_read() }
+                });
+                // SAFETY: FAILED says which of both it is.
+                Outcome::Failed(ManuallyDrop::into_inner(unsafe { stored.poison }))
+            } else if word.has(DERIVED) {
+                Outcome::Triggered(self.core().unit())
+            } else {
+                let value = slot.stored.with(<*const _>::cast::<T>);
+                // SAFETY: as in `value`, and moved out by the last reference.
+                Outcome::Triggered(Some(unsafe { value.read() }))
+            };
+            let derived = word.has(DERIVED);
+            let key = (self.index(), word.generation());
+            _gone = self.core().remember(key, Record { outcome, derived });
+            // Release: who finds the slot idle finds the record in the history.
+            let idle = Word::idle(word.generation());
+            slot.word.store(idle.0, Ordering::Release);
+        }
+        // SAFETY: the slot is idle and was claimed, and nobody refers to it.
+        unsafe { chunk.give_back(slot.place, word.generation()) };
+    }
+}
+
+impl<T> Drop for SlotRef<T> {
+    fn drop(&mut self) {
+        let slot = self.slot();
+        let mut word = slot.load(Ordering::Acquire);
+        loop {
+            let last = word.has(COMPLETE) && word.refs() == 1;
+            let next = if !last {
+                word.0 - REF
+            } else if word.is_plain::<T>() {
+                Word::idle(word.generation()).0
+            } else {
+                word.moving().0
+            };
+            // Acquire: the last reference sees what all others did. Release: the reverse.
+            match slot.exchange(word, next, Ordering::AcqRel) {
+                Ok(()) if last => return self.retire(word),
+                Ok(()) => return,
+                Err(now) => word = now,
+            }
+        }
+    }
+}
+
+/// What the owner of a cell learns too late for.
+pub(in crate::signal) struct AlreadyComplete;
+
+/// The flags at the moment of a completion. Whoever has it is the one who completed.
+#[derive(Clone, Copy)]
+pub(in crate::signal) struct Completed(Word);
+
+impl Completed {
+    /// Whether nobody needs to hear of it.
+    pub(in crate::signal) fn is_quiet(self) -> bool {
+        !self.0.has(CELL_SET | EXTRA | COUNTED)
+    }
+
+    /// Whether the subscriber in the cell is a task and all that there is.
+    pub(in crate::signal) fn is_simple(self) -> bool {
+        self.0.has(CELL_SET) && !self.0.has(CELL_MERGE | EXTRA | COUNTED)
+    }
+
+    pub(in crate::signal) fn is_counted(self) -> bool {
+        self.0.has(COUNTED)
+    }
+}

@@ -1,0 +1,107 @@
+//! The state of a slot in one atomic number: generation, references and flags.
+
+use std::fmt;
+
+/// The outcome is there. With no references left, the slot is idle.
+pub(super) const COMPLETE: u64 = 1 << 0;
+/// Somebody completes the signal, or (without references) takes the outcome out.
+pub(super) const CLAIMED: u64 = 1 << 1;
+/// The outcome is a [`Poison`](crate::Poison).
+pub(super) const FAILED: u64 = 1 << 2;
+/// The cell of the first subscriber belongs to somebody.
+pub(super) const CELL_OWNED: u64 = 1 << 3;
+/// There is a subscriber in the cell.
+pub(super) const CELL_SET: u64 = 1 << 4;
+/// The subscriber in the cell is a merge.
+pub(super) const CELL_MERGE: u64 = 1 << 5;
+/// There is more about this signal in the chunk's side table.
+pub(super) const EXTRA: u64 = 1 << 6;
+/// The signal is completed by its inputs.
+pub(super) const DERIVED: u64 = 1 << 7;
+/// A [`Signal`](crate::Signal) holds the right to complete.
+pub(super) const HELD: u64 = 1 << 8;
+/// An orderly shutdown counts the signal as pending.
+pub(super) const COUNTED: u64 = 1 << 9;
+
+/// One reference.
+pub(super) const REF: u64 = 1 << 10;
+/// The most references: 22 bits.
+pub(super) const REFS_MAX: u64 = (1 << 22) - 1;
+
+/// One value of a slot's state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Word(pub(super) u64);
+
+impl Word {
+    /// An idle slot whose last generation was `generation`; 0 before the first.
+    pub(super) fn idle(generation: u32) -> Self {
+        Self((u64::from(generation) << 32) | COMPLETE)
+    }
+
+    /// A slot whose outcome is on its way out.
+    pub(super) fn moving(self) -> Self {
+        Self((self.0 >> 32 << 32) | CLAIMED)
+    }
+
+    pub(super) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(super) fn refs(self) -> u64 {
+        (self.0 / REF) & REFS_MAX
+    }
+
+    /// Whether any of these flags is set.
+    pub(super) fn has(self, flags: u64) -> bool {
+        self.0 & flags != 0
+    }
+
+    /// Whether the complete signal leaves nothing to remember: it was triggered, by itself and
+    /// with nothing.
+    pub(super) fn is_plain<T>(self) -> bool {
+        size_of::<T>() == 0 && !std::mem::needs_drop::<T>() && !self.has(FAILED | DERIVED)
+    }
+
+    pub(super) fn is_idle(self) -> bool {
+        self.has(COMPLETE) && self.refs() == 0
+    }
+
+    pub(super) fn is_moving(self) -> bool {
+        self.has(CLAIMED) && !self.has(COMPLETE) && self.refs() == 0
+    }
+
+    /// Whether the signal may still be completed. A claimed one is as good as complete, but
+    /// everybody else may only say so once it is.
+    pub(in super::super) fn is_pending(self) -> bool {
+        !self.has(COMPLETE) && !self.is_moving()
+    }
+
+    pub(in super::super) fn is_complete(self) -> bool {
+        self.has(COMPLETE)
+    }
+
+    pub(in super::super) fn is_derived(self) -> bool {
+        self.has(DERIVED)
+    }
+
+    pub(in super::super) fn is_held(self) -> bool {
+        self.has(HELD)
+    }
+
+    /// Whether the cell has a task in it that waits.
+    pub(in super::super) fn has_waiter(self) -> bool {
+        self.has(CELL_SET) && !self.has(CELL_MERGE)
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Word(generation {}, refs {}, flags {:#b})",
+            self.generation(),
+            self.refs(),
+            self.0 & (REF - 1)
+        )
+    }
+}
