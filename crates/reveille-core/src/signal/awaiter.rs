@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::outcome::{Outcome, Record};
-use super::slots::{AlreadyComplete, Core, Place, SlotRef};
+use super::slots::{AlreadyComplete, Core, Place, Plain, SlotRef};
 use crate::{Poison, SignalError, SignalHandle, WaiterKey};
 
 /// Waits for a signal and gives its value, or why it failed.
@@ -139,6 +139,11 @@ enum Waiter<T> {
         slot: SlotRef<T>,
         seat: Seat,
     },
+    /// It was triggered with nothing to remember.
+    Plain {
+        handle: SignalHandle,
+        plain: Plain<T>,
+    },
     /// The signal had left its slot when it was asked for.
     Past {
         handle: SignalHandle,
@@ -154,6 +159,16 @@ enum Seat {
     Listed(Option<WaiterKey>),
 }
 
+impl Seat {
+    fn new(owns_cell: bool) -> Self {
+        if owns_cell {
+            Self::Cell
+        } else {
+            Self::Listed(None)
+        }
+    }
+}
+
 impl<T> Waiter<T> {
     fn of(slot: &SlotRef<T>) -> Option<Self> {
         let (slot, owns_cell) = slot.another()?;
@@ -166,10 +181,12 @@ impl<T> Waiter<T> {
     }
 
     fn new(core: &Core<T>, handle: SignalHandle) -> Result<Self, SignalError> {
-        match core.find(handle)? {
-            Place::Live(slot) => Self::of(&slot).ok_or(SignalError::Exhausted {
-                limit: SlotRef::<T>::AWAITERS_MAX,
+        match core.find_to_wait(handle)? {
+            Place::Live(slot, owns_cell) => Ok(Self::Live {
+                slot,
+                seat: Seat::new(owns_cell),
             }),
+            Place::Plain(plain) => Ok(Self::Plain { handle, plain }),
             Place::Past(record) => Ok(Self::Past { handle, record }),
         }
     }
@@ -177,13 +194,14 @@ impl<T> Waiter<T> {
     fn handle(&self) -> SignalHandle {
         match self {
             Self::Live { slot, .. } => slot.handle(),
-            Self::Past { handle, .. } => *handle,
+            Self::Plain { handle, .. } | Self::Past { handle, .. } => *handle,
         }
     }
 
     fn is_derived(&self) -> bool {
         match self {
             Self::Live { slot, .. } => slot.word().is_derived(),
+            Self::Plain { .. } => false,
             Self::Past { record, .. } => record.derived,
         }
     }
@@ -193,6 +211,7 @@ impl<T> Waiter<T> {
         match self {
             // Called after `poll` was ready: the signal is complete for good.
             Self::Live { slot, .. } => slot.ended().unwrap_or(Ok(())),
+            Self::Plain { .. } => Ok(()),
             Self::Past { record, .. } => record.ended(),
         }
     }
@@ -205,6 +224,7 @@ impl<T> Waiter<T> {
         self.ended().map_err(Poison::clone)?;
         let value = match self {
             Self::Live { slot, .. } => slot.value(),
+            Self::Plain { plain, .. } => Some(plain.value()),
             Self::Past { record, .. } => match &record.outcome {
                 Outcome::Triggered(Some(value)) => Some(value.clone()),
                 Outcome::Triggered(None) | Outcome::Failed(_) => None,
@@ -219,10 +239,12 @@ impl<T> Waiter<T> {
         let Self::Live { slot, seat } = self else {
             return Poll::Ready(());
         };
-        if slot.word().is_complete() {
+        let word = slot.word();
+        if word.is_complete() {
             return Poll::Ready(());
         }
         let registered = match seat {
+            Seat::Cell if !word.has_cell() => slot.fill_cell(waker.clone()).is_ok(),
             Seat::Cell if slot.cell_wakes(waker) => true,
             Seat::Cell => match slot.empty_cell() {
                 Ok(replaced) => {

@@ -5,36 +5,51 @@
 //! merges may be of any length. Tasks are woken last, when no merge is half told.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
 
 use crossbeam_utils::Backoff;
 
 use super::merge::Merge;
 use super::outcome::{Attempt, Outcome, answer};
-use super::slots::{Completed, SlotRef, Subscriber};
+use super::slots::{Completed, SlotRef, Subscriber, plain_success};
 use crate::sync::pause;
 use crate::{SignalError, WakeBatch};
 
 /// Completes the signal and tells everybody, or says why not.
 pub(super) fn complete<T>(
-    slot: &SlotRef<T>,
+    slot: SlotRef<T>,
     attempt: Attempt,
     outcome: Outcome<T>,
 ) -> Result<(), SignalError> {
-    match slot.complete(outcome) {
-        Ok(done) => {
-            settle(slot, done);
-            Ok(())
-        }
-        Err(_unused) => {
-            let backoff = Backoff::new();
-            loop {
-                if let Some(ended) = slot.ended() {
-                    return answer(ended, attempt);
+    let slot = match outcome {
+        Outcome::Triggered(Some(value)) if plain_success::<T>() => {
+            match slot.trigger_plain(value) {
+                Ok(None) => return Ok(()),
+                Ok(Some((slot, done))) => {
+                    settle(&slot, done);
+                    return Ok(());
                 }
-                // Whoever completes it has claimed it, and is writing the outcome down.
-                pause(&backoff);
+                Err((slot, _unused)) => slot,
             }
         }
+        outcome => {
+            if let Some(merge) = slot.claim() {
+                settle(&slot, slot.complete(outcome));
+                if let Some(merge) = merge {
+                    merge.cut(slot.core());
+                }
+                return Ok(());
+            }
+            slot
+        }
+    };
+    let backoff = Backoff::new();
+    loop {
+        if let Some(ended) = slot.ended() {
+            return answer(ended, attempt);
+        }
+        // Whoever completes it has claimed it, and is writing the outcome down.
+        pause(&backoff);
     }
 }
 
@@ -44,37 +59,49 @@ pub(super) fn settle<T>(slot: &SlotRef<T>, done: Completed) -> usize {
     if done.is_quiet() {
         return 1;
     }
-    if done.is_simple() {
-        if let Some(Subscriber::Task(waker)) = slot.take_subscriber(done) {
-            // As in a batch: a waker that panics is a fault of its executor alone.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    let mut telling = Telling::default();
+    if !done.is_simple() {
+        telling.tell_all(slot, done);
+    } else {
+        match slot.take_subscriber(done) {
+            Some(Subscriber::Task(waker)) => wake(waker),
+            Some(Subscriber::Merge(merge)) => telling.note(slot, &merge),
+            None => {}
         }
-        return 1;
     }
-    let mut telling = Telling {
-        wakes: WakeBatch::new(),
-        untold: Vec::new(),
-        completed: 1,
-    };
-    telling.tell(slot, done);
     while let Some((slot, done)) = telling.untold.pop() {
-        telling.tell(&slot, done);
+        telling.tell_all(&slot, done);
     }
-    telling.wakes.wake_all();
-    telling.completed
+    telling.completed + 1
+}
+
+/// As a batch does: a waker that panics is a fault of its executor alone.
+fn wake(waker: Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }
 
 struct Telling<T> {
-    wakes: WakeBatch,
+    /// Wakes when it is dropped.
+    wakes: Option<WakeBatch>,
     /// Complete, but their subscribers have not been told.
     untold: Vec<(SlotRef<T>, Completed)>,
     completed: usize,
 }
 
+impl<T> Default for Telling<T> {
+    fn default() -> Self {
+        Self {
+            wakes: None,
+            untold: Vec::new(),
+            completed: 0,
+        }
+    }
+}
+
 impl<T> Telling<T> {
-    fn tell(&mut self, slot: &SlotRef<T>, done: Completed) {
+    fn tell_all(&mut self, slot: &SlotRef<T>, done: Completed) {
         match slot.take_subscriber(done) {
-            Some(Subscriber::Task(waker)) => self.wakes.push(waker),
+            Some(Subscriber::Task(waker)) => self.wakes().push(waker),
             Some(Subscriber::Merge(merge)) => self.note(slot, &merge),
             None => {}
         }
@@ -82,27 +109,30 @@ impl<T> Telling<T> {
             for merge in extra.merges.drain() {
                 self.note(slot, &merge);
             }
-            extra.waiters.wake_all(&mut self.wakes);
-            if let Some(inputs) = &extra.inputs {
-                inputs.cut(slot.core());
-            }
+            extra.waiters.wake_all(self.wakes());
         }
         if done.is_counted() {
-            slot.core().drain().count_down(&mut self.wakes);
+            slot.core().drain().count_down(self.wakes());
         }
+    }
+
+    fn wakes(&mut self) -> &mut WakeBatch {
+        self.wakes.get_or_insert_default()
     }
 
     /// Notes the end of the signal in `slot`, and completes the merge if that decides it.
     fn note(&mut self, slot: &SlotRef<T>, merge: &Merge) {
-        let Some(success) = slot.ended().and_then(|ended| merge.note(ended)) else {
+        if !slot.ended().is_some_and(|ended| merge.note(ended)) {
             return;
-        };
+        }
         let core = slot.core();
         let (index, generation) = merge.merged();
-        if let Some(merged) = core.find_live(index, generation)
-            && merged.word().is_pending()
-            && let Ok(done) = merged.complete(merge.outcome(core, success))
-        {
+        let Some(merged) = core.find_live(index, generation) else {
+            return;
+        };
+        if merged.claim().is_some() {
+            let done = merged.complete(merge.outcome(core));
+            merge.cut(core);
             self.completed += 1;
             self.untold.push((merged, done));
         }

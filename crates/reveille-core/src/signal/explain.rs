@@ -55,8 +55,8 @@ pub(super) fn explain<T>(core: &Core<T>, handle: SignalHandle) -> Result<Explana
     };
     let mut queue = VecDeque::new();
     match core.find(handle)? {
-        Place::Live(slot) if !slot.word().is_complete() => queue.push_back(slot),
-        Place::Live(_) | Place::Past(_) => {}
+        Place::Live(slot, _) if !slot.word().is_complete() => queue.push_back(slot),
+        Place::Live(..) | Place::Plain(_) | Place::Past(_) => {}
     }
     let mut seen = HashSet::from([handle]);
     // Breadth first. There are no cycles: a merge is younger than its inputs.
@@ -66,8 +66,7 @@ pub(super) fn explain<T>(core: &Core<T>, handle: SignalHandle) -> Result<Explana
             break;
         }
         let mut pending = PendingSignal::of(&slot);
-        let inputs = slot.if_extra(|extra| extra.inputs.clone()).flatten();
-        if let Some(merge) = inputs {
+        if let Some(merge) = slot.inputs() {
             pending.mode = Some(merge.mode);
             for input in merge.inputs(core) {
                 let Some(slot) = core.find_live(input.index(), input.generation()) else {

@@ -1,4 +1,4 @@
-//! What only some signals have: more than one subscriber, inputs, a name, a record of who owes it.
+//! What only some signals have: more than one subscriber, a name, a record of who owes it.
 
 use std::sync::Arc as StdArc;
 
@@ -16,8 +16,6 @@ pub(super) struct Extra {
     pub(super) waiters: WaitList<()>,
     /// Those that found the cell taken, too.
     pub(super) merges: Slab<Arc<Merge>>,
-    /// What the signal waits for itself.
-    pub(super) inputs: Option<Arc<Merge>>,
     pub(super) name: Option<StdArc<str>>,
     pub(super) tracked: Option<Owed>,
 }

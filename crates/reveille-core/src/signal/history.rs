@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::outcome::Record;
 
 /// A slot's index and a generation of it.
@@ -13,7 +15,7 @@ pub(super) type Key = (u32, u32);
 pub(super) struct History<T> {
     capacity: usize,
     order: VecDeque<Key>,
-    records: HashMap<Key, Kept<T>>,
+    records: HashMap<Key, Kept<T>, RandomState>,
 }
 
 /// A record, which is shared from the first time that somebody asks for it: cloning a value is
@@ -30,7 +32,7 @@ impl<T> History<T> {
         Self {
             capacity,
             order: VecDeque::new(),
-            records: HashMap::new(),
+            records: HashMap::default(),
         }
     }
 
@@ -69,7 +71,7 @@ impl<T> History<T> {
 
     /// Forgets everything, now and from now on.
     #[must_use = "the values are dropped after unlocking"]
-    pub(super) fn end(&mut self) -> HashMap<Key, Kept<T>> {
+    pub(super) fn end(&mut self) -> impl Sized + use<T> {
         self.capacity = 0;
         self.order.clear();
         mem::take(&mut self.records)

@@ -9,12 +9,14 @@ use std::collections::HashMap;
 use std::mem;
 use std::num::NonZeroUsize;
 
+use smallvec::SmallVec;
+
 use super::completion::settle;
 use super::outcome::Outcome;
 use super::slots::{Core, Place, Subscribed, Subscriber};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex};
-use crate::{Poison, SignalError, SignalHandle};
+use crate::{Poison, PoisonKind, SignalError, SignalHandle};
 
 /// When a merged signal is complete, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,7 +44,7 @@ impl MergeMode {
     }
 }
 
-/// A pending merge.
+/// What a merged signal waits for.
 pub(super) struct Merge {
     /// The slot and the generation of the merged signal.
     index: u32,
@@ -50,49 +52,66 @@ pub(super) struct Merge {
     pub(super) mode: MergeMode,
     /// How many inputs must be triggered.
     needed: u32,
-    /// How many inputs were triggered, in the upper half, and how many have not been noted, in
-    /// the lower half. Until all inputs are registered, that is one more, so that nothing is
-    /// decided by too few.
+    /// From the lowest bit: how many inputs have not been noted (32 bits), and one more until
+    /// all are registered, so that nothing is decided by too few; how many were triggered (30
+    /// bits); [`REGISTERED`]; [`CUT`].
     counts: AtomicU64,
     /// Noted before its input is counted.
     failures: Mutex<Vec<Poison>>,
-    links: Mutex<Links>,
-}
-
-/// Where a merge is registered.
-enum Links {
-    /// Not yet with all inputs.
-    Making,
     /// All inputs in their order.
-    Made(Vec<Link>),
-    /// Nowhere any more, or about to be by whoever registers.
-    Cut,
+    links: SmallVec<[Link; 4]>,
 }
 
 struct Link {
     index: u32,
     generation: u32,
-    how: Subscribed,
+    /// How the merge is registered there: a key in the input's side table or one of those below.
+    /// Written before [`REGISTERED`] is set.
+    how: AtomicU32,
 }
 
+/// In the cell of the input.
+const IN_CELL: u32 = u32::MAX;
+/// Not at all.
+const NOWHERE: u32 = u32::MAX - 1;
+
+/// The most inputs that the counter can hold.
+const INPUTS_MAX: usize = (1 << 30) - 1;
+const PENDING: u64 = u32::MAX as u64;
 const TRIGGERED: u64 = 1 << 32;
+/// The merge is registered with all inputs that are pending.
+const REGISTERED: u64 = 1 << 62;
+/// The merge is complete before its inputs.
+const CUT: u64 = 1 << 63;
 
 impl Merge {
-    fn new(handle: SignalHandle, mode: MergeMode, inputs: u32, needed: u32) -> Self {
+    fn new(
+        index: u32,
+        generation: u32,
+        mode: MergeMode,
+        needed: u32,
+        inputs: &[SignalHandle],
+    ) -> Self {
         Self {
-            index: handle.index(),
-            generation: handle.generation(),
+            index,
+            generation,
             mode,
             needed,
-            counts: AtomicU64::new(u64::from(inputs) + 1),
+            counts: AtomicU64::new(inputs.len() as u64 + 1),
             failures: Mutex::default(),
-            links: Mutex::new(Links::Making),
+            links: inputs
+                .iter()
+                .map(|input| Link {
+                    index: input.index(),
+                    generation: input.generation(),
+                    how: AtomicU32::new(NOWHERE),
+                })
+                .collect(),
         }
     }
 
-    /// Notes that an input is complete; each input does so once. Whether the merge is decided,
-    /// and for success.
-    pub(super) fn note(&self, ended: Result<(), &Poison>) -> Option<bool> {
+    /// Notes that an input is complete; each input does so once. Whether that decides the merge.
+    pub(super) fn note(&self, ended: Result<(), &Poison>) -> bool {
         let counts = match ended {
             Ok(()) => {
                 let change = TRIGGERED - 1;
@@ -103,12 +122,13 @@ impl Merge {
                 self.counts.fetch_sub(1, Ordering::AcqRel) - 1
             }
         };
-        self.decision(counts)
+        self.success(counts).is_some()
     }
 
-    fn decision(&self, counts: u64) -> Option<bool> {
-        let (triggered, pending) = (counts >> 32, counts & u64::from(u32::MAX));
-        let needed = u64::from(self.needed);
+    /// How the merge is decided, if it is.
+    fn success(&self, counts: u64) -> Option<bool> {
+        let (pending, needed) = (counts & PENDING, u64::from(self.needed));
+        let triggered = (counts & !(REGISTERED | CUT)) >> 32;
         if self.mode == MergeMode::AllSettled && pending > 0 {
             return None;
         }
@@ -118,25 +138,20 @@ impl Merge {
         (triggered + pending < needed).then_some(false)
     }
 
-    /// How the merged signal ends.
-    pub(super) fn outcome<T>(&self, core: &Core<T>, success: bool) -> Outcome<T> {
-        if success {
+    /// How the merged signal ends, when it is decided.
+    pub(super) fn outcome<T>(&self, core: &Core<T>) -> Outcome<T> {
+        if self.success(self.counts.load(Ordering::Acquire)) == Some(true) {
             return Outcome::Triggered(None);
         }
         let mut failures = mem::take(&mut *self.failures.lock());
-        if failures.len() > 1
-            && let Links::Made(links) = &*self.links.lock()
-        {
-            let mut by_handle: HashMap<_, _> = mem::take(&mut failures)
+        if failures.len() > 1 {
+            let mut by_handle: HashMap<_, _> = failures
                 .into_iter()
                 .map(|poison| (poison.handle(), poison))
                 .collect();
-            failures = links
-                .iter()
-                .filter_map(|link| {
-                    let input = SignalHandle::new(core.id(), link.index, link.generation);
-                    by_handle.remove(&input)
-                })
+            failures = self
+                .inputs(core)
+                .filter_map(|input| by_handle.remove(&input))
                 .collect();
         }
         let handle = SignalHandle::new(core.id(), self.index, self.generation);
@@ -148,53 +163,43 @@ impl Merge {
         (self.index, self.generation)
     }
 
-    /// The inputs that the merge was registered with, if it was with all.
-    pub(super) fn inputs<T>(&self, core: &Core<T>) -> Vec<SignalHandle> {
-        match &*self.links.lock() {
-            Links::Made(links) => links
-                .iter()
-                .map(|link| SignalHandle::new(core.id(), link.index, link.generation))
-                .collect(),
-            Links::Making | Links::Cut => Vec::new(),
-        }
+    pub(super) fn inputs<T>(&self, core: &Core<T>) -> impl Iterator<Item = SignalHandle> {
+        let id = core.id();
+        self.links
+            .iter()
+            .map(move |link| SignalHandle::new(id, link.index, link.generation))
     }
 
     /// Takes the merge, which is complete, out of the inputs that it does not wait for any more.
     pub(super) fn cut<T>(&self, core: &Core<T>) {
-        if self.counts.load(Ordering::Acquire) & u64::from(u32::MAX) == 0 {
+        if self.counts.load(Ordering::Acquire) & PENDING == 0 {
             return;
         }
-        if let Links::Made(links) = mem::replace(&mut *self.links.lock(), Links::Cut) {
-            Self::cut_links(core, links);
+        let before = self.counts.fetch_or(CUT, Ordering::AcqRel);
+        // Otherwise whoever registers it sees CUT at the end.
+        if before & REGISTERED != 0 {
+            self.deregister(core);
         }
     }
 
-    fn cut_links<T>(core: &Core<T>, links: Vec<Link>) {
-        for Link {
-            index,
-            generation,
-            how,
-        } in links
-        {
-            if how == Subscribed::Elsewhere {
+    fn deregister<T>(&self, core: &Core<T>) {
+        for link in &self.links {
+            let how = link.how.load(Ordering::Acquire);
+            if how == NOWHERE {
                 continue;
             }
             // Complete, it has told the merge or is about to, which changes nothing.
-            let Some(input) = core.find_live(index, generation) else {
+            let Some(input) = core.find_live(link.index, link.generation) else {
                 continue;
             };
-            match how {
-                // While the input is pending the cell is this merge's.
-                Subscribed::Cell => {
-                    if let Ok(Some(Subscriber::Merge(_))) = input.empty_cell() {
-                        input.disown_cell();
-                    }
+            if how == IN_CELL {
+                // While the input is pending its cell is this merge's.
+                if let Ok(Some(Subscriber::Merge(_))) = input.empty_cell() {
+                    input.disown_cell();
                 }
-                Subscribed::Listed(key) => {
-                    let removed = input.if_extra(|extra| extra.merges.try_remove(key as usize));
-                    drop(removed);
-                }
-                Subscribed::Elsewhere => {}
+            } else {
+                let removed = input.if_extra(|extra| extra.merges.try_remove(how as usize));
+                drop(removed);
             }
         }
     }
@@ -207,83 +212,68 @@ pub(super) fn merge<T>(
     mode: MergeMode,
 ) -> Result<SignalHandle, SignalError> {
     let inputs = distinct(inputs);
-    let needed = mode.needed(inputs.len());
     if inputs.is_empty() {
         return Err(SignalError::EmptyMerge);
     }
-    let (len, needed) = match (u32::try_from(inputs.len()), u32::try_from(needed)) {
-        (Ok(len), Ok(needed)) if needed <= len => (len, needed),
-        _ => {
-            let inputs = inputs.len();
-            return Err(SignalError::UnreachableMerge { needed, inputs });
-        }
-    };
-
+    if inputs.len() > INPUTS_MAX {
+        return Err(SignalError::Exhausted { limit: INPUTS_MAX });
+    }
+    let needed = mode.needed(inputs.len());
+    if needed > inputs.len() {
+        let inputs = inputs.len();
+        return Err(SignalError::UnreachableMerge { needed, inputs });
+    }
     // All inputs are looked at before anything changes.
     core.check(&inputs)?;
-    let slot = Core::create_derived(core)?;
-    let handle = slot.handle();
-    let merge = Arc::new(Merge::new(handle, mode, len, needed));
-    slot.with_extra(|extra| extra.inputs = Some(Arc::clone(&merge)));
 
-    let mut links = Vec::with_capacity(inputs.len());
+    let mut made = None;
+    let slot = Core::create_derived(core, |index, generation| {
+        let merge = Merge::new(index, generation, mode, needed as u32, &inputs);
+        Arc::clone(made.insert(Arc::new(merge)))
+    })?;
+    let handle = slot.handle();
+    // Made by the creation that went well.
+    let merge = made.expect("a merge was made");
+
     let mut refused = None;
     core.subscribe(&inputs, &merge, |at, how| {
-        let (index, generation) = (inputs[at].index(), inputs[at].generation());
-        links.push(Link {
-            index,
-            generation,
-            how,
-        });
-        if how == Subscribed::Elsewhere && refused.is_none() {
-            // Complete, or forgotten since it was looked at.
-            match core.find(inputs[at]) {
-                Ok(Place::Live(input)) => note_now(&merge, input.ended()),
-                Ok(Place::Past(record)) => note_now(&merge, Some(record.ended())),
-                Err(error) => refused = Some(error),
+        let how = match how {
+            Subscribed::Cell => IN_CELL,
+            Subscribed::Listed(key) => key,
+            Subscribed::Elsewhere => {
+                // Complete, or forgotten since it was looked at.
+                match core.find(inputs[at]) {
+                    Ok(Place::Live(input, _)) => drop(input.ended().map(|ended| merge.note(ended))),
+                    Ok(Place::Past(record)) => drop(merge.note(record.ended())),
+                    Ok(Place::Plain(_)) => drop(merge.note(Ok(()))),
+                    Err(error) => refused = Some(error),
+                }
+                NOWHERE
             }
-        }
+        };
+        merge.links[at].how.store(how, Ordering::Relaxed);
     });
 
     if let Some(error) = refused {
-        // Nobody has seen the merged signal, so nobody is told of its end.
-        Merge::cut_links(core, links);
-        let poison = Poison::new(handle, crate::PoisonKind::Cancelled, "refused");
-        let _ = slot
-            .complete(Outcome::Failed(poison))
-            .map(|done| settle(&slot, done));
+        // Nobody has seen the merged signal, so nobody misses it.
+        merge.deregister(core);
+        if slot.claim().is_some() {
+            let poison = Poison::new(handle, PoisonKind::Cancelled, "refused");
+            settle(&slot, slot.complete(Outcome::Failed(poison)));
+        }
         return Err(error);
     }
-    let cut = {
-        let mut state = merge.links.lock();
-        match *state {
-            // Decided meanwhile, by inputs that completed.
-            Links::Cut => Some(links),
-            _ => {
-                *state = Links::Made(links);
-                None
-            }
-        }
-    };
-    if let Some(links) = cut {
-        Merge::cut_links(core, links);
+    // Now that it is registered with all inputs, they may decide.
+    let change = REGISTERED - 1;
+    let before = merge.counts.fetch_add(change, Ordering::AcqRel);
+    if before & CUT != 0 {
+        merge.deregister(core);
     }
-    // Now that all inputs are registered, they may decide.
-    let counts = merge.counts.fetch_sub(1, Ordering::AcqRel) - 1;
-    if let Some(success) = merge.decision(counts)
-        && slot.word().is_pending()
-        && let Ok(done) = slot.complete(merge.outcome(core, success))
-    {
-        settle(&slot, done);
+    if merge.success(before + change).is_some() && slot.claim().is_some() {
+        merge.cut(core);
+        settle(&slot, slot.complete(merge.outcome(core)));
     }
     Ok(handle)
-}
-
-/// Notes an input that was complete before the merge; the merge itself decides at its end.
-fn note_now(merge: &Merge, ended: Option<Result<(), &Poison>>) {
-    if let Some(ended) = ended {
-        merge.note(ended);
-    }
 }
 
 /// Each input once, in the order of the first mention.

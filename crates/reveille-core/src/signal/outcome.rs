@@ -40,14 +40,6 @@ pub(super) struct Record<T> {
 }
 
 impl<T> Record<T> {
-    /// Triggered by itself, with a value that is always the same.
-    pub(super) fn plain(value: T) -> Self {
-        Self {
-            outcome: Outcome::Triggered(Some(value)),
-            derived: false,
-        }
-    }
-
     pub(super) fn ended(&self) -> Result<(), &Poison> {
         match &self.outcome {
             Outcome::Triggered(_) => Ok(()),

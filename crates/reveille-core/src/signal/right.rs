@@ -212,7 +212,7 @@ impl<T> Signal<T> {
     fn finish(&mut self, attempt: Attempt, outcome: Outcome<T>) -> Result<(), SignalError> {
         // Called once, by what consumes or drops the signal.
         match self.slot.take() {
-            Some(slot) => complete(&slot, attempt, outcome),
+            Some(slot) => complete(slot, attempt, outcome),
             None => Ok(()),
         }
     }

@@ -245,7 +245,8 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// Those of any handle.
     pub fn poll(&self, handle: SignalHandle) -> Result<SignalStatus, SignalError> {
         Ok(match self.core().find(handle)? {
-            Place::Live(slot) => slot.ended().map_or(SignalStatus::Pending, status),
+            Place::Live(slot, _) => slot.ended().map_or(SignalStatus::Pending, status),
+            Place::Plain(_) => SignalStatus::Triggered,
             Place::Past(record) => status(record.ended()),
         })
     }
@@ -403,20 +404,17 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
         attempt: Attempt,
         outcome: Outcome<T>,
     ) -> Result<(), SignalError> {
-        let place = self.core().find(handle)?;
-        let derived = match &place {
-            Place::Live(slot) => slot.word().is_derived(),
-            Place::Past(record) => record.derived,
-        };
-        if derived && attempt != Attempt::Cancel {
-            return Err(SignalError::Derived);
-        }
-        match place {
-            Place::Live(slot) if slot.word().is_pending() && slot.word().is_held() => {
-                Err(SignalError::NotPermitted)
-            }
-            Place::Live(slot) => complete(&slot, attempt, outcome),
+        // A merge is completed by its inputs; that it is not needed any more can be said.
+        let by_hand = attempt != Attempt::Cancel;
+        match self.core().find(handle)? {
+            Place::Live(slot, _) => match slot.word() {
+                word if by_hand && word.is_derived() => Err(SignalError::Derived),
+                word if word.is_pending() && word.is_held() => Err(SignalError::NotPermitted),
+                _ => complete(slot, attempt, outcome),
+            },
+            Place::Past(record) if by_hand && record.derived => Err(SignalError::Derived),
             Place::Past(record) => answer(record.ended(), attempt),
+            Place::Plain(_) => answer(Ok(()), attempt),
         }
     }
 
@@ -435,8 +433,8 @@ fn poison_pending<T>(core: &Core<T>, kind: PoisonKind, reason: &StdArc<str>) -> 
             return;
         }
         let poison = Poison::new(slot.handle(), kind, StdArc::clone(reason));
-        if let Ok(done) = slot.complete(Outcome::Failed(poison)) {
-            completed += settle(&slot, done);
+        if slot.claim().is_some() {
+            completed += settle(&slot, slot.complete(Outcome::Failed(poison)));
         }
     });
     completed

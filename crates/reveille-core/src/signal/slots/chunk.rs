@@ -6,6 +6,7 @@ use crossbeam_utils::Backoff;
 
 use super::core::Core;
 use super::slot::{Owned, Slot, SlotRef, Subscribed};
+use super::word::{DERIVED, HELD};
 use crate::signal::extra::Extras;
 use crate::signal::merge::Merge;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -66,7 +67,10 @@ enum Rest {
 
 /// What a handle finds in a chunk.
 pub(super) enum Found<T> {
-    Live(SlotRef<T>),
+    /// And whether the cell is the caller's, if it was asked for.
+    Live(SlotRef<T>, bool),
+    /// Triggered, and there is nothing more to know.
+    Plain,
     /// The generation ended and left its slot.
     Past,
     Unknown,
@@ -125,17 +129,16 @@ impl<T> Pin<'_, T> {
         }
     }
 
-    /// A reference to the slot, if it still has this generation.
-    fn acquire(&self, place: u8, generation: u32) -> Found<T> {
+    /// A reference to the slot, if it still has this generation; and the cell, by its flag.
+    fn acquire(&self, place: u8, generation: u32, cell: u64) -> Found<T> {
         let backoff = Backoff::new();
         loop {
-            let word = match self.slot(place).acquire(generation) {
-                // SAFETY: `place_of` keeps the provenance of the whole, and the reference was
-                // just counted.
-                Ok(()) => {
-                    return Found::Live(unsafe {
-                        SlotRef::from_counted(place_of(self.slots, place))
-                    });
+            let word = match self.slot(place).acquire(generation, cell) {
+                Ok(owns) => {
+                    // SAFETY: `place_of` keeps the provenance of the whole, and the reference
+                    // was just counted.
+                    let slot = unsafe { SlotRef::from_counted(place_of(self.slots, place)) };
+                    return Found::Live(slot, owns);
                 }
                 Err(word) => word,
             };
@@ -144,6 +147,9 @@ impl<T> Pin<'_, T> {
             }
             if generation < word.generation() || word.is_idle() {
                 return Found::Past;
+            }
+            if word.is_plain::<T>() {
+                return Found::Plain;
             }
             // The outcome is on its way into the history.
             pause(&backoff);
@@ -219,19 +225,51 @@ impl<T> Chunk<T> {
         }
     }
 
+    /// A claimed slot.
+    ///
+    /// # Safety
+    ///
+    /// The caller claimed it.
+    unsafe fn claimed(&self, place: u8) -> NonNull<Slot<T>> {
+        // SAFETY: a chunk with a claimed slot keeps its memory, which was there when the slot
+        // became free, before the claim.
+        place_of(
+            unsafe { NonNull::new_unchecked(self.slots.load(Ordering::Acquire)) },
+            place,
+        )
+    }
+
     /// Starts a generation in a slot.
     ///
     /// # Safety
     ///
     /// The caller claimed it.
-    pub(super) unsafe fn start(&self, place: u8, flags: u64) -> SlotRef<T> {
-        // SAFETY: a chunk with a claimed slot keeps its memory, which was there when the slot
-        // became free, before the claim.
-        let slots = unsafe { NonNull::new_unchecked(self.slots.load(Ordering::Acquire)) };
-        let slot = place_of(slots, place);
-        // SAFETY: in memory, and the word counts one reference from `start` on.
+    pub(super) unsafe fn start(&self, place: u8) -> SlotRef<T> {
+        // SAFETY: claimed by the caller; in memory, and the word counts one reference from
+        // `start` on.
         unsafe {
-            slot.as_ref().start(flags);
+            let slot = self.claimed(place);
+            slot.as_ref().start(HELD);
+            SlotRef::from_counted(slot)
+        }
+    }
+
+    /// Starts a generation that inputs complete, as `make` says for its index and generation.
+    ///
+    /// # Safety
+    ///
+    /// The caller claimed it.
+    pub(super) unsafe fn start_merge(
+        &self,
+        place: u8,
+        make: impl FnOnce(u32, u32) -> Arc<Merge>,
+    ) -> SlotRef<T> {
+        // SAFETY: as in `start`.
+        unsafe {
+            let slot = self.claimed(place);
+            let merge = make(self.index_of(place), slot.as_ref().next_generation());
+            slot.as_ref().store_merge(merge);
+            slot.as_ref().start(DERIVED);
             SlotRef::from_counted(slot)
         }
     }
@@ -376,14 +414,14 @@ impl<T> Chunk<T> {
     }
 
     /// What a handle of this chunk means.
-    pub(super) fn find(&self, place: u8, generation: u32) -> Found<T> {
+    pub(super) fn find(&self, place: u8, generation: u32, cell: u64) -> Found<T> {
         if u32::from(place) >= SLOTS {
             return Found::Unknown;
         }
         let backoff = Backoff::new();
         loop {
             if let Some(pin) = self.pin() {
-                return pin.acquire(place, generation);
+                return pin.acquire(place, generation, cell);
             }
             let last = match &*self.rest.lock() {
                 Rest::Unused => 0,
@@ -400,15 +438,18 @@ impl<T> Chunk<T> {
         }
     }
 
-    /// Calls `visit` with every signal that is in a slot. What starts meanwhile may be left out.
+    /// Calls `visit` with every pending signal, and perhaps some others. What starts meanwhile
+    /// may be left out.
     pub(super) fn visit(&self, mut visit: impl FnMut(SlotRef<T>)) {
         let Some(pin) = self.pin() else { return };
         for place in 0..SLOTS as u8 {
             let backoff = Backoff::new();
             while self.taken() & (1 << place) != 0 {
-                let generation = pin.slot(place).load(Ordering::Acquire).generation();
-                if let Found::Live(slot) = pin.acquire(place, generation) {
-                    visit(slot);
+                let word = pin.slot(place).load(Ordering::Acquire);
+                if !word.is_idle() && !word.is_moving() {
+                    if let Found::Live(slot, _) = pin.acquire(place, word.generation(), 0) {
+                        visit(slot);
+                    }
                     break;
                 }
                 // Between its claim and its start, or between its end and its return; both are

@@ -1,14 +1,15 @@
 //! The core of a system: where slots come from, and what handles mean.
 
+use std::marker::PhantomData;
 use std::num::NonZeroU64;
-use std::ptr::null_mut;
+use std::ptr::{NonNull, null_mut};
 use std::sync::{Arc as StdArc, OnceLock};
 
 use crossbeam_utils::CachePadded;
 
 use super::chunk::{Chunk, Found, Pin, SLOTS, STRIDE};
 use super::slot::{SlotRef, Subscribed};
-use super::word::{DERIVED, HELD};
+use super::word::{CELL_OWNED, plain_success};
 use crate::signal::drain::Drain;
 use crate::signal::history::{History, Kept, Key};
 use crate::signal::merge::Merge;
@@ -112,8 +113,25 @@ impl<T> Core<T> {
         self.history.lock()
     }
 
-    /// idle → pending: starts a generation in a free slot.
-    fn create(this: &Arc<Self>, flags: u64) -> Result<SlotRef<T>, SignalError> {
+    /// A pending signal that a [`Signal`](crate::Signal) holds the right to complete.
+    pub(in crate::signal) fn create_held(this: &Arc<Self>) -> Result<SlotRef<T>, SignalError> {
+        let (chunk, place) = Self::claim(this)?;
+        // SAFETY: claimed above.
+        Ok(unsafe { chunk.start(place) })
+    }
+
+    /// A pending signal that its inputs complete, as `make` says for its index and generation.
+    pub(in crate::signal) fn create_derived(
+        this: &Arc<Self>,
+        make: impl FnOnce(u32, u32) -> Arc<Merge>,
+    ) -> Result<SlotRef<T>, SignalError> {
+        let (chunk, place) = Self::claim(this)?;
+        // SAFETY: claimed above.
+        Ok(unsafe { chunk.start_merge(place, make) })
+    }
+
+    /// free → idle: takes a free slot, to start a generation in it.
+    fn claim(this: &Arc<Self>) -> Result<(&Chunk<T>, u8), SignalError> {
         let shard = &this.shards[shard::of_thread() & (this.shards.len() - 1)];
         // SAFETY: null, or a chunk of this core.
         let current = unsafe { shard.load(Ordering::Acquire).as_ref() };
@@ -129,18 +147,7 @@ impl<T> Core<T> {
             unsafe { chunk.give_back(place, 0) };
             return Err(this.refusal());
         }
-        // SAFETY: claimed above.
-        Ok(unsafe { chunk.start(place, flags) })
-    }
-
-    /// A pending signal that a [`Signal`](crate::Signal) holds the right to complete.
-    pub(in crate::signal) fn create_held(this: &Arc<Self>) -> Result<SlotRef<T>, SignalError> {
-        Self::create(this, HELD)
-    }
-
-    /// A pending signal that its inputs complete.
-    pub(in crate::signal) fn create_derived(this: &Arc<Self>) -> Result<SlotRef<T>, SignalError> {
-        Self::create(this, DERIVED)
+        Ok((chunk, place))
     }
 
     /// A slot from another chunk, which the shard takes its slots from next.
@@ -232,6 +239,18 @@ impl<T> Core<T> {
 
     /// What `handle` means, the same for every operation.
     pub(in crate::signal) fn find(&self, handle: SignalHandle) -> Result<Place<T>, SignalError> {
+        self.find_with(handle, 0)
+    }
+
+    /// As [`find`](Self::find), with the cell of a pending signal if nobody has it.
+    pub(in crate::signal) fn find_to_wait(
+        &self,
+        handle: SignalHandle,
+    ) -> Result<Place<T>, SignalError> {
+        self.find_with(handle, CELL_OWNED)
+    }
+
+    fn find_with(&self, handle: SignalHandle, cell: u64) -> Result<Place<T>, SignalError> {
         let (expected, got) = (self.id.get(), handle.system_id());
         if expected != got {
             return Err(SignalError::ForeignHandle { expected, got });
@@ -240,8 +259,9 @@ impl<T> Core<T> {
         let chunk = self
             .chunk(index / STRIDE)
             .ok_or(SignalError::UnknownSignal)?;
-        match chunk.find((index % STRIDE) as u8, generation) {
-            Found::Live(slot) => Ok(Place::Live(slot)),
+        match chunk.find((index % STRIDE) as u8, generation, cell) {
+            Found::Live(slot, owns) => Ok(Place::Live(slot, owns)),
+            Found::Plain => Ok(Place::Plain(Plain(PhantomData))),
             Found::Unknown => Err(SignalError::UnknownSignal),
             Found::Past => {
                 let mut history = self.history.lock();
@@ -251,22 +271,22 @@ impl<T> Core<T> {
                 // Under the lock: what is evicted is marked under it.
                 let forgotten = chunk.is_forgotten(generation);
                 drop(history);
-                match self.unit() {
-                    Some(unit) if !forgotten => Ok(Place::Past(StdArc::new(Record::plain(unit)))),
-                    _ => Err(SignalError::OutcomeForgotten),
+                if forgotten || !plain_success::<T>() {
+                    return Err(SignalError::OutcomeForgotten);
                 }
+                Ok(Place::Plain(Plain(PhantomData)))
             }
         }
     }
 
-    /// The signal of a slot, if it is still in there.
+    /// The signal of a slot, if it is still in there and not plainly complete.
     pub(in crate::signal) fn find_live(&self, index: u32, generation: u32) -> Option<SlotRef<T>> {
         match self
             .chunk(index / STRIDE)?
-            .find((index % STRIDE) as u8, generation)
+            .find((index % STRIDE) as u8, generation, 0)
         {
-            Found::Live(slot) => Some(slot),
-            Found::Past | Found::Unknown => None,
+            Found::Live(slot, _) => Some(slot),
+            Found::Plain | Found::Past | Found::Unknown => None,
         }
     }
 
@@ -319,7 +339,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Calls `visit` with every signal that is in a slot; what starts meanwhile may be left out.
+    /// Calls `visit` with every pending signal, and perhaps some others; what starts meanwhile
+    /// may be left out.
     pub(in crate::signal) fn visit(&self, mut visit: impl FnMut(SlotRef<T>)) {
         let len = self.growth.lock().len;
         for chunk in (0..len).filter_map(|number| self.chunk(number)) {
@@ -402,8 +423,26 @@ impl<'a, T> Pinned<'a, T> {
 
 /// Where the signal of a handle is.
 pub(in crate::signal) enum Place<T> {
-    Live(SlotRef<T>),
+    /// In its slot; and whether the cell is the caller's.
+    Live(SlotRef<T>, bool),
+    /// Triggered, by itself, with a value that needs no memory.
+    Plain(Plain<T>),
     Past(StdArc<Record<T>>),
+}
+
+/// Proves that a signal was triggered with a value that needs no memory.
+pub(in crate::signal) struct Plain<T>(PhantomData<fn() -> T>);
+
+impl<T> Plain<T> {
+    /// The value.
+    pub(in crate::signal) fn value(&self) -> T
+    where
+        T: Clone,
+    {
+        // SAFETY: made for a signal that was triggered with a value without size and drop, which
+        // was forgotten, not dropped: it is still there, wherever an aligned pointer points.
+        unsafe { NonNull::<T>::dangling().as_ref() }.clone()
+    }
 }
 
 /// The segment that a chunk is in, and its place there.

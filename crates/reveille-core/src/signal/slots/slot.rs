@@ -4,17 +4,19 @@ use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
 use std::ptr::NonNull;
 use std::task::Waker;
 
+use crossbeam_utils::Backoff;
+
 use super::chunk::{Chunk, Slots};
 use super::core::Core;
 use super::word::{
     CELL_MERGE, CELL_OWNED, CELL_SET, CLAIMED, COMPLETE, COUNTED, DERIVED, EXTRA, FAILED, HELD,
-    REF, REFS_MAX, Word,
+    LOOKING, REF, REFS_MAX, Word, plain_success,
 };
 use crate::signal::extra::Extra;
 use crate::signal::merge::Merge;
 use crate::signal::outcome::{Outcome, Record};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Arc, UnsafeCell};
+use crate::sync::{Arc, UnsafeCell, pause};
 use crate::{Poison, SignalHandle};
 
 /// Who is told when a signal completes.
@@ -23,10 +25,14 @@ pub(in crate::signal) enum Subscriber {
     Merge(Arc<Merge>),
 }
 
-/// What a complete signal leaves; which of both, [`FAILED`] tells.
+/// What a signal is made of beside its state; which of the three, its flags tell.
 union Stored<T> {
-    value: ManuallyDrop<T>,
+    /// While pending and [`DERIVED`].
+    merge: ManuallyDrop<Arc<Merge>>,
+    /// When complete and [`FAILED`].
     poison: ManuallyDrop<Poison>,
+    /// When complete otherwise, and not [`DERIVED`].
+    value: ManuallyDrop<T>,
 }
 
 /// The memory of one signal after the other. See the module's documentation.
@@ -34,8 +40,8 @@ pub(super) struct Slot<T> {
     word: AtomicU64,
     /// The first subscriber: full exactly while [`CELL_SET`] is set and [`COMPLETE`] is not.
     cell: UnsafeCell<MaybeUninit<Subscriber>>,
-    /// Written by whoever set [`CLAIMED`], and full from [`COMPLETE`] until the slot is idle,
-    /// unless the signal was triggered without a value.
+    /// Written before the start of a merge, and by whoever set [`CLAIMED`], which also takes the
+    /// merge out; empty when idle.
     stored: UnsafeCell<MaybeUninit<Stored<T>>>,
     /// Which one of its chunk it is.
     place: u8,
@@ -61,9 +67,27 @@ impl<T> Slot<T> {
         self.word.store(Word::idle(generation).0, Ordering::Relaxed);
     }
 
+    /// The generation that starts next.
+    pub(super) fn next_generation(&self) -> u32 {
+        self.load(Ordering::Relaxed).generation() + 1
+    }
+
+    /// Stores what a merge waits for, before it starts.
+    ///
+    /// # Safety
+    ///
+    /// The slot is claimed and idle.
+    pub(super) unsafe fn store_merge(&self, merge: Arc<Merge>) {
+        let merge = ManuallyDrop::new(merge);
+        self.stored.with_mut(|place| {
+            // SAFETY: nobody else reads or writes in an idle slot.
+            unsafe { (*place).write(Stored { merge }) };
+        });
+    }
+
     /// idle → pending, in a slot that was claimed from the free ones of its chunk.
     pub(super) fn start(&self, flags: u64) {
-        let generation = self.load(Ordering::Relaxed).generation() + 1;
+        let generation = self.next_generation();
         let word = (u64::from(generation) << 32) | REF | flags;
         // Release: whoever reads this generation sees the cells empty.
         self.word.store(word, Ordering::Release);
@@ -93,17 +117,24 @@ impl<T> Slot<T> {
         }
     }
 
-    /// One more reference, if the word is still of `generation` and the slot not yet given up.
-    pub(super) fn acquire(&self, generation: u32) -> Result<(), Word> {
+    /// One more reference, if the word is still of `generation` and somebody needs the slot;
+    /// and the cell, if nobody has it and it is asked for.
+    pub(super) fn acquire(&self, generation: u32, cell: u64) -> Result<bool, Word> {
         let mut word = self.load(Ordering::Acquire);
         loop {
-            if word.generation() != generation || word.is_idle() || word.is_moving() {
+            let gone = word.is_idle() || word.is_moving() || word.is_plain::<T>();
+            if gone || word.generation() != generation {
                 return Err(word);
             }
-            // Cannot overflow: far fewer threads than that are between this and their drop.
+            // Far fewer threads than there is room for are between this and their drop.
             debug_assert!(word.refs() < REFS_MAX);
-            match self.exchange(word, word.0 + REF, Ordering::AcqRel) {
-                Ok(()) => return Ok(()),
+            let owned = if word.has(CELL_OWNED | COMPLETE) {
+                0
+            } else {
+                cell
+            };
+            match self.exchange(word, (word.0 + REF) | owned, Ordering::AcqRel) {
+                Ok(()) => return Ok(owned != 0),
                 Err(now) => word = now,
             }
         }
@@ -295,53 +326,131 @@ impl<T> SlotRef<T> {
         })
     }
 
-    /// Completes the signal, or hands the outcome back if that was done before. Gives the flags
-    /// of the moment; the subscribers are the caller's to tell.
-    pub(in crate::signal) fn complete(&self, outcome: Outcome<T>) -> Result<Completed, Outcome<T>> {
+    /// Triggers a signal with a value that needs no memory, and gives the reference up: in one
+    /// step, if nobody needs to hear of it. Gives both back if the signal was complete.
+    pub(in crate::signal) fn trigger_plain(
+        self,
+        value: T,
+    ) -> Result<Option<(Self, Completed)>, (Self, T)> {
+        debug_assert!(plain_success::<T>());
         let slot = self.slot();
-        let stores = match &outcome {
-            Outcome::Triggered(value) => value.is_some() && size_of::<T>() > 0,
-            Outcome::Failed(_) => true,
-        };
-        let set = if stores { CLAIMED } else { COMPLETE };
         let mut word = slot.load(Ordering::Acquire);
         loop {
             if word.has(CLAIMED | COMPLETE) {
-                return Err(outcome);
+                return Err((self, value));
             }
-            match slot.exchange(word, word.0 | set, Ordering::AcqRel) {
+            let done = Completed(word);
+            let next = if !done.is_quiet() {
+                word.0 | COMPLETE
+            } else if word.refs() == 1 {
+                Word::idle(word.generation()).0
+            } else {
+                (word.0 | COMPLETE) - REF
+            };
+            match slot.exchange(word, next, Ordering::AcqRel) {
+                Ok(()) if !done.is_quiet() => {
+                    // It lives on in the slot, without being written.
+                    std::mem::forget(value);
+                    return Ok(Some((self, done)));
+                }
+                Ok(()) => {
+                    std::mem::forget(value);
+                    let this = ManuallyDrop::new(self);
+                    if word.refs() == 1 {
+                        // SAFETY: the slot is idle by this call, and nobody refers to it.
+                        unsafe { this.chunk().give_back(this.slot().place, word.generation()) };
+                    }
+                    return Ok(None);
+                }
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Claims the right to complete, for one caller; what a merge waited for comes with it.
+    pub(in crate::signal) fn claim(&self) -> Option<Option<Arc<Merge>>> {
+        let slot = self.slot();
+        let backoff = Backoff::new();
+        let mut word = slot.load(Ordering::Acquire);
+        loop {
+            if word.has(CLAIMED | COMPLETE) {
+                return None;
+            }
+            if word.has(LOOKING) {
+                pause(&backoff);
+                word = slot.load(Ordering::Acquire);
+                continue;
+            }
+            match slot.exchange(word, word.0 | CLAIMED, Ordering::AcqRel) {
                 Ok(()) => break,
                 Err(now) => word = now,
             }
         }
-        if !stores {
-            // A value without a size lives on in the slot without being written.
-            std::mem::forget(outcome);
-            return Ok(Completed(word));
-        }
+        Some(word.has(DERIVED).then(|| {
+            let stored = slot.stored.with(|stored| {
+                // SAFETY: a pending merge has stored what it waits for, and the one who claimed
+                // takes it out, while nobody is LOOKING.
+                unsafe { (*stored).assume_init_read() }
+            });
+            // SAFETY: DERIVED says which of the three it is.
+            ManuallyDrop::into_inner(unsafe { stored.merge })
+        }))
+    }
+
+    /// Completes the signal, by the one who claimed it. The subscribers are the caller's to
+    /// tell.
+    pub(in crate::signal) fn complete(&self, outcome: Outcome<T>) -> Completed {
+        let slot = self.slot();
         let (stored, failed) = match outcome {
-            Outcome::Triggered(Some(value)) => (
-                Stored {
-                    value: ManuallyDrop::new(value),
-                },
-                0,
-            ),
-            Outcome::Failed(poison) => (
-                Stored {
-                    poison: ManuallyDrop::new(poison),
-                },
-                FAILED,
-            ),
-            Outcome::Triggered(None) => return Ok(Completed(word)),
+            Outcome::Triggered(None) => (None, 0),
+            Outcome::Triggered(Some(value)) => {
+                let value = ManuallyDrop::new(value);
+                (Some(Stored { value }), 0)
+            }
+            Outcome::Failed(poison) => {
+                let poison = ManuallyDrop::new(poison);
+                (Some(Stored { poison }), FAILED)
+            }
         };
-        slot.stored.with_mut(|place| {
-            // SAFETY: CLAIMED is set by this call, so nobody else writes, and COMPLETE is not
-            // yet, so nobody reads.
-            unsafe { (*place).write(stored) };
-        });
+        if let Some(stored) = stored {
+            slot.stored.with_mut(|place| {
+                // SAFETY: the caller claimed it, so nobody else writes, and COMPLETE is not set
+                // yet, so nobody reads.
+                unsafe { (*place).write(stored) };
+            });
+        }
         // Release: who sees COMPLETE sees the outcome. Acquire: the subscriber in the cell.
         let before = slot.word.fetch_or(COMPLETE | failed, Ordering::AcqRel);
-        Ok(Completed(Word(before)))
+        Completed(Word(before))
+    }
+
+    /// What a pending merge waits for.
+    pub(in crate::signal) fn inputs(&self) -> Option<Arc<Merge>> {
+        let slot = self.slot();
+        let backoff = Backoff::new();
+        let mut word = slot.load(Ordering::Acquire);
+        loop {
+            if !word.has(DERIVED) || word.has(CLAIMED | COMPLETE) {
+                return None;
+            }
+            if word.has(LOOKING) {
+                pause(&backoff);
+                word = slot.load(Ordering::Acquire);
+                continue;
+            }
+            match slot.exchange(word, word.0 | LOOKING, Ordering::AcqRel) {
+                Ok(()) => break,
+                Err(now) => word = now,
+            }
+        }
+        let merge = slot.stored.with(|stored| {
+            // SAFETY: LOOKING was set on a pending merge, so nobody takes it out meanwhile.
+            let stored = unsafe { &*(*stored).as_ptr() };
+            // SAFETY: DERIVED says which of the three it is.
+            Arc::clone(unsafe { &stored.merge })
+        });
+        slot.word.fetch_and(!LOOKING, Ordering::AcqRel);
+        Some(merge)
     }
 
     /// The subscriber in the cell, by the one who completed the signal, once.
@@ -380,9 +489,8 @@ impl<T> SlotRef<T> {
             return self.core().unit();
         }
         let stored = self.slot().stored.with(<*const _>::cast::<T>);
-        // SAFETY: COMPLETE without FAILED and DERIVED says that a value was stored for good;
-        // it is the first and only field of that variant of a union, at its start. Without a
-        // size it was forgotten there, and any aligned pointer is one to it.
+        // SAFETY: COMPLETE without FAILED and DERIVED says that a value was stored for good, at
+        // the start of the union. A plain one was forgotten, and any aligned pointer is to it.
         Some(unsafe { &*stored }.clone())
     }
 
@@ -476,6 +584,13 @@ impl<T> Drop for SlotRef<T> {
     fn drop(&mut self) {
         let slot = self.slot();
         let mut word = slot.load(Ordering::Acquire);
+        if word.refs() == 1 && word.is_plain::<T>() {
+            // Nobody else can change the word of a plain slot without another reference.
+            let idle = Word::idle(word.generation());
+            slot.word.store(idle.0, Ordering::Release);
+            // SAFETY: the slot is idle, and nobody refers to it.
+            return unsafe { self.chunk().give_back(slot.place, idle.generation()) };
+        }
         loop {
             let last = word.has(COMPLETE) && word.refs() == 1;
             let next = if !last {
@@ -508,9 +623,9 @@ impl Completed {
         !self.0.has(CELL_SET | EXTRA | COUNTED)
     }
 
-    /// Whether the subscriber in the cell is a task and all that there is.
+    /// Whether the subscriber in the cell is all that there is.
     pub(in crate::signal) fn is_simple(self) -> bool {
-        self.0.has(CELL_SET) && !self.0.has(CELL_MERGE | EXTRA | COUNTED)
+        self.0.has(CELL_SET) && !self.0.has(EXTRA | COUNTED)
     }
 
     pub(in crate::signal) fn is_counted(self) -> bool {

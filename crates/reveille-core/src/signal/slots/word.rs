@@ -22,11 +22,19 @@ pub(super) const DERIVED: u64 = 1 << 7;
 pub(super) const HELD: u64 = 1 << 8;
 /// An orderly shutdown counts the signal as pending.
 pub(super) const COUNTED: u64 = 1 << 9;
+/// Somebody reads what a pending merge waits for, and completes nothing meanwhile.
+pub(super) const LOOKING: u64 = 1 << 10;
 
 /// One reference.
-pub(super) const REF: u64 = 1 << 10;
-/// The most references: 22 bits.
-pub(super) const REFS_MAX: u64 = (1 << 22) - 1;
+pub(super) const REF: u64 = 1 << 11;
+/// The most references: 21 bits.
+pub(super) const REFS_MAX: u64 = (1 << 21) - 1;
+
+/// Whether success leaves nothing to remember: values of `T` take no memory and no drop. A
+/// given one is forgotten, and so lives for ever: any pointer is one to it.
+pub(in super::super) const fn plain_success<T>() -> bool {
+    size_of::<T>() == 0 && !std::mem::needs_drop::<T>()
+}
 
 /// One value of a slot's state.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,9 +65,10 @@ impl Word {
     }
 
     /// Whether the complete signal leaves nothing to remember: it was triggered, by itself and
-    /// with nothing.
+    /// with a value without size and drop. Nothing but the references to a plain slot changes
+    /// its word, and no new ones are made but from those.
     pub(super) fn is_plain<T>(self) -> bool {
-        size_of::<T>() == 0 && !std::mem::needs_drop::<T>() && !self.has(FAILED | DERIVED)
+        plain_success::<T>() && self.0 & (COMPLETE | FAILED | DERIVED) == COMPLETE
     }
 
     pub(super) fn is_idle(self) -> bool {
@@ -82,6 +91,10 @@ impl Word {
 
     pub(in super::super) fn is_derived(self) -> bool {
         self.has(DERIVED)
+    }
+
+    pub(in super::super) fn has_cell(self) -> bool {
+        self.has(CELL_SET)
     }
 
     pub(in super::super) fn is_held(self) -> bool {
