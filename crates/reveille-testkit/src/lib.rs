@@ -34,7 +34,10 @@ mod conformance;
 
 pub mod scenarios;
 
+mod memory_store;
+
 mod broken;
 
 pub use broken::{Broken, Flaw};
-pub use conformance::run;
+pub use conformance::{Claim, run};
+pub use memory_store::MemoryStore;

@@ -8,7 +8,8 @@ use reveille_queue::{
 };
 use reveille_types::{EndReason, Filter, Start};
 
-use super::{LONG, append, draft, log_on};
+use super::{append, draft, log_on};
+use crate::conformance::patience;
 
 /// A waiter that waits before the append gets the event.
 ///
@@ -16,7 +17,7 @@ use super::{LONG, append, draft, log_on};
 /// When it does not.
 pub async fn waiter_wakes_for_an_append(backend: Arc<dyn Backend>) {
     let log = log_on(backend).await;
-    let options = WaitOptions::any(Filter::matching("b").unwrap()).timeout(LONG);
+    let options = WaitOptions::any(Filter::matching("b").unwrap()).timeout(patience());
     let waiter = tokio::spawn({
         let log = log.clone();
         async move { log.wait(options).await.unwrap() }
@@ -28,7 +29,7 @@ pub async fn waiter_wakes_for_an_append(backend: Arc<dyn Backend>) {
     let WaitOutcome::Matched { events, .. } = waiter.await.unwrap() else {
         panic!("the event is there");
     };
-    assert_eq!(events[0].position().0, 1);
+    assert_eq!(events[0].position().0, 1, "another event woke it");
     assert_eq!(log.info().waiters, 0);
 }
 
@@ -54,13 +55,16 @@ pub async fn waiters_that_race_appends_are_woken(backend: Arc<dyn Backend>) {
     for round in 0..ROUNDS {
         start.wait().await;
         let options = WaitOptions::any(Filter::all()).from(Start::After(after));
-        let outcome = log.wait(options.timeout(LONG)).await.unwrap();
+        let outcome = log.wait(options.timeout(patience())).await.unwrap();
         let WaitOutcome::Matched { events, cursor, .. } = outcome else {
             panic!("a wake-up was lost in round {round}");
         };
         assert_eq!(events[0].position().0, round);
         after = cursor;
-        let outcome = log.take(TakeOptions::new().timeout(LONG)).await.unwrap();
+        let outcome = log
+            .take(TakeOptions::new().timeout(patience()))
+            .await
+            .unwrap();
         assert!(
             matches!(outcome, TakeOutcome::Taken { .. }),
             "round {round}"
