@@ -96,11 +96,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// After so many times its patience, a scenario has come to a standstill.
 const STANDSTILL: u32 = 9;
 
+type Scenario = fn(Arc<dyn Backend>) -> Pin<Box<dyn Future<Output = ()>>>;
+
 /// One claim of the kit, for programs that do more with claims than to make tests of them.
 #[derive(Clone, Copy)]
 pub struct Claim {
     name: &'static str,
-    scenario: fn(Arc<dyn Backend>) -> Pin<Box<dyn Future<Output = ()>>>,
+    scenario: Scenario,
 }
 
 impl fmt::Debug for Claim {

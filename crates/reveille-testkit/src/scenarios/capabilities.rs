@@ -24,7 +24,8 @@ pub async fn handles_have_the_shape_that_the_capabilities_say(backend: Arc<dyn B
         (3, Incarnation::New),
     ] {
         let opened = open(&backend, "s", incarnation, n).await.unwrap();
-        assert_eq!(matches!(opened.log, LogHandle::Immediate(_)), immediate);
+        let is_immediate = matches!(opened.log, LogHandle::Immediate(_));
+        assert_eq!(is_immediate, immediate, "the shape of a handle");
         let new = immediate || n != 2;
         assert_eq!(opened.created, new);
         assert_eq!(
@@ -60,7 +61,8 @@ pub async fn durability_is_what_the_capabilities_say(backend: Arc<dyn Backend>) 
             stored += 1;
             assert!(result.unwrap().durability.covers(wanted));
         } else {
-            assert_eq!(result.unwrap_err().code(), "durability_not_offered");
+            let refused = result.expect_err("a level is granted that is not offered");
+            assert_eq!(refused.code(), "durability_not_offered");
         }
         assert_eq!(everything(&log).len(), stored);
     }
@@ -85,7 +87,8 @@ pub async fn batch_limit_is_what_the_capabilities_say(backend: Arc<dyn Backend>)
             let events = usize::try_from(limit).unwrap_or(usize::MAX) / EVENT + 1;
             let batch = vec![large; events];
             let refused = log.append(batch, AppendOptions::default()).await;
-            assert_eq!(refused.unwrap_err().code(), "batch_too_large");
+            let refused = refused.expect_err("a batch over the limit is stored");
+            assert_eq!(refused.code(), "batch_too_large");
             assert!(everything(&log).is_empty());
         }
     }

@@ -25,7 +25,8 @@ pub async fn repeated_key_is_stored_once(backend: Arc<dyn Backend>) {
         ]
     };
     let first = append(&log, batch()).await;
-    assert_eq!(positions(&first), [0, 1, 0, 2]);
+    let once = [0, 1, 0, 2];
+    assert_eq!(positions(&first), once, "a known key is stored again");
     assert!(first.results[2].deduplicated);
     let second = append(&log, vec![keyed("b", "k2"), keyed("a", "k1")]).await;
     assert!(second.deduplicated());
@@ -51,7 +52,8 @@ pub async fn key_of_another_event_is_refused(backend: Arc<dyn Backend>) {
         vec![keyed("a", "new"), keyed("b", "new")],
     ] {
         let refused = log.append(batch, AppendOptions::default()).await;
-        assert_eq!(refused.unwrap_err().code(), "idempotency_conflict");
+        let refused = refused.expect_err("the key of another event is taken for its own");
+        assert_eq!(refused.code(), "idempotency_conflict");
     }
     assert_eq!(everything(&log).len(), 1);
 }

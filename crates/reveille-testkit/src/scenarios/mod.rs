@@ -83,9 +83,21 @@ async fn create(sessions: &Sessions, name: &str) -> SessionLog {
         .unwrap()
 }
 
+/// The session of [`log_on`].
+const SESSION: &str = "conformance";
+
 /// A session on this backend.
 async fn log_on(backend: Arc<dyn Backend>) -> SessionLog {
-    create(&sessions(backend), "conformance").await
+    create(&sessions(backend), SESSION).await
+}
+
+/// The session of [`log_on`] for somebody else: of a store, as another process has it, so that only the
+/// store tells one of the other.
+async fn elsewhere(backend: Arc<dyn Backend>, log: &SessionLog) -> SessionLog {
+    match backend.capabilities().immediate {
+        true => log.clone(),
+        false => sessions(backend).find(&key(SESSION)).await.unwrap(),
+    }
 }
 
 fn draft(kind: &str) -> EventDraft {

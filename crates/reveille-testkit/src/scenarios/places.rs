@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use reveille_backend::{
-    AppendError, AppendOptions, Backend, Entry, Incarnation, LogHandle, OpenOptions, Slot,
-};
-use reveille_types::{Durability, Position, Seq, SessionKey, Tenant};
+use reveille_backend::{AppendError, Backend, Entry, Incarnation, LogHandle, OpenOptions, Slot};
+use reveille_types::{Durability, Seq, SessionKey, Tenant};
 
 use super::key;
 use super::raw::{
@@ -125,28 +123,26 @@ pub async fn refused_batch_uses_up_no_place(backend: Arc<dyn Backend>) {
     let first = vec![keyed_entry("k", 1)];
     let slots = try_append(&mut log, first, now()).await.unwrap();
     let last = slots[0].seq;
-    let conflicts = |error: &AppendError| matches!(error, AppendError::IdempotencyConflict { key } if **key == *"k");
-    let elsewhere = |error: &AppendError| matches!(error, AppendError::PositionConflict { actual, .. } if *actual == Position(1));
-    let not_offered = |error: &AppendError| matches!(error, AppendError::Durability { .. });
-    let mut refused: Vec<(Vec<Entry>, AppendOptions, &dyn Fn(&AppendError) -> bool)> = vec![
-        (vec![entry("b"), keyed_entry("k", 2)], now(), &conflicts),
-        (entries(2), expecting(7), &elsewhere),
-        (
-            vec![keyed_entry("k", 1), entry("b")],
-            expecting(0),
-            &elsewhere,
-        ),
+    let partly_known = vec![keyed_entry("k", 1), entry("b")];
+    let mut refused = vec![
+        ("key", vec![entry("b"), keyed_entry("k", 2)], now()),
+        ("position", entries(2), expecting(7)),
+        ("position", partly_known, expecting(0)),
     ];
     if !offered.covers(Durability::ReplicatedFsync) {
         let mut options = now();
         options.durability = Some(Durability::ReplicatedFsync);
-        refused.push((entries(1), options, &not_offered));
+        refused.push(("durability", entries(1), options));
     }
-    for (batch, options, is_expected) in refused {
-        match try_append(&mut log, batch, options).await {
-            Err(error) => assert!(is_expected(&error), "refused for another reason: {error:?}"),
+    for (reason, batch, options) in refused {
+        let told = match try_append(&mut log, batch, options).await {
             Ok(slots) => panic!("a batch that must be refused is placed at {slots:?}"),
-        }
+            Err(AppendError::IdempotencyConflict { .. }) => "key",
+            Err(AppendError::PositionConflict { actual, .. }) if actual.0 == 1 => "position",
+            Err(AppendError::Durability { .. }) => "durability",
+            Err(error) => panic!("a batch is refused for another reason: {error:?}"),
+        };
+        assert_eq!(told, reason);
         if let LogHandle::Stored(log) = &log {
             let left = contents(&**log).await.len();
             assert_eq!(left, 1, "a refused batch leaves something");
