@@ -78,7 +78,7 @@ macro_rules! backend_conformance {
             $(
                 #[test]
                 fn $claim() {
-                    $crate::run($factory, $crate::scenarios::$claim);
+                    $crate::run(async { $crate::scenarios::$claim(($factory)().await).await });
                 }
             )*
         }
@@ -88,6 +88,46 @@ macro_rules! backend_conformance {
             name: stringify!($claim),
             scenario: |backend| Box::pin($crate::scenarios::$claim(backend)),
         }),*]
+    };
+}
+
+/// Makes one `#[test]` for each claim about restarts, in a module of this name. The factory is a
+/// function that makes a fresh, empty store and answers with what opens it, an
+/// `async Fn() -> Arc<dyn Backend>` that is called again after all handles are dropped.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use reveille_backend::Backend;
+/// use reveille_memory::MemoryBackend;
+///
+/// fn memory() -> impl AsyncFn() -> Arc<dyn Backend> {
+///     async || Arc::new(MemoryBackend::new()) as Arc<dyn Backend>
+/// }
+///
+/// reveille_testkit::restart_conformance!(memory_is_gone_after_a_restart, memory);
+/// ```
+#[macro_export]
+macro_rules! restart_conformance {
+    ($module:ident, $factory:expr) => {
+        $crate::restart_conformance! { @tests $module, $factory,
+            restart_keeps_what_was_acknowledged
+            restart_goes_on_where_it_ended
+            restart_does_not_bring_back_what_was_removed
+        }
+    };
+    (@tests $module:ident, $factory:expr, $($claim:ident)*) => {
+        mod $module {
+            #[allow(unused_imports, reason = "the factory may be a closure that needs nothing")]
+            use super::*;
+
+            $(
+                #[test]
+                fn $claim() {
+                    $crate::run(async { $crate::scenarios::$claim(($factory)()).await });
+                }
+            )*
+        }
     };
 }
 
@@ -134,20 +174,18 @@ impl Claim {
     where
         B: Future<Output = Arc<dyn Backend>>,
     {
-        run_within(patience, factory, self.scenario);
+        run_within(patience, async {
+            (self.scenario)(factory().await).await;
+        });
     }
 }
 
-/// Runs a scenario on a fresh backend and a runtime of its own.
+/// Runs a scenario on a runtime of its own.
 ///
 /// # Panics
-/// When the backend breaks its word.
-pub fn run<B, S>(factory: impl FnOnce() -> B, scenario: impl FnOnce(Arc<dyn Backend>) -> S)
-where
-    B: Future<Output = Arc<dyn Backend>>,
-    S: Future<Output = ()>,
-{
-    run_within(PATIENCE, factory, scenario);
+/// When the scenario does, or when it comes to a standstill.
+pub fn run(scenario: impl Future<Output = ()>) {
+    run_within(PATIENCE, scenario);
 }
 
 thread_local! {
@@ -160,14 +198,7 @@ pub(crate) fn patience() -> Duration {
     OF_THIS_RUN.get()
 }
 
-fn run_within<B, S>(
-    patience: Duration,
-    factory: impl FnOnce() -> B,
-    scenario: impl FnOnce(Arc<dyn Backend>) -> S,
-) where
-    B: Future<Output = Arc<dyn Backend>>,
-    S: Future<Output = ()>,
-{
+fn run_within(patience: Duration, scenario: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .on_thread_start(move || OF_THIS_RUN.set(patience))
@@ -175,10 +206,8 @@ fn run_within<B, S>(
         .build()
         .unwrap();
     OF_THIS_RUN.set(patience);
-    let ended = runtime.block_on(async {
-        let scenario = async { scenario(factory().await).await };
-        tokio::time::timeout(patience * STANDSTILL, scenario).await
-    });
+    let ended =
+        runtime.block_on(async { tokio::time::timeout(patience * STANDSTILL, scenario).await });
     // What the scenario left waiting for ever is not waited for.
     runtime.shutdown_background();
     assert!(ended.is_ok(), "the scenario came to a standstill");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reveille_backend::Backend;
 use reveille_memory::MemoryBackend;
-use reveille_testkit::{Broken, Claim, Flaw, MemoryStore};
+use reveille_testkit::{Broken, Claim, Flaw, MemoryStore, run, scenarios};
 
 /// How long a wake-up of a broken backend may take: it is lost or comes at once.
 const HASTY: Duration = Duration::from_millis(500);
@@ -49,7 +49,7 @@ const STORED: &[Row] = &[
     (Flaw::SleepsThroughRemoval, "removal_wakes_a_watch", "its log is gone"),
     (Flaw::NeverSleeps, "idle_log_lets_a_watch_sleep", "no watch sleeps"),
     (Flaw::KeepsDroppedWatches, "dropped_watch_leaves_nothing", "are kept"),
-    (Flaw::ReversesBatches, "ended_session_drains_and_then_ends", "out of order"),
+    (Flaw::SleepsThroughASeal, "ended_session_drains_and_then_ends", "not told the end"),
     (Flaw::LastSealStays, "first_seal_stays", "does not stay"),
     (Flaw::EverySealWins, "of_concurrent_seals_one_wins", "one of several seals wins"),
     (Flaw::SealsNothing, "sealed_log_refuses_appends_and_reads_on", "answers an append with Ok"),
@@ -70,6 +70,7 @@ const STORED: &[Row] = &[
     (Flaw::FindsWhatIsNotThere, "log_that_is_not_stored_is_not_found", "Ok(Opened"),
     (Flaw::FindsWhatIsNotThere, "removed_log_is_gone", "Ok(Opened"),
     (Flaw::RemovesGhosts, "removed_log_is_gone", "was never there"),
+    (Flaw::RemovesNothing, "removed_log_is_gone", "was never there"),
     (Flaw::DeniesItsShape, "handles_have_the_shape_that_the_capabilities_say", "the shape"),
     (Flaw::PromisesEverything, "durability_is_what_the_capabilities_say", "not offered"),
     (Flaw::IgnoresItsLimit, "batch_limit_is_what_the_capabilities_say", "over the limit"),
@@ -110,11 +111,9 @@ fn claim(name: &str) -> &'static Claim {
     }
 }
 
-/// What the claim says against the backend.
-fn verdict(claim: &Claim, patience: Duration, backend: impl Backend) -> Result<(), String> {
-    let backend: Arc<dyn Backend> = Arc::new(backend);
-    let check = AssertUnwindSafe(|| claim.check(patience, async || backend));
-    catch_unwind(check).map_err(|panic| match panic.downcast::<String>() {
+/// What a check that fails says.
+fn verdict(check: impl FnOnce()) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(check)).map_err(|panic| match panic.downcast::<String>() {
         Ok(said) => *said,
         Err(panic) => panic
             .downcast_ref::<&str>()
@@ -122,11 +121,17 @@ fn verdict(claim: &Claim, patience: Duration, backend: impl Backend) -> Result<(
     })
 }
 
+/// What the claim says against the backend.
+fn check(claim: &Claim, patience: Duration, backend: impl Backend) -> Result<(), String> {
+    let backend: Arc<dyn Backend> = Arc::new(backend);
+    verdict(|| claim.check(patience, async || backend))
+}
+
 /// The rows that do not hold.
 fn wrong<B: Backend>(rows: &[Row], sound: fn() -> B) -> Vec<String> {
     let judge = |(flaw, name, part): &Row| {
         let claim = claim(name);
-        match verdict(claim, HASTY, Broken::new(*flaw, sound())) {
+        match check(claim, HASTY, Broken::new(*flaw, sound())) {
             Err(said) if said.contains(part) => None,
             Err(said) => Some(format!("{flaw:?}: {name} says {said:?}, not {part:?}")),
             Ok(()) => Some(format!("{flaw:?}: {name} holds")),
@@ -149,12 +154,12 @@ fn every_flaw_of_an_immediate_backend_is_found_for_its_reason() {
 fn backends_without_a_flaw_keep_every_claim() {
     for claim in Claim::all() {
         assert_eq!(
-            verdict(claim, PATIENT, MemoryStore::new()),
+            check(claim, PATIENT, MemoryStore::new()),
             Ok(()),
             "{claim:?}"
         );
         assert_eq!(
-            verdict(claim, PATIENT, MemoryBackend::new()),
+            check(claim, PATIENT, MemoryBackend::new()),
             Ok(()),
             "{claim:?}"
         );
@@ -166,7 +171,50 @@ fn every_claim_rejects_something_and_every_flaw_is_rejected() {
     let claims: HashSet<_> = STORED.iter().map(|(_, name, _)| *name).collect();
     let idle = Claim::all().iter().filter(|c| !claims.contains(c.name()));
     assert_eq!(Vec::from_iter(idle.map(Claim::name)), [""; 0]);
-    let flaws: HashSet<_> = STORED.iter().map(|(flaw, ..)| *flaw).collect();
+    let restarts = [Flaw::SurvivesOnPaper, Flaw::ForgetsKeysAtRestart];
+    let flaws = STORED.iter().map(|(flaw, ..)| *flaw).chain(restarts);
+    let flaws: HashSet<_> = flaws.collect();
     let unseen = Flaw::ALL.iter().filter(|flaw| !flaws.contains(flaw));
     assert_eq!(Vec::from_iter(unseen), [&Flaw::IsUnwell; 0]);
+}
+
+/// What opens a store with this flaw: the same one each time, or a fresh one.
+fn store(flaw: Flaw, kept: bool) -> impl AsyncFn() -> Arc<dyn Backend> {
+    let store = MemoryStore::new();
+    async move || {
+        let sound = if kept {
+            store.clone()
+        } else {
+            MemoryStore::new()
+        };
+        Arc::new(Broken::new(flaw, sound)) as Arc<dyn Backend>
+    }
+}
+
+#[test]
+fn every_flaw_of_a_restart_is_found_for_its_reason() {
+    use scenarios::{
+        restart_does_not_bring_back_what_was_removed as removed,
+        restart_goes_on_where_it_ended as goes_on, restart_keeps_what_was_acknowledged as keeps,
+    };
+    let says = |answer: Result<(), String>, part: &str| {
+        let said = answer.expect_err("the flaw is not found");
+        assert!(said.contains(part), "{said:?}, not {part:?}");
+    };
+    let gone = "gone after the restart";
+    let paper = || store(Flaw::SurvivesOnPaper, false);
+    says(verdict(|| run(keeps(paper()))), gone);
+    says(verdict(|| run(goes_on(paper()))), gone);
+    let forgetful = store(Flaw::ForgetsKeysAtRestart, true);
+    says(verdict(|| run(goes_on(forgetful))), "key is forgotten");
+    let keeping = store(Flaw::RemovesNothing, true);
+    says(verdict(|| run(removed(keeping))), "comes back");
+    // This one says that nothing survives.
+    let surviving = store(Flaw::IsUnwell, true);
+    says(verdict(|| run(keeps(surviving))), "but a log has");
+    // And these survive as they say.
+    let sound = || store(Flaw::SurvivesOnPaper, true);
+    run(keeps(sound()));
+    run(goes_on(sound()));
+    run(removed(sound()));
 }

@@ -97,6 +97,12 @@ flaws! {
     ListsGhosts,
     /// Says that it removed what it never had.
     RemovesGhosts,
+    /// Says that it removes a log, and keeps it.
+    RemovesNothing,
+    /// Says that logs survive a restart.
+    SurvivesOnPaper,
+    /// Says that logs survive a restart, and forgets their keys.
+    ForgetsKeysAtRestart,
     /// Says that its handles have the other shape.
     DeniesItsShape,
     /// Does not work.

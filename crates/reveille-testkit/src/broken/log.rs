@@ -56,6 +56,10 @@ impl Spoiler {
                     entries.iter_mut().for_each(|entry| entry.key = None);
                 }
             }
+            Flaw::ForgetsKeysAtRestart => {
+                let keys = entries.iter_mut().filter_map(|entry| entry.key.as_mut());
+                keys.for_each(|key| key.key = format!("{}~{}", key.key, self.broken.nth).into());
+            }
             Flaw::MixesUpKeys => {
                 let mut memory = self.broken.memory();
                 for key in entries.iter().filter_map(|entry| entry.key.as_ref()) {

@@ -4,6 +4,7 @@ mod flaw;
 mod log;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
@@ -29,6 +30,8 @@ pub struct Broken {
     sound: Arc<dyn Backend>,
     flaw: Flaw,
     memory: Arc<Mutex<Memory>>,
+    /// Which backend this is of all broken ones.
+    nth: u64,
 }
 
 /// What flaws remember, over all logs.
@@ -51,10 +54,12 @@ impl Broken {
     /// This backend with this flaw.
     #[must_use]
     pub fn new(flaw: Flaw, sound: impl Backend) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
         Self {
             sound: Arc::new(sound),
             flaw,
             memory: Arc::default(),
+            nth: COUNT.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -86,6 +91,9 @@ impl Backend for Broken {
         let mut capabilities = self.sound.capabilities();
         match self.flaw {
             Flaw::IgnoresItsLimit => capabilities.max_batch_bytes = Some(LIMIT),
+            Flaw::SurvivesOnPaper | Flaw::ForgetsKeysAtRestart => {
+                capabilities.survives_restart = true;
+            }
             Flaw::DeniesItsShape => capabilities.immediate = !capabilities.immediate,
             _ => {}
         }
@@ -160,6 +168,9 @@ impl Backend for Broken {
     }
 
     async fn remove(&self, key: &SessionKey) -> Result<bool, BackendError> {
+        if self.flaw == Flaw::RemovesNothing {
+            return Ok(true);
+        }
         let removed = self.sound.remove(&self.key(key)).await?;
         Ok(removed || self.flaw == Flaw::RemovesGhosts)
     }

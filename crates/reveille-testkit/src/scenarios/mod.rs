@@ -1,4 +1,5 @@
-//! The claims, by theme. Each scenario takes a fresh backend and panics where it breaks its word.
+//! The claims, by theme. Each scenario takes a fresh backend, or what opens one, and panics where it
+//! breaks its word.
 
 mod capabilities;
 mod conditions;
@@ -10,6 +11,7 @@ mod order;
 mod places;
 mod raw;
 mod read;
+mod restart;
 mod seal;
 mod trim;
 mod wakes;
@@ -44,6 +46,10 @@ pub use places::{
     refused_batch_uses_up_no_place, sequence_ascends_over_all_logs_of_a_tenant,
 };
 pub use read::{every_field_comes_back_as_it_was, read_gives_pages_in_order};
+pub use restart::{
+    restart_does_not_bring_back_what_was_removed, restart_goes_on_where_it_ended,
+    restart_keeps_what_was_acknowledged,
+};
 pub use seal::{
     first_seal_stays, nothing_is_appended_behind_a_seal, of_concurrent_seals_one_wins,
     sealed_log_refuses_appends_and_reads_on,

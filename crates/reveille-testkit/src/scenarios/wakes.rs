@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use reveille_backend::Backend;
 use reveille_queue::{
-    AppendOptions, StreamItem, SubscribeOptions, TakeOptions, TakeOutcome, WaitOptions, WaitOutcome,
+    AppendOptions, StreamItem, SubscribeOptions, Subscription, TakeOptions, TakeOutcome,
+    WaitOptions, WaitOutcome,
 };
-use reveille_types::{EndReason, Filter, Start};
+use reveille_types::{Cursor, EndReason, Filter, Start};
 
 use super::{append, draft, elsewhere, log_on};
 use crate::conformance::patience;
@@ -75,28 +76,53 @@ pub async fn waiters_that_race_appends_are_woken(backend: Arc<dyn Backend>) {
     producer.await.unwrap();
 }
 
-/// An ended session refuses appends, hands out what is in it, and then ends every reader.
+/// An ended session refuses appends, hands out what is in it, and then ends every reader, also somebody
+/// else's: whether its last event or a close ended it.
 ///
 /// # Panics
 /// When it does not.
 pub async fn ended_session_drains_and_then_ends(backend: Arc<dyn Backend>) {
-    let log = log_on(backend).await;
-    append(&log, vec![draft("a"), draft("task.result")]).await;
-    let refused = log.append([draft("b")], AppendOptions::default()).await;
-    assert_eq!(refused.unwrap_err().code(), "session_ended");
-    let mut subscription = log.subscribe(SubscribeOptions::default()).unwrap();
-    for (position, kind) in [(0, "a"), (1, "task.result")] {
-        let item = subscription.next().await.unwrap().unwrap();
-        let follows = matches!(&item, StreamItem::Event(event)
-            if event.position().0 == position && event.kind().as_str() == kind);
-        assert!(follows, "the session ends out of order: {item:?}");
+    for (last, reason) in [
+        ("task.result", EndReason::Completed),
+        ("b", EndReason::Closed),
+    ] {
+        let log = log_on(Arc::clone(&backend)).await;
+        let other = elsewhere(Arc::clone(&backend), &log).await;
+        let readers = [&log, &other].map(|log| {
+            let options = SubscribeOptions::default();
+            tokio::spawn(drained(log.subscribe(options).unwrap()))
+        });
+        append(&log, vec![draft("a"), draft(last)]).await;
+        assert_eq!(log.close(None).await.unwrap(), reason == EndReason::Closed);
+        let refused = log.append([draft("c")], AppendOptions::default()).await;
+        assert_eq!(refused.unwrap_err().code(), "session_ended");
+        let late = tokio::spawn(drained(
+            other.subscribe(SubscribeOptions::default()).unwrap(),
+        ));
+        for reader in readers.into_iter().chain([late]) {
+            let read = reader.await.unwrap();
+            assert_eq!(read.0, ["a", last], "what is read before the end");
+            assert_eq!((read.1, read.2), (reason, log.latest()), "how it ends");
+        }
+        backend.remove(log.key()).await.unwrap();
     }
-    let item = subscription.next().await.unwrap().unwrap();
-    assert!(matches!(item, StreamItem::CaughtUp(_)));
-    let item = subscription.next().await.unwrap().unwrap();
-    let StreamItem::Ended { reason, cursor } = item else {
-        panic!("the session is over: {item:?}");
+}
+
+/// The kinds that a subscription reads up to the end, and the end.
+async fn drained(mut subscription: Subscription) -> (Vec<String>, EndReason, Cursor) {
+    let mut kinds = Vec::new();
+    let reading = async {
+        loop {
+            match subscription.next().await.unwrap().unwrap() {
+                StreamItem::Event(event) => kinds.push(event.kind().to_string()),
+                StreamItem::CaughtUp(_) => {}
+                StreamItem::Ended { reason, cursor } => return (reason, cursor),
+                item => panic!("nothing is missing: {item:?}"),
+            }
+        }
     };
-    assert_eq!((reason, cursor), (EndReason::Completed, log.latest()));
+    let end = tokio::time::timeout(patience(), reading).await;
+    let (reason, cursor) = end.expect("a reader is not told the end");
     assert!(subscription.next().await.is_none());
+    (kinds, reason, cursor)
 }
