@@ -3,7 +3,8 @@
 //! [`backend_conformance!`] expands to one `#[test]` a claim. Each runs a scenario: a plain function
 //! that takes the backend and panics where it breaks its word. What a backend does not support is
 //! asserted, not skipped: the scenarios ask its [capabilities](reveille_backend::Capabilities) and
-//! expect the answer that follows from them.
+//! expect the answer that follows from them. [`restart_conformance!`] does the same for what is there
+//! when a store is opened again.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -26,7 +26,11 @@ pub async fn positions_are_dense_in_the_order_of_appends(backend: Arc<dyn Backen
             dense,
             "positions in the order of appends"
         );
-        assert_eq!(receipt.cursor, log.latest());
+        let latest = log.latest();
+        assert_eq!(
+            receipt.cursor, latest,
+            "the positions and the end of the log"
+        );
         seqs.extend(receipt.results.iter().map(|placed| placed.seq));
         expected = end;
     }

@@ -1,6 +1,7 @@
 //! A seal is final, and everybody agrees where it is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use reveille_backend::{AppendError, Backend, Incarnation, Seal};
 use reveille_types::{EndReason, Position};
@@ -107,20 +108,23 @@ pub async fn sealed_log_refuses_appends_and_reads_on(backend: Arc<dyn Backend>) 
 pub async fn nothing_is_appended_behind_a_seal(backend: Arc<dyn Backend>) {
     for round in 0..50 {
         let name = format!("s{round}");
+        let sealed = Arc::new(AtomicBool::new(false));
         let mut producers = Vec::new();
         for _ in 0..2 {
             let Some(log) = stored(&backend, &name).await else {
                 return;
             };
+            let sealed = Arc::clone(&sealed);
             producers.push(tokio::spawn(async move {
-                for _ in 0..10_000 {
+                loop {
+                    let behind = sealed.load(Ordering::Acquire);
                     match log.append(entries(1), now()).await {
+                        Ok(_) if behind => panic!("appends go on behind the seal"),
                         Ok(_) => tokio::task::yield_now().await,
                         Err(AppendError::Sealed { .. }) => return,
                         Err(error) => panic!("a log that is sealed answers {error:?}"),
                     }
                 }
-                panic!("appends go on behind the seal");
             }));
         }
         let Some(log) = stored(&backend, &name).await else {
@@ -130,6 +134,7 @@ pub async fn nothing_is_appended_behind_a_seal(backend: Arc<dyn Backend>) {
             tokio::task::yield_now().await;
         }
         log.seal(seal(EndReason::Closed, None)).await.unwrap();
+        sealed.store(true, Ordering::Release);
         let end = log.info().await.unwrap().latest;
         for producer in producers {
             producer.await.unwrap();
