@@ -21,6 +21,13 @@ async fn append_file() -> Arc<dyn Backend> {
 
 reveille_testkit::backend_conformance!(append_file_keeps_the_contract, append_file);
 
+fn reopened() -> impl AsyncFn() -> Arc<dyn Backend> {
+    let dir = TempDir::new().unwrap();
+    async move || Arc::new(AppendFile::open(&dir.path().join("log")).unwrap()) as Arc<dyn Backend>
+}
+
+reveille_testkit::restart_conformance!(append_file_survives_a_restart, reopened);
+
 fn key(name: &str) -> SessionKey {
     SessionKey::in_tenant(Tenant::default_tenant(), name).unwrap()
 }

@@ -15,7 +15,8 @@ pub struct Entry {
     pub key: Option<IdempotencyKey>,
 }
 
-/// Recognises a repeated append. Scoped by tenant and session.
+/// Recognises a repeated append. Scoped by tenant, session and incarnation. A backend knows a key for
+/// ten minutes at least, unless the tenant has used 100 000 newer ones since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     /// The producer's key.
@@ -28,7 +29,8 @@ pub struct IdempotencyKey {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct AppendOptions {
-    /// Append only if the log ends here (compare and append).
+    /// Append only if the log ends here (compare and append). Not looked at when the keys of all entries
+    /// are known.
     pub expected: Option<Position>,
     /// The least that the events must survive; the backend's default if none.
     pub durability: Option<Durability>,

@@ -16,11 +16,15 @@
 //! Cancel safety: the futures of a [`Backend`] and a [`StoredLog`] may be dropped at any point. A
 //! dropped `append` may or may not have taken effect, never in part; the same idempotency key settles
 //! it.
+//!
+//! The vocabulary ([`types`]) is handed on, so that a backend needs no other crate of Reveille.
 
 mod append;
 mod error;
 mod log;
 mod store;
+
+pub use reveille_types as types;
 
 pub use append::{AppendOptions, Entry, IdempotencyKey, Slot};
 pub use error::{AppendError, BackendError};

@@ -27,7 +27,7 @@ pub enum LogHandle {
 /// code. Committed events are kept by the session.
 pub trait ImmediateLog: fmt::Debug + Send {
     /// Gives each entry its place, all or nothing. Entries whose key is known keep the place they
-    /// have; the others get positions that follow the end of the log without a hole, in the order of
+    /// have, as does a key that stands twice in the batch; the others get positions that follow the end of the log without a hole, in the order of
     /// the batch, and sequence numbers that follow the tenant's last without a hole.
     ///
     /// # Errors
@@ -88,12 +88,20 @@ pub type Watch = Pin<Box<dyn Future<Output = Result<(), BackendError>> + Send>>;
 /// # Contract
 /// - Log order is position order; positions are dense; every reader sees the same.
 /// - Several handles of the same log, in one process or several, act as one.
+/// - A handle belongs to one incarnation. Once that is removed or replaced, every operation answers
+///   [`BackendError::NotFound`] and changes nothing.
 /// - The futures may be dropped at any point (see the crate's documentation).
 #[async_trait]
 pub trait StoredLog: fmt::Debug + Send + Sync {
-    /// Appends a batch, all or nothing: each entry whose key is known keeps the place it has, the
-    /// others get contiguous positions in the order of the batch. The answer means that the entries
-    /// survive what the backend's durability says.
+    /// Appends a batch, all or nothing: each entry whose key is known keeps the place it has, as does a
+    /// key that stands twice in the batch; the others get contiguous positions in the order of the
+    /// batch. The answer means that the entries survive what the backend's durability says, and that
+    /// whoever reads from now on sees them, every field as it was given.
+    ///
+    /// A batch whose keys are all known is answered whatever has happened since, even when the log is
+    /// sealed or does not end where the batch expects it. Any other batch is refused by a sealed log,
+    /// whatever it expects. What is refused uses up no position, and no sequence number unless the
+    /// backend is [shared](crate::Capabilities::shared).
     ///
     /// # Errors
     /// [`AppendError`]; nothing was stored, but for
@@ -104,28 +112,35 @@ pub trait StoredLog: fmt::Debug + Send + Sync {
         options: AppendOptions,
     ) -> Result<Vec<Slot>, AppendError>;
 
-    /// Reads events from `from` on. Never waits for new ones.
+    /// Reads events from `from` on; none from the end on. Never waits for new ones.
     ///
     /// # Errors
     /// [`BackendError`].
     async fn read(&self, from: Position, limit: ReadLimit) -> Result<LogPage, BackendError>;
 
-    /// Arms a watch that resolves when the log ends past `after` or is sealed. It is armed when this
-    /// returns: what is appended from then on is not missed. It may resolve for no reason, and at
-    /// once.
+    /// Arms a watch that resolves when the log ends past `after`, is sealed, or is gone; at once, if
+    /// that is so already. It is armed when this returns: what happens from then on is not missed,
+    /// however late the watch is first polled. All watches are woken.
+    ///
+    /// It may resolve for no reason, but not every time: whoever watches looks and watches again. That
+    /// the log is gone is told as [`BackendError::NotFound`], by the watch or by the next call after it.
+    /// A dropped watch leaves nothing behind, its waker included, though nothing is ever appended.
     ///
     /// # Errors
     /// [`BackendError`].
     async fn watch(&self, after: Position) -> Result<Watch, BackendError>;
 
-    /// Seals the log. The first seal stays; sealing again is no error. Whether this call sealed it: of
-    /// several concurrent calls exactly one.
+    /// Seals the log: nothing is appended behind an answered seal, reading and trimming go on. The first
+    /// seal stays; sealing again is no error. Whether this call sealed it: of several concurrent calls
+    /// exactly one.
     ///
     /// # Errors
     /// [`BackendError`].
     async fn seal(&self, seal: Seal) -> Result<bool, BackendError>;
 
-    /// Drops the events before `before`. Positions do not change.
+    /// Drops the events before `before`, all of them if it lies beyond the end. Positions do not
+    /// change, the end of the log does not move, and what has been dropped stays so. A backend that
+    /// keeps batches in one piece may keep the whole of the batch that `before` falls into.
     ///
     /// # Errors
     /// [`BackendError`].

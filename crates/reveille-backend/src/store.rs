@@ -18,7 +18,8 @@ pub struct Capabilities {
     pub immediate: bool,
     /// What an acknowledged event survives.
     pub durability: Durability,
-    /// Whether logs are still there after the process that wrote them is gone.
+    /// Whether logs are still there after the process that wrote them is gone, with their epochs,
+    /// positions, keys, trims and seals, and the last sequence number of each tenant.
     pub survives_restart: bool,
     /// Whether several processes may use the same store at once.
     pub shared: bool,
@@ -127,21 +128,23 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn capabilities(&self) -> Capabilities;
 
     /// Opens a log. Of several concurrent calls for a key that is not stored, exactly one reports
-    /// `created`, and all get the same epoch. An immediate backend keeps nothing, so each open makes
-    /// a new incarnation.
+    /// `created`, and all get the same epoch. A new incarnation begins at position 0, unsealed, without
+    /// events and keys. An immediate backend keeps nothing, so each open makes a new incarnation.
     ///
     /// # Errors
     /// [`BackendError::NotFound`] when [`Incarnation::Current`] is asked for and nothing is stored.
     async fn open(&self, key: &SessionKey, options: OpenOptions) -> Result<Opened, BackendError>;
 
     /// The last sequence number that was assigned in a tenant; 0 if none was. Sequence numbers ascend
-    /// from 1 without holes, unless the backend is [shared](Capabilities::shared).
+    /// from 1 over all logs of the tenant, without holes unless the backend is
+    /// [shared](Capabilities::shared). None is assigned twice, whatever is removed.
     ///
     /// # Errors
     /// [`BackendError`].
     async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError>;
 
-    /// Lists the stored logs of a tenant by namespace and id; none for an immediate backend.
+    /// Lists the stored logs of a tenant by namespace and id, from the first one behind `after`, which
+    /// need not be stored any more; none for an immediate backend.
     ///
     /// # Errors
     /// [`BackendError`].

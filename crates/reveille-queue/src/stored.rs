@@ -12,7 +12,9 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use reveille_backend::{BackendError, Entry, ReadLimit, Seal, StoredLog, Watch};
+use reveille_backend::{
+    AppendError as StoreError, BackendError, Entry, ReadLimit, Seal, Slot, StoredLog, Watch,
+};
 use reveille_core::WakeBatch;
 use reveille_types::{EndReason, Event, Kind, Position, Receipt};
 
@@ -27,6 +29,8 @@ const READ: ReadLimit = ReadLimit {
     events: 1_000,
     bytes: 4 * 1024 * 1024,
 };
+/// How often an append is tried whose answer is lost.
+const ATTEMPTS: usize = 3;
 /// How long the feeder waits after the store failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -139,8 +143,7 @@ impl SessionLog {
             Some(_) => Some(Position(u64::MAX)),
         };
         let slots =
-            stored
-                .append(entries.clone(), conditions)
+            append_settled(stored, &entries, conditions)
                 .await
                 .map_err(|error| match ended {
                     None => self.refused(error),
@@ -149,6 +152,11 @@ impl SessionLog {
         let receipt = self.receipt(&entries, &slots);
         let events = self.0.state.lock().events(entries, &slots);
         self.apply_stored(events);
+        // What an earlier attempt stored is in the store only. The feeder brings it, too, if this fails.
+        let is_known = slots.iter().any(|slot| slot.deduplicated);
+        if is_known && self.0.state.lock().window.latest() <= receipt.last() {
+            let _ = self.catch_up(stored).await;
+        }
         Ok(receipt)
     }
 
@@ -202,6 +210,25 @@ impl SessionLog {
         self.0.token.cancel(reason);
         Ok(outcome)
     }
+}
+
+/// Appends, and tries again when the answer is lost and the keys say whether it is stored. What is unknown
+/// stays so, whatever another attempt fails of.
+async fn append_settled(
+    stored: &dyn StoredLog,
+    entries: &[Entry],
+    conditions: reveille_backend::AppendOptions,
+) -> Result<Vec<Slot>, StoreError> {
+    let keyed = entries.iter().all(|entry| entry.key.is_some());
+    let mut lost = false;
+    for _ in 0..ATTEMPTS {
+        match stored.append(entries.to_vec(), conditions).await {
+            Err(StoreError::OutcomeUnknown) if keyed => lost = true,
+            Err(StoreError::Backend(_)) if lost => {}
+            settled => return settled,
+        }
+    }
+    Err(StoreError::OutcomeUnknown)
 }
 
 /// The reason in the event that tells of a cancel.

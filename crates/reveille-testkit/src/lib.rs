@@ -3,7 +3,8 @@
 //! [`backend_conformance!`] expands to one `#[test]` a claim. Each runs a scenario: a plain function
 //! that takes the backend and panics where it breaks its word. What a backend does not support is
 //! asserted, not skipped: the scenarios ask its [capabilities](reveille_backend::Capabilities) and
-//! expect the answer that follows from them.
+//! expect the answer that follows from them. [`restart_conformance!`] does the same for what is there
+//! when a store is opened again.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -18,8 +19,11 @@
 //! reveille_testkit::backend_conformance!(memory_keeps_the_contract, memory);
 //! ```
 //!
-//! The kit is itself proven: [`Broken`] is a backend with one [`Flaw`] of choice, and for each flaw
-//! there is a scenario that rejects it.
+//! The kit is itself proven: [`Broken`] is a backend with one [`Flaw`] of choice, and for each claim
+//! there is a flaw that it rejects.
+//!
+//! For tests of what stands on a backend there is [`MemoryStore`], which stores in this process, and
+//! [`Faulty`], which makes any backend fail as planned.
 //!
 //! The scenarios write into sessions of their own names and expect to find none of them, so that each
 //! needs a backend to itself. This crate is for tests: it panics, and which claims it makes is no
@@ -34,7 +38,12 @@ mod conformance;
 
 pub mod scenarios;
 
+mod memory_store;
+
 mod broken;
+mod faulty;
 
 pub use broken::{Broken, Flaw};
-pub use conformance::run;
+pub use conformance::{Claim, run};
+pub use faulty::{Fault, Faults, Faulty, Gate, Operation};
+pub use memory_store::MemoryStore;

@@ -10,3 +10,9 @@ async fn memory() -> Arc<dyn Backend> {
 }
 
 reveille_testkit::backend_conformance!(memory_keeps_the_contract, memory);
+
+fn restarted() -> impl AsyncFn() -> Arc<dyn Backend> {
+    async || memory().await
+}
+
+reveille_testkit::restart_conformance!(memory_is_gone_after_a_restart, restarted);

@@ -76,7 +76,10 @@ impl StoredEvent {
             position: self.position,
             seq: self.seq,
         };
-        let event = decode_event_at(self.event.get(), place).map_err(damaged)?;
+        let event = decode_event_at(self.event.get(), place.clone()).map_err(damaged)?;
+        let mut envelope = event.envelope().clone();
+        envelope.idempotency_key = self.key.as_ref().map(|(key, _)| key.clone());
+        let event = Event::new(envelope, event.payload().clone(), place);
         Ok((event, self.key))
     }
 }

@@ -2,26 +2,12 @@
 
 use std::sync::Arc;
 
-use reveille_backend::{
-    Backend, BackendError, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
-};
+use reveille_backend::{Backend, Incarnation, LogHandle};
 use reveille_queue::AppendOptions;
-use reveille_types::{Durability, Epoch, Payload, Tenant};
+use reveille_types::{Durability, Payload};
 
-use super::{append, draft, everything, key, log_on};
-
-fn epoch(n: u32) -> Epoch {
-    Epoch::from_parts(1_700_000_000_000, n)
-}
-
-async fn open(
-    backend: &Arc<dyn Backend>,
-    incarnation: Incarnation,
-    n: u32,
-) -> Result<Opened, BackendError> {
-    let options = OpenOptions::new(incarnation, epoch(n));
-    backend.open(&key("s"), options).await
-}
+use super::raw::{epoch, open};
+use super::{append, draft, everything, log_on};
 
 /// A handle is immediate if and only if the capabilities say so. A new incarnation begins at 0,
 /// unsealed, with the epoch it was given. What is stored is opened again as it is; an immediate
@@ -37,8 +23,9 @@ pub async fn handles_have_the_shape_that_the_capabilities_say(backend: Arc<dyn B
         (2, Incarnation::CurrentOrNew),
         (3, Incarnation::New),
     ] {
-        let opened = open(&backend, incarnation, n).await.unwrap();
-        assert_eq!(matches!(opened.log, LogHandle::Immediate(_)), immediate);
+        let opened = open(&backend, "s", incarnation, n).await.unwrap();
+        let is_immediate = matches!(opened.log, LogHandle::Immediate(_));
+        assert_eq!(is_immediate, immediate, "the shape of a handle");
         let new = immediate || n != 2;
         assert_eq!(opened.created, new);
         assert_eq!(
@@ -74,7 +61,8 @@ pub async fn durability_is_what_the_capabilities_say(backend: Arc<dyn Backend>) 
             stored += 1;
             assert!(result.unwrap().durability.covers(wanted));
         } else {
-            assert_eq!(result.unwrap_err().code(), "durability_not_offered");
+            let refused = result.expect_err("a level is granted that is not offered");
+            assert_eq!(refused.code(), "durability_not_offered");
         }
         assert_eq!(everything(&log).len(), stored);
     }
@@ -99,65 +87,11 @@ pub async fn batch_limit_is_what_the_capabilities_say(backend: Arc<dyn Backend>)
             let events = usize::try_from(limit).unwrap_or(usize::MAX) / EVENT + 1;
             let batch = vec![large; events];
             let refused = log.append(batch, AppendOptions::default()).await;
-            assert_eq!(refused.unwrap_err().code(), "batch_too_large");
+            let refused = refused.expect_err("a batch over the limit is stored");
+            assert_eq!(refused.code(), "batch_too_large");
             assert!(everything(&log).is_empty());
         }
     }
-}
-
-/// Asking for the present incarnation of a log that is not stored is `NotFound`, and makes none.
-///
-/// # Panics
-/// When it is found or made.
-pub async fn log_that_is_not_stored_is_not_found(backend: Arc<dyn Backend>) {
-    for n in 0..2 {
-        let opened = open(&backend, Incarnation::Current, n).await;
-        assert!(matches!(opened, Err(BackendError::NotFound)), "{opened:?}");
-    }
-}
-
-/// The list holds the logs that are stored, in pages; that of an immediate backend is empty.
-///
-/// # Panics
-/// When it does not.
-pub async fn list_holds_what_is_stored(backend: Arc<dyn Backend>) {
-    let stores = !backend.capabilities().immediate;
-    let names = ["run/b", "session/a", "session/b"];
-    for name in names {
-        let options = OpenOptions::new(Incarnation::CurrentOrNew, epoch(1));
-        backend.open(&key(name), options).await.unwrap();
-    }
-    let mut listed = Vec::new();
-    let mut options = ListOptions::first(2);
-    loop {
-        let tenant = Tenant::default_tenant();
-        let page = backend.list(&tenant, options.clone()).await.unwrap();
-        assert!(page.keys.len() <= 2);
-        listed.extend(page.keys);
-        if !page.more {
-            break;
-        }
-        options.after = listed.last().cloned();
-    }
-    let expected = match stores {
-        true => names.map(key).into(),
-        false => Vec::new(),
-    };
-    assert_eq!(listed, expected);
-}
-
-/// A log that was removed is not found, and removing it again finds nothing.
-///
-/// # Panics
-/// When it is still there.
-pub async fn removed_log_is_gone(backend: Arc<dyn Backend>) {
-    let stores = !backend.capabilities().immediate;
-    assert!(!backend.remove(&key("s")).await.unwrap());
-    open(&backend, Incarnation::CurrentOrNew, 1).await.unwrap();
-    assert_eq!(backend.remove(&key("s")).await.unwrap(), stores);
-    assert!(!backend.remove(&key("s")).await.unwrap());
-    let opened = open(&backend, Incarnation::Current, 2).await;
-    assert!(matches!(opened, Err(BackendError::NotFound)), "{opened:?}");
 }
 
 /// A backend that works says so.

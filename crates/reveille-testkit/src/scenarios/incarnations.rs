@@ -19,7 +19,7 @@ pub async fn new_incarnation_has_a_new_epoch(backend: Arc<dyn Backend>) {
     old.close(None).await.unwrap();
     let options = SessionOptions::default();
     let new = sessions.recreate(key("s"), options).await.unwrap();
-    assert_ne!(new.epoch(), old.epoch());
+    assert_ne!(new.epoch(), old.epoch(), "the epoch is the old one");
     assert!(everything(&new).is_empty());
     append(&new, vec![draft("b"); 3]).await;
     let stale = WaitOptions::any(Filter::all()).from(Start::After(old.latest()));
@@ -41,7 +41,8 @@ pub async fn tenants_are_walls(backend: Arc<dyn Backend>) {
     append(&our_log, vec![super::keyed("a", "k")]).await;
     assert!(sessions.get(&theirs).is_err());
 
-    let their_log = sessions.create(theirs.clone(), options).await.unwrap();
+    let their_log = sessions.create(theirs.clone(), options).await;
+    let their_log = their_log.expect("a tenant's session is in the way of another's");
     assert_ne!(their_log.epoch(), our_log.epoch());
     assert!(everything(&their_log).is_empty());
     // The same key with another body is no conflict there.

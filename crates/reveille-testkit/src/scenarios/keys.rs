@@ -1,10 +1,12 @@
 //! Idempotency keys recognise a repeated append.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use reveille_backend::Backend;
+use reveille_backend::{AppendOptions as Conditions, Backend, Incarnation};
 use reveille_queue::AppendOptions;
 
+use super::raw::{keyed_entry, now, open, places, try_append};
 use super::{append, create, draft, everything, keyed, log_on, positions, sessions};
 
 /// The same keyed append once more has the answer of the first, says so, and stores nothing; also
@@ -23,7 +25,8 @@ pub async fn repeated_key_is_stored_once(backend: Arc<dyn Backend>) {
         ]
     };
     let first = append(&log, batch()).await;
-    assert_eq!(positions(&first), [0, 1, 0, 2]);
+    let once = [0, 1, 0, 2];
+    assert_eq!(positions(&first), once, "a known key is stored again");
     assert!(first.results[2].deduplicated);
     let second = append(&log, vec![keyed("b", "k2"), keyed("a", "k1")]).await;
     assert!(second.deduplicated());
@@ -49,7 +52,8 @@ pub async fn key_of_another_event_is_refused(backend: Arc<dyn Backend>) {
         vec![keyed("a", "new"), keyed("b", "new")],
     ] {
         let refused = log.append(batch, AppendOptions::default()).await;
-        assert_eq!(refused.unwrap_err().code(), "idempotency_conflict");
+        let refused = refused.expect_err("the key of another event is taken for its own");
+        assert_eq!(refused.code(), "idempotency_conflict");
     }
     assert_eq!(everything(&log).len(), 1);
 }
@@ -67,5 +71,38 @@ pub async fn keys_of_two_sessions_do_not_meet(backend: Arc<dyn Backend>) {
             (positions(&receipt), receipt.deduplicated()),
             (vec![0], false)
         );
+    }
+}
+
+/// A key is known for ten minutes, by the clock of whoever appends.
+///
+/// # Panics
+/// When it is forgotten before.
+pub async fn key_is_known_for_ten_minutes(backend: Arc<dyn Backend>) {
+    let begin = Instant::now();
+    let mut log = super::raw::handle(&backend, "s").await;
+    for (second, known) in [(0, false), (30, true), (300, true), (599, true)] {
+        let at = Conditions::at(begin + Duration::from_secs(second));
+        let batch = vec![keyed_entry("k", 1)];
+        let slots = try_append(&mut log, batch, at).await.unwrap();
+        let as_known = (slots[0].position.0, slots[0].deduplicated);
+        assert_eq!(as_known, (0, known), "the key after {second} s");
+    }
+}
+
+/// A key that was used in an old incarnation is a new one in the next.
+///
+/// # Panics
+/// When it is known, or refused.
+pub async fn key_of_an_old_incarnation_is_new(backend: Arc<dyn Backend>) {
+    for n in [1, 2] {
+        let opened = open(&backend, "s", Incarnation::New, n).await;
+        let mut log = opened.unwrap().log;
+        let batch = vec![keyed_entry("k", n.into())];
+        let slots = try_append(&mut log, batch, now()).await;
+        let Ok(slots) = slots else {
+            panic!("a key of an old incarnation is in the way: {slots:?}");
+        };
+        assert_eq!((places(&slots), slots[0].deduplicated), (vec![0], false));
     }
 }

@@ -1,42 +1,78 @@
-//! The claims, by theme. Each scenario takes a fresh backend and panics where it breaks its word.
+//! The claims, by theme. Each scenario takes a fresh backend, or what opens one, and panics where it
+//! breaks its word.
 
 mod capabilities;
 mod conditions;
+mod handles;
 mod incarnations;
 mod keys;
+mod list;
 mod order;
+mod places;
+mod raw;
+mod read;
+mod restart;
+mod seal;
+mod trim;
 mod wakes;
+mod watch;
 
 pub use capabilities::{
     batch_limit_is_what_the_capabilities_say, durability_is_what_the_capabilities_say,
-    handles_have_the_shape_that_the_capabilities_say, health_is_good, list_holds_what_is_stored,
-    log_that_is_not_stored_is_not_found, removed_log_is_gone,
+    handles_have_the_shape_that_the_capabilities_say, health_is_good,
 };
 pub use conditions::{
     append_compares_the_expected_position, of_concurrent_appends_at_one_position_one_wins,
 };
+pub use handles::{
+    handles_of_an_old_incarnation_find_nothing, of_concurrent_opens_one_creates,
+    removed_log_begins_anew, second_handle_is_the_same_log,
+};
 pub use incarnations::{new_incarnation_has_a_new_epoch, tenants_are_walls};
 pub use keys::{
+    key_is_known_for_ten_minutes, key_of_an_old_incarnation_is_new,
     key_of_another_event_is_refused, keys_of_two_sessions_do_not_meet, repeated_key_is_stored_once,
+};
+pub use list::{
+    list_goes_on_behind_what_was_removed, list_holds_what_is_stored,
+    log_that_is_not_stored_is_not_found, removed_log_is_gone,
 };
 pub use order::{
     concurrent_batches_stay_in_one_piece, every_reader_sees_the_same_order,
     positions_are_dense_in_the_order_of_appends, refused_batch_leaves_nothing,
 };
+pub use places::{
+    concurrent_appends_of_many_handles_are_dense, dropped_append_is_whole_or_nothing,
+    refused_batch_uses_up_no_place, sequence_ascends_over_all_logs_of_a_tenant,
+};
+pub use read::{every_field_comes_back_as_it_was, read_gives_pages_in_order};
+pub use restart::{
+    restart_does_not_bring_back_what_was_removed, restart_goes_on_where_it_ended,
+    restart_keeps_what_was_acknowledged,
+};
+pub use seal::{
+    first_seal_stays, nothing_is_appended_behind_a_seal, of_concurrent_seals_one_wins,
+    sealed_log_refuses_appends_and_reads_on,
+};
+pub use trim::{
+    trim_beyond_the_end_leaves_the_end, trim_drops_what_is_below_and_nothing_else,
+    trimmed_events_do_not_come_back,
+};
 pub use wakes::{
     ended_session_drains_and_then_ends, waiter_wakes_for_an_append,
     waiters_that_race_appends_are_woken,
 };
+pub use watch::{
+    dropped_watch_leaves_nothing, every_watch_is_woken, idle_log_lets_a_watch_sleep,
+    removal_wakes_a_watch, seal_wakes_a_watch, watch_is_armed_before_it_returns,
+    watch_of_what_is_there_is_ready_at_once, watches_that_race_appends_are_woken,
+};
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use reveille_backend::Backend;
 use reveille_queue::{AppendOptions, PageOptions, SessionLog, SessionOptions, Sessions};
 use reveille_types::{Event, EventDraft, Label, Receipt, SessionKey, Start, Tenant};
-
-/// How long a scenario waits for what must come: far longer than it takes on a busy machine.
-const LONG: Duration = Duration::from_secs(20);
 
 fn sessions(backend: Arc<dyn Backend>) -> Sessions {
     Sessions::on(backend).build()
@@ -53,9 +89,21 @@ async fn create(sessions: &Sessions, name: &str) -> SessionLog {
         .unwrap()
 }
 
+/// The session of [`log_on`].
+const SESSION: &str = "conformance";
+
 /// A session on this backend.
 async fn log_on(backend: Arc<dyn Backend>) -> SessionLog {
-    create(&sessions(backend), "conformance").await
+    create(&sessions(backend), SESSION).await
+}
+
+/// The session of [`log_on`] for somebody else: of a store, as another process has it, so that only the
+/// store tells one of the other.
+async fn elsewhere(backend: Arc<dyn Backend>, log: &SessionLog) -> SessionLog {
+    match backend.capabilities().immediate {
+        true => log.clone(),
+        false => sessions(backend).find(&key(SESSION)).await.unwrap(),
+    }
 }
 
 fn draft(kind: &str) -> EventDraft {

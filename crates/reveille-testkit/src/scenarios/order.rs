@@ -5,7 +5,8 @@ use std::sync::Arc;
 use reveille_backend::Backend;
 use reveille_queue::{AppendOptions, StreamItem, SubscribeOptions, TakeOptions, TakeOutcome};
 
-use super::{append, by, draft, everything, keyed, log_on, positions};
+use super::raw::{contents, stored};
+use super::{SESSION, append, by, draft, everything, keyed, log_on, positions};
 
 /// Appends get the positions that follow, without holes, in the order of the batch; their sequence
 /// numbers ascend.
@@ -19,8 +20,17 @@ pub async fn positions_are_dense_in_the_order_of_appends(backend: Arc<dyn Backen
     for size in [1, 3, 1, 10] {
         let receipt = append(&log, vec![draft("a"); size]).await;
         let end = expected + size as u64;
-        assert_eq!(positions(&receipt), Vec::from_iter(expected..end));
-        assert_eq!(receipt.cursor, log.latest());
+        let dense = Vec::from_iter(expected..end);
+        assert_eq!(
+            positions(&receipt),
+            dense,
+            "positions in the order of appends"
+        );
+        let latest = log.latest();
+        assert_eq!(
+            receipt.cursor, latest,
+            "the positions and the end of the log"
+        );
         seqs.extend(receipt.results.iter().map(|placed| placed.seq));
         expected = end;
     }
@@ -58,7 +68,8 @@ pub async fn concurrent_batches_stay_in_one_piece(backend: Arc<dyn Backend>) {
     for (n, batch) in events.chunks(SIZE).enumerate() {
         assert_eq!(batch[0].position().0, (n * SIZE) as u64);
         let agent = &batch[0].envelope().agent;
-        assert!(batch.iter().all(|event| event.envelope().agent == *agent));
+        let whole = batch.iter().all(|event| event.envelope().agent == *agent);
+        assert!(whole, "a batch is torn apart");
     }
 }
 
@@ -81,25 +92,28 @@ pub async fn refused_batch_leaves_nothing(backend: Arc<dyn Backend>) {
     ] {
         let refused = log.append(batch, AppendOptions::default()).await;
         assert_eq!(refused.unwrap_err().code(), code);
-        assert_eq!(everything(&log).len(), 1);
+        let left = everything(&log).len();
+        assert_eq!(left, 1, "a refused batch leaves something");
     }
     let receipt = append(&log, vec![draft("c")]).await;
-    assert_eq!(positions(&receipt), [1]);
+    assert_eq!(positions(&receipt), [1], "a refused batch leaves something");
 }
 
-/// A page, a subscription and a taker see the same events in the same order.
+/// A page, a subscription and a taker see the same events in the same order, and so does who reads the
+/// store itself.
 ///
 /// # Panics
 /// When they do not.
 pub async fn every_reader_sees_the_same_order(backend: Arc<dyn Backend>) {
-    const EVENTS: usize = 500;
-    let log = log_on(backend).await;
+    const EVENTS: usize = 1000;
+    const BATCH: usize = 2;
+    let log = log_on(Arc::clone(&backend)).await;
     let mut subscription = log.subscribe(SubscribeOptions::default()).unwrap();
     let producers = ["a", "b"].map(|name| {
         let log = log.clone();
         tokio::spawn(async move {
-            for _ in 0..EVENTS / 2 {
-                append(&log, vec![by(name)]).await;
+            for _ in 0..EVENTS / BATCH / 2 {
+                append(&log, vec![by(name); BATCH]).await;
             }
         })
     });
@@ -119,5 +133,10 @@ pub async fn every_reader_sees_the_same_order(backend: Arc<dyn Backend>) {
     else {
         panic!("all events are there");
     };
-    assert!(taken.into_iter().map(|t| t.event).eq(streamed));
+    let taken: Vec<_> = taken.into_iter().map(|taken| taken.event).collect();
+    assert!(taken == streamed, "taker and subscription agree");
+    if let Some(log) = stored(&backend, SESSION).await {
+        let agrees = contents(&*log).await == streamed;
+        assert!(agrees, "the store holds another order than was streamed");
+    }
 }

@@ -4,19 +4,22 @@ use std::sync::Arc;
 
 use reveille_backend::Backend;
 use reveille_queue::{
-    AppendOptions, StreamItem, SubscribeOptions, TakeOptions, TakeOutcome, WaitOptions, WaitOutcome,
+    AppendOptions, StreamItem, SubscribeOptions, Subscription, TakeOptions, TakeOutcome,
+    WaitOptions, WaitOutcome,
 };
-use reveille_types::{EndReason, Filter, Start};
+use reveille_types::{Cursor, EndReason, Filter, Start};
 
-use super::{LONG, append, draft, log_on};
+use super::{append, draft, elsewhere, log_on};
+use crate::conformance::patience;
 
-/// A waiter that waits before the append gets the event.
+/// A waiter that waits before the append gets the event, though somebody else appends.
 ///
 /// # Panics
 /// When it does not.
 pub async fn waiter_wakes_for_an_append(backend: Arc<dyn Backend>) {
-    let log = log_on(backend).await;
-    let options = WaitOptions::any(Filter::matching("b").unwrap()).timeout(LONG);
+    let log = log_on(Arc::clone(&backend)).await;
+    let other = elsewhere(backend, &log).await;
+    let options = WaitOptions::any(Filter::matching("b").unwrap()).timeout(patience());
     let waiter = tokio::spawn({
         let log = log.clone();
         async move { log.wait(options).await.unwrap() }
@@ -24,29 +27,30 @@ pub async fn waiter_wakes_for_an_append(backend: Arc<dyn Backend>) {
     while log.info().waiters == 0 {
         tokio::task::yield_now().await;
     }
-    append(&log, vec![draft("a"), draft("b")]).await;
+    append(&other, vec![draft("a"), draft("b")]).await;
     let WaitOutcome::Matched { events, .. } = waiter.await.unwrap() else {
-        panic!("the event is there");
+        panic!("a waiter is not woken");
     };
-    assert_eq!(events[0].position().0, 1);
+    assert_eq!(events[0].position().0, 1, "another event woke it");
     assert_eq!(log.info().waiters, 0);
 }
 
-/// A waiter and a taker that start at the same time as an append never miss it.
+/// A waiter and a taker that start at the same time as an append of somebody else never miss it.
 ///
 /// # Panics
 /// When one of them does.
 pub async fn waiters_that_race_appends_are_woken(backend: Arc<dyn Backend>) {
     const ROUNDS: u64 = 1000;
-    let log = log_on(backend).await;
+    let log = log_on(Arc::clone(&backend)).await;
+    let other = elsewhere(backend, &log).await;
     let start = Arc::new(tokio::sync::Barrier::new(2));
     let producer = tokio::spawn({
-        let (log, start) = (log.clone(), Arc::clone(&start));
+        let start = Arc::clone(&start);
         async move {
             for round in 0..ROUNDS {
                 start.wait().await;
                 (0..round % 61).for_each(|_| std::hint::spin_loop());
-                append(&log, vec![draft("a")]).await;
+                append(&other, vec![draft("a")]).await;
             }
         }
     });
@@ -54,13 +58,16 @@ pub async fn waiters_that_race_appends_are_woken(backend: Arc<dyn Backend>) {
     for round in 0..ROUNDS {
         start.wait().await;
         let options = WaitOptions::any(Filter::all()).from(Start::After(after));
-        let outcome = log.wait(options.timeout(LONG)).await.unwrap();
+        let outcome = log.wait(options.timeout(patience())).await.unwrap();
         let WaitOutcome::Matched { events, cursor, .. } = outcome else {
             panic!("a wake-up was lost in round {round}");
         };
         assert_eq!(events[0].position().0, round);
         after = cursor;
-        let outcome = log.take(TakeOptions::new().timeout(LONG)).await.unwrap();
+        let outcome = log
+            .take(TakeOptions::new().timeout(patience()))
+            .await
+            .unwrap();
         assert!(
             matches!(outcome, TakeOutcome::Taken { .. }),
             "round {round}"
@@ -69,26 +76,53 @@ pub async fn waiters_that_race_appends_are_woken(backend: Arc<dyn Backend>) {
     producer.await.unwrap();
 }
 
-/// An ended session refuses appends, hands out what is in it, and then ends every reader.
+/// An ended session refuses appends, hands out what is in it, and then ends every reader, also somebody
+/// else's: whether its last event or a close ended it.
 ///
 /// # Panics
 /// When it does not.
 pub async fn ended_session_drains_and_then_ends(backend: Arc<dyn Backend>) {
-    let log = log_on(backend).await;
-    append(&log, vec![draft("a"), draft("task.result")]).await;
-    let refused = log.append([draft("b")], AppendOptions::default()).await;
-    assert_eq!(refused.unwrap_err().code(), "session_ended");
-    let mut subscription = log.subscribe(SubscribeOptions::default()).unwrap();
-    for position in 0..2 {
-        let item = subscription.next().await.unwrap().unwrap();
-        assert!(matches!(item, StreamItem::Event(event) if event.position().0 == position));
+    for (last, reason) in [
+        ("task.result", EndReason::Completed),
+        ("b", EndReason::Closed),
+    ] {
+        let log = log_on(Arc::clone(&backend)).await;
+        let other = elsewhere(Arc::clone(&backend), &log).await;
+        let readers = [&log, &other].map(|log| {
+            let options = SubscribeOptions::default();
+            tokio::spawn(drained(log.subscribe(options).unwrap()))
+        });
+        append(&log, vec![draft("a"), draft(last)]).await;
+        assert_eq!(log.close(None).await.unwrap(), reason == EndReason::Closed);
+        let refused = log.append([draft("c")], AppendOptions::default()).await;
+        assert_eq!(refused.unwrap_err().code(), "session_ended");
+        let late = tokio::spawn(drained(
+            other.subscribe(SubscribeOptions::default()).unwrap(),
+        ));
+        for reader in readers.into_iter().chain([late]) {
+            let read = reader.await.unwrap();
+            assert_eq!(read.0, ["a", last], "what is read before the end");
+            assert_eq!((read.1, read.2), (reason, log.latest()), "how it ends");
+        }
+        backend.remove(log.key()).await.unwrap();
     }
-    let item = subscription.next().await.unwrap().unwrap();
-    assert!(matches!(item, StreamItem::CaughtUp(_)));
-    let item = subscription.next().await.unwrap().unwrap();
-    let StreamItem::Ended { reason, cursor } = item else {
-        panic!("the session is over: {item:?}");
+}
+
+/// The kinds that a subscription reads up to the end, and the end.
+async fn drained(mut subscription: Subscription) -> (Vec<String>, EndReason, Cursor) {
+    let mut kinds = Vec::new();
+    let reading = async {
+        loop {
+            match subscription.next().await.unwrap().unwrap() {
+                StreamItem::Event(event) => kinds.push(event.kind().to_string()),
+                StreamItem::CaughtUp(_) => {}
+                StreamItem::Ended { reason, cursor } => return (reason, cursor),
+                item => panic!("nothing is missing: {item:?}"),
+            }
+        }
     };
-    assert_eq!((reason, cursor), (EndReason::Completed, log.latest()));
+    let end = tokio::time::timeout(patience(), reading).await;
+    let (reason, cursor) = end.expect("a reader is not told the end");
     assert!(subscription.next().await.is_none());
+    (kinds, reason, cursor)
 }

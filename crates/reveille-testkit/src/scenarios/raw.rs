@@ -1,0 +1,165 @@
+//! What the scenarios share that look at a log below its session.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use reveille_backend::{
+    AppendError, AppendOptions, Backend, BackendError, Entry, IdempotencyKey, Incarnation,
+    ListOptions, LogHandle, OpenOptions, Opened, ReadLimit, Slot, StoredLog, Watch,
+};
+use reveille_types::{
+    DraftDefaults, Epoch, Event, EventDraft, EventId, KindRegistry, Position, Tenant,
+};
+
+use super::{draft, key};
+use crate::conformance::patience;
+
+/// More than any scenario stores.
+pub(super) const ALL: ReadLimit = ReadLimit {
+    events: 1_000_000,
+    bytes: usize::MAX,
+};
+
+/// The epoch of this number.
+pub(super) fn epoch(n: u32) -> Epoch {
+    Epoch::from_parts(1_700_000_000_000, n)
+}
+
+/// Opens this log of the default tenant; a new incarnation gets the epoch of this number.
+pub(super) async fn open(
+    backend: &Arc<dyn Backend>,
+    name: &str,
+    incarnation: Incarnation,
+    n: u32,
+) -> Result<Opened, BackendError> {
+    let options = OpenOptions::new(incarnation, epoch(n));
+    backend.open(&key(name), options).await
+}
+
+/// The handle of this log, which is made if it is not stored.
+pub(super) async fn handle(backend: &Arc<dyn Backend>, name: &str) -> LogHandle {
+    let opened = open(backend, name, Incarnation::CurrentOrNew, 1).await;
+    opened.unwrap().log
+}
+
+/// The stored handle of this log, which is made if it is not stored. An immediate backend has none,
+/// and then it is asserted that it keeps nothing that could be opened, listed or removed.
+pub(super) async fn stored(backend: &Arc<dyn Backend>, name: &str) -> Option<Arc<dyn StoredLog>> {
+    let immediate = backend.capabilities().immediate;
+    match handle(backend, name).await {
+        LogHandle::Stored(log) => {
+            assert!(!immediate, "a handle is not what the capabilities say");
+            Some(log)
+        }
+        LogHandle::Immediate(_) => {
+            assert!(immediate, "a handle is not what the capabilities say");
+            let again = open(backend, name, Incarnation::Current, 2).await;
+            assert!(
+                matches!(again, Err(BackendError::NotFound)),
+                "an immediate backend stores: {again:?}"
+            );
+            let tenant = Tenant::default_tenant();
+            let list = backend.list(&tenant, ListOptions::first(10)).await;
+            assert_eq!(list.unwrap().keys, [], "an immediate backend lists");
+            assert!(!backend.remove(&key(name)).await.unwrap());
+            None
+        }
+    }
+}
+
+pub(super) fn now() -> AppendOptions {
+    AppendOptions::at(Instant::now())
+}
+
+pub(super) fn expecting(position: u64) -> AppendOptions {
+    let mut options = now();
+    options.expected = Some(Position(position));
+    options
+}
+
+/// An entry with an id of its own.
+pub(super) fn entry(kind: &str) -> Entry {
+    entry_of(draft(kind))
+}
+
+pub(super) fn entry_of(draft: EventDraft) -> Entry {
+    static IDS: AtomicU64 = AtomicU64::new(0);
+    let id = IDS.fetch_add(1, Ordering::Relaxed).to_string();
+    let (envelope, payload) = draft.complete(DraftDefaults {
+        id: EventId::parse(id).unwrap(),
+        time: Timestamp::UNIX_EPOCH,
+        session: &key("s"),
+        registry: &KindRegistry::default(),
+    });
+    Entry {
+        envelope,
+        payload,
+        key: None,
+    }
+}
+
+/// An entry that is recognised: another fingerprint is another event.
+pub(super) fn keyed_entry(key: &str, fingerprint: u64) -> Entry {
+    let mut entry = entry("a");
+    entry.envelope.idempotency_key = Some(key.into());
+    entry.key = Some(IdempotencyKey {
+        key: key.into(),
+        fingerprint,
+    });
+    entry
+}
+
+/// So many entries.
+pub(super) fn entries(count: usize) -> Vec<Entry> {
+    (0..count).map(|_| entry("a")).collect()
+}
+
+/// Appends to a log of either shape.
+pub(super) async fn try_append(
+    log: &mut LogHandle,
+    entries: Vec<Entry>,
+    options: AppendOptions,
+) -> Result<Vec<Slot>, AppendError> {
+    match log {
+        LogHandle::Immediate(log) => log.try_append(&entries, &options),
+        LogHandle::Stored(log) => log.append(entries, options).await,
+    }
+}
+
+/// The positions of slots.
+pub(super) fn places(slots: &[Slot]) -> Vec<u64> {
+    slots.iter().map(|slot| slot.position.0).collect()
+}
+
+/// Everything that the log holds.
+pub(super) async fn contents(log: &dyn StoredLog) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    let mut from = Position::START;
+    loop {
+        let page = log.read(from, ALL).await.unwrap();
+        let Some(last) = page.events.last() else {
+            return events;
+        };
+        from = last.position().next();
+        events.extend(page.events);
+    }
+}
+
+/// Polls once.
+pub(super) async fn poll_once<F>(mut future: Pin<&mut F>) -> Poll<F::Output>
+where
+    F: Future + ?Sized,
+{
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
+
+/// Waits until the watch resolves.
+pub(super) async fn woken(watch: Watch, otherwise: &str) -> Result<(), BackendError> {
+    let outcome = tokio::time::timeout(patience(), watch).await;
+    outcome.unwrap_or_else(|_| panic!("{otherwise}"))
+}
