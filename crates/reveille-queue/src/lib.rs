@@ -46,10 +46,15 @@ mod builder;
 mod sessions;
 mod table;
 
+mod append;
+mod info;
+mod lifecycle;
 mod log;
 mod prepare;
+mod read;
 mod stored;
 
+mod groups;
 mod subscription;
 mod take;
 mod wait;
