@@ -206,6 +206,12 @@ pub enum ReadError {
         /// The most that are allowed.
         limit: usize,
     },
+    /// Too many events of the group are on lease: settle some first.
+    #[error("{limit} events of the group are on lease, the most allowed")]
+    TooManyLeases {
+        /// The most that are allowed.
+        limit: usize,
+    },
     /// The session has too many groups.
     #[error("the session has {limit} groups, the most allowed")]
     TooManyGroups {
@@ -222,6 +228,7 @@ impl ReadError {
             Self::Cursor(error) => error.code(),
             Self::InvalidOption(_) => "invalid_option",
             Self::TooManyWaiters { .. } => "too_many_waiters",
+            Self::TooManyLeases { .. } => "too_many_leases",
             Self::TooManyGroups { .. } => "too_many_groups",
         }
     }

@@ -74,7 +74,8 @@ pub use options::{
     WaitOptions,
 };
 pub use outcome::{
-    CancelOutcome, Lease, LeaseId, Page, StreamItem, TakeOutcome, Taken, WaitOutcome,
+    CancelOutcome, DeadLetter, GroupInfo, Lease, LeaseId, Page, StreamItem, TakeOutcome, Taken,
+    WaitOutcome,
 };
 pub use sessions::{ListOptions, Sessions, Swept};
 pub use subscription::Subscription;

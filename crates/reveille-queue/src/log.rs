@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use reveille_backend::{LogHandle, StoredLog};
-use reveille_core::sync::{Mutex, MutexGuard};
 use reveille_core::{CancelToken, WakeBatch};
 use reveille_types::{Cursor, Epoch, SessionKey};
 use tokio::task::AbortHandle;
@@ -14,7 +13,7 @@ use crate::environment::Environment;
 use crate::error::AppendError;
 use crate::outcome::CancelOutcome;
 use crate::reminders::Reminders;
-use crate::state::{Now, SessionState};
+use crate::state::{Locked, Now, SessionState, StateLock};
 use crate::tail::Tail;
 
 /// One session log. Cheap to clone; all clones are the same log.
@@ -28,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) created_at: jiff::Timestamp,
     /// Most bytes of one event: by the limits, and by what the session retains.
     pub(crate) event_bytes: usize,
-    pub(crate) state: Mutex<SessionState>,
+    pub(crate) state: StateLock,
     pub(crate) token: CancelToken,
     /// The log in its store, if the backend commits elsewhere.
     pub(crate) stored: Option<Arc<dyn StoredLog>>,
@@ -82,7 +81,7 @@ impl SessionLog {
     }
 
     /// Locks the state after doing what is due by now.
-    pub(crate) fn lock_due(&self, now: Now, batch: &mut WakeBatch) -> MutexGuard<'_, SessionState> {
+    pub(crate) fn lock_due(&self, now: Now, batch: &mut WakeBatch) -> Locked<'_> {
         let mut state = self.0.state.lock();
         // No deadline lies before the reminder, so this is all that must be looked at on every call.
         if state.reminder.is_some_and(|at| at <= now.monotonic) {
@@ -164,7 +163,7 @@ impl Shared {
             epoch: opened.epoch,
             created_at: now.wall,
             event_bytes: environment.limits.event_bytes.min(terms.bounds.bytes),
-            state: Mutex::new(state),
+            state: StateLock::new(state),
             token: CancelToken::new(Arc::clone(&environment.clock)),
             stored,
             feeder: OnceLock::new(),

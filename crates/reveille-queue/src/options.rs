@@ -24,6 +24,16 @@ pub struct QueueLimits {
     pub waiters_per_session: usize,
     /// Most groups of one session.
     pub groups_per_session: usize,
+    /// Most events of one group on lease at once.
+    pub leases_per_group: usize,
+    /// Most events that a group keeps although retention has dropped them (leased, reserved or given
+    /// back), and dead letters. Beyond it the group loses the oldest, with a gap.
+    pub kept_events_per_group: usize,
+    /// Most bytes of those.
+    pub kept_bytes_per_group: usize,
+    /// How often an event is delivered to a group on lease before it is set aside as a
+    /// [dead letter](crate::SessionLog::dead_letters); without end if none.
+    pub max_deliveries: Option<u32>,
 }
 
 impl Default for QueueLimits {
@@ -37,6 +47,10 @@ impl Default for QueueLimits {
             sessions: 1_000_000,
             waiters_per_session: 10_000,
             groups_per_session: 1_000,
+            leases_per_group: 10_000,
+            kept_events_per_group: 1_000,
+            kept_bytes_per_group: 16 * 1024 * 1024,
+            max_deliveries: None,
         }
     }
 }
@@ -51,6 +65,9 @@ pub struct SessionOptions {
     pub max_events: Option<usize>,
     /// Most bytes to retain.
     pub max_bytes: Option<usize>,
+    /// How often an event is delivered to a group on lease before it is set aside as a
+    /// [dead letter](crate::SessionLog::dead_letters).
+    pub max_deliveries: Option<u32>,
 }
 
 impl SessionOptions {
@@ -75,6 +92,13 @@ impl SessionOptions {
         self
     }
 
+    /// Setting an event aside when it has been delivered on lease this often and comes back.
+    #[must_use]
+    pub fn max_deliveries(mut self, deliveries: u32) -> Self {
+        self.max_deliveries = Some(deliveries);
+        self
+    }
+
     /// Refuses a zero, which would mean "nothing" to one reader and "no bound" to another.
     pub(crate) fn check(&self) -> Result<(), Invalid> {
         let zero = |field: &'static str| Err(Invalid::form(field, "is 0"));
@@ -86,6 +110,9 @@ impl SessionOptions {
         }
         if self.max_bytes == Some(0) {
             return zero("max_bytes");
+        }
+        if self.max_deliveries == Some(0) {
+            return zero("max_deliveries");
         }
         Ok(())
     }

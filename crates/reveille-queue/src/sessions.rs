@@ -15,7 +15,7 @@ use crate::error::SessionError;
 use crate::log::{SessionLog, Shared};
 use crate::options::{QueueLimits, SessionOptions};
 use crate::reminders::Reminders;
-use crate::state::Terms;
+use crate::state::{GroupTerms, Terms};
 use crate::table::Table;
 use crate::tail::Tail;
 use crate::window::Bounds;
@@ -394,11 +394,14 @@ impl Sessions {
         let ttl = options.ttl.unwrap_or(self.0.default_ttl);
         let events = options.max_events.unwrap_or(limits.session_events);
         let bytes = options.max_bytes.unwrap_or(limits.session_bytes);
-        SessionOptions::default()
-            .ttl(ttl)
-            .max_events(events)
-            .max_bytes(bytes)
-            .check()?;
+        let deliveries = options.max_deliveries.or(limits.max_deliveries);
+        SessionOptions {
+            ttl: Some(ttl),
+            max_events: Some(events),
+            max_bytes: Some(bytes),
+            max_deliveries: deliveries,
+        }
+        .check()?;
         let never = ttl == Duration::MAX;
         Ok(Terms {
             ttl: (!never).then_some(ttl),
@@ -406,6 +409,12 @@ impl Sessions {
             bounds: Bounds { events, bytes },
             max_waiters: limits.waiters_per_session,
             max_groups: limits.groups_per_session,
+            group: GroupTerms {
+                leases: limits.leases_per_group,
+                kept_events: limits.kept_events_per_group,
+                kept_bytes: limits.kept_bytes_per_group,
+                deliveries,
+            },
         })
     }
 

@@ -30,7 +30,7 @@ impl SessionLog {
     /// Needs a tokio runtime with timers if a time-out is given.
     ///
     /// # Errors
-    /// [`ReadError`] when an option is not allowed, or too many wait.
+    /// [`ReadError`] when an option is not allowed, or too many wait or are on lease.
     ///
     /// # Cancel safety
     /// A dropped future has taken nothing: what was reserved for it goes to the next taker.
@@ -64,19 +64,12 @@ impl Taking<'_> {
         let (_removed, _replaced);
         let mut batch = WakeBatch::new();
         let mut state = self.log.lock_due(now, &mut batch);
-        let (epoch, end) = (state.epoch, state.ended.as_ref().map(|e| e.reason));
+        let end = state.ended.as_ref().map(|e| e.reason);
         if self.waiter.is_none() {
             state.check_ahead(self.wanted.from)?;
         }
-        let (group, window) = state.group_and_window(self.group)?;
-        let step = match self.waiter {
-            None => group.take_now(self.wanted, window, epoch, now.monotonic),
-            Some(key) => {
-                let (step, removed) = group.take_reserved(key, epoch, now.monotonic);
-                _removed = removed;
-                step
-            }
-        };
+        let (step, removed) = state.take(self.group, self.waiter, self.wanted, now, &mut batch)?;
+        _removed = removed;
         let filtered = !self.wanted.filter.is_all();
         match (step, end) {
             (TakeStep::Taken(taken), _) => {
@@ -86,7 +79,7 @@ impl Taking<'_> {
                     self.log.remind(&mut state);
                 }
                 let gap = state.told_lost(self.group, filtered);
-                let cursor = state.consumed(self.group)?;
+                let cursor = state.consumed(self.group);
                 Poll::Ready(Ok(TakeOutcome::Taken { taken, cursor, gap }))
             }
             (
@@ -99,13 +92,17 @@ impl Taking<'_> {
                 cursor: state.latest(),
                 gap: state.told_lost(self.group, filtered),
             })),
+            (TakeStep::TooManyLeases, _) => {
+                self.waiter = None;
+                let limit = state.terms.group.leases;
+                Poll::Ready(Err(ReadError::TooManyLeases { limit }))
+            }
             (TakeStep::Nothing { .. }, _) => {
                 match self.waiter {
-                    Some(key) => _replaced = group.set_waker(key, waker),
+                    Some(key) => _replaced = state.set_taker_waker(self.group, key, waker),
                     None => {
                         state.check_waiters()?;
-                        let group = state.group(self.group)?;
-                        self.waiter = Some(group.register(waker, self.wanted.clone()));
+                        self.waiter = state.register_taker(self.group, waker, self.wanted.clone());
                     }
                 }
                 Poll::Pending
@@ -122,7 +119,7 @@ impl Taking<'_> {
         let waited = self.log.now().monotonic.saturating_duration_since(began);
         let mut state = self.log.0.state.lock();
         let from = state.cursor(self.wanted.from);
-        let consumed = state.consumed(self.group)?;
+        let consumed = state.consumed(self.group);
         Ok(TakeOutcome::TimedOut {
             next: match consumed.position() < from.position() {
                 true => from,

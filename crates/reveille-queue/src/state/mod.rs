@@ -10,6 +10,7 @@
 //! after it registered, and is woken only if the event matches.
 
 mod group;
+mod lock;
 mod reading;
 mod taking;
 mod time;
@@ -28,7 +29,9 @@ use reveille_types::{
     end_of_session,
 };
 
-pub(crate) use group::{Group, TakeStep, Taker, Wanted};
+use group::Group;
+pub(crate) use group::{GroupTerms, TakeStep, Taker, Wanted};
+pub(crate) use lock::{Locked, StateLock};
 pub(crate) use watch::{Follow, Look, Watcher};
 
 use crate::tail::Tail;
@@ -80,6 +83,7 @@ pub(crate) struct Terms {
     pub(crate) bounds: Bounds,
     pub(crate) max_waiters: usize,
     pub(crate) max_groups: usize,
+    pub(crate) group: GroupTerms,
 }
 
 /// One session.
@@ -104,7 +108,12 @@ pub(crate) struct SessionState {
     pub(crate) cancelled: Option<Cancelled>,
     pub(crate) last_activity: Now,
     pub(crate) watchers: WaitList<Watcher>,
-    pub(crate) groups: HashMap<Label, Group>,
+    groups: HashMap<Label, Group>,
+    /// What the groups keep of what the window has dropped.
+    kept_bytes: usize,
+    /// Events that were let go of: for whoever holds the lock to drop after it, since what they hold
+    /// may be anybody's.
+    pub(crate) litter: Vec<Event>,
     pub(crate) subscribers: usize,
     pub(crate) dropped: u64,
     /// When the session is looked at next: never after its next deadline.
@@ -135,6 +144,8 @@ impl SessionState {
             last_activity: now,
             watchers: WaitList::new(),
             groups: HashMap::new(),
+            kept_bytes: 0,
+            litter: Vec::new(),
             subscribers: 0,
             dropped: 0,
             reminder: None,
@@ -203,12 +214,23 @@ impl SessionState {
             group.offer(&event, batch);
         }
         if let Some(tail) = &self.tail {
-            tail.push(&event, batch);
+            tail.push(&event, batch, &mut self.litter);
         }
-        self.dropped += self.window.push(event, self.terms.bounds);
+        let evicted = self.window.push(event, self.terms.bounds);
+        self.evicted(evicted, batch);
         if let Some(reason) = end {
             self.seal(reason, None, now, batch);
         }
+    }
+
+    /// These events, ascending, have left the window.
+    fn evicted(&mut self, events: Vec<Event>, batch: &mut WakeBatch) {
+        if events.is_empty() {
+            return;
+        }
+        self.dropped += events.len() as u64;
+        self.with_groups(|group, window, litter| group.evicted(&events, window, batch, litter));
+        self.litter.extend(events);
     }
 
     /// Applies what a store committed, in position order, whatever the order in which it becomes known
@@ -223,6 +245,8 @@ impl SessionState {
         for event in events {
             if event.position() >= self.window.latest() {
                 self.early.insert(event.position(), event);
+            } else {
+                self.litter.push(event);
             }
         }
         while let Some(event) = self.early.remove(&self.window.latest()) {
@@ -239,8 +263,11 @@ impl SessionState {
             return;
         }
         self.dropped += oldest.since(self.window.oldest());
-        self.window = Window::at(oldest);
-        self.early = self.early.split_off(&oldest);
+        let window = std::mem::replace(&mut self.window, Window::at(oldest));
+        self.litter.extend(window.into_events());
+        let later = self.early.split_off(&oldest);
+        let before = std::mem::replace(&mut self.early, later);
+        self.litter.extend(before.into_values());
         self.watchers.wake_where(batch, |_, watcher| watcher.skip());
     }
 
@@ -314,10 +341,10 @@ impl SessionState {
     /// Lets go of all events of an ended session. Whoever is still there learns that it is over, also
     /// who waits for an event that another taker had.
     pub(crate) fn clear(&mut self, batch: &mut WakeBatch) {
-        self.window.clear();
-        for group in self.groups.values_mut() {
-            group.clear(self.window.latest());
-        }
+        let empty = Window::at(self.window.latest());
+        let window = std::mem::replace(&mut self.window, empty);
+        self.litter.extend(window.into_events());
+        self.with_groups(|group, window, litter| group.clear(window.latest(), litter));
         self.wake_everybody(batch);
     }
 }

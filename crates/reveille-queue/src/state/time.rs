@@ -20,12 +20,12 @@ impl SessionState {
             }
         }
         let over = self.ended.is_some();
-        for group in self.groups.values_mut() {
-            group.expire_leases(now.monotonic, &self.window, batch);
+        self.with_groups(|group, window, litter| {
+            group.expire_leases(now.monotonic, window, batch, litter);
             if over {
                 group.wake_all(batch);
             }
-        }
+        });
     }
 
     /// When an open session expires if nothing happens in it, or an ended one vanishes.

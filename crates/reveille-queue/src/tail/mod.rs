@@ -124,12 +124,13 @@ impl Tail {
     }
 
     /// Adds an event that a session has applied.
-    pub(crate) fn push(&self, event: &Event, batch: &mut WakeBatch) {
+    /// What it drops for it goes to `litter`, for the caller to drop after its own lock.
+    pub(crate) fn push(&self, event: &Event, batch: &mut WakeBatch, litter: &mut Vec<Event>) {
         let state = &mut *self.0.state.lock();
         let watchers = &mut state.watchers;
         state
             .ring
-            .push(event.clone(), |shown| watchers.offer(shown, batch));
+            .push(event.clone(), litter, |shown| watchers.offer(shown, batch));
     }
 
     /// Forgets the events of a session that was removed.

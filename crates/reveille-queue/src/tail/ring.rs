@@ -66,10 +66,17 @@ impl Ring {
         self.bytes
     }
 
-    /// Adds an event, and tells `show` each event that is shown by it.
-    pub(super) fn push(&mut self, event: Event, mut show: impl FnMut(&Event)) {
+    /// Adds an event, and tells `show` each event that is shown by it. What is dropped for it goes to
+    /// `litter`.
+    pub(super) fn push(
+        &mut self,
+        event: Event,
+        litter: &mut Vec<Event>,
+        mut show: impl FnMut(&Event),
+    ) {
         let seq = event.place().seq;
         if seq <= self.latest() {
+            litter.push(event);
             return;
         }
         self.early.insert(seq, event);
@@ -83,7 +90,8 @@ impl Ring {
         {
             if let Some(event) = self.shown.pop_front() {
                 self.oldest = self.oldest.next();
-                self.bytes -= event.map_or(0, |e| e.weight());
+                self.bytes -= event.as_ref().map_or(0, Event::weight);
+                litter.extend(event);
             }
         }
     }
@@ -229,7 +237,7 @@ mod tests {
             let mut ring = Ring::after(Seq(0), limits);
             let mut shown = Vec::new();
             for (n, seq) in order.iter().enumerate() {
-                ring.push(event(*seq), |event| shown.push(event.place().seq.0));
+                ring.push(event(*seq), &mut Vec::new(), |event| shown.push(event.place().seq.0));
                 let come = &order[..=n];
                 let watermark = (1..).take_while(|seq| come.contains(seq)).last().unwrap_or(0);
                 prop_assert_eq!(ring.latest(), Seq(watermark));
@@ -249,7 +257,7 @@ mod tests {
         ) {
             let limits = TailLimits { events: retained, bytes: usize::MAX };
             let mut ring = Ring::after(Seq(0), limits);
-            (1..=count).for_each(|seq| ring.push(event(seq), |_| {}));
+            (1..=count).for_each(|seq| ring.push(event(seq), &mut Vec::new(), |_| {}));
             let after = after.min(count);
             let filter = match only_odd {
                 true => Filter::matching("odd").unwrap(),
@@ -282,7 +290,7 @@ mod tests {
             keep in 1..20_usize,
         ) {
             let mut ring = Ring::after(Seq(0), TailLimits::default());
-            (1..=count).for_each(|seq| ring.push(event(seq), |_| {}));
+            (1..=count).for_each(|seq| ring.push(event(seq), &mut Vec::new(), |_| {}));
             let after = after.min(count);
             let filter = Filter::matching("odd").unwrap();
             let matching: Vec<u64> =

@@ -10,6 +10,7 @@ mod support;
 mod append;
 mod cancel;
 mod cancel_safety;
+mod groups;
 mod idempotency;
 mod leases;
 mod lifecycle;
