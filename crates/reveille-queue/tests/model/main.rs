@@ -8,7 +8,7 @@
 
 mod ops;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ use tokio_test::task::{self, Spawn};
 use crate::ops::{GROUPS, KINDS, Op, TTL, Taking, Want, filter, ops, wants};
 
 const WINDOW: usize = 4;
+/// After how many deliveries an event is dead.
+const DELIVERIES: u32 = 2;
 
 /// What became of an event in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,7 @@ enum Fate {
     Leased(u64),
     Settled,
     Lost,
+    Dead,
 }
 
 type TakeFuture = Pin<Box<dyn Future<Output = Result<TakeOutcome, ReadError>>>>;
@@ -73,6 +76,10 @@ struct Run {
     oldest: usize,
     groups: [Vec<Fate>; GROUPS],
     untold: [BTreeSet<u64>; GROUPS],
+    skipped: [usize; GROUPS],
+    deliveries: BTreeMap<(usize, usize), u32>,
+    /// Events that were dead once, and after how many deliveries they are dead again.
+    pardoned: [BTreeMap<usize, u32>; GROUPS],
     takers: Vec<Taker>,
     numbers: usize,
     leases: Vec<(usize, u64, u64, LeaseId)>,
@@ -92,6 +99,7 @@ impl Run {
         let key = SessionKey::in_tenant(Tenant::default_tenant(), "s").unwrap();
         let options = SessionOptions::default()
             .max_events(WINDOW)
+            .max_deliveries(DELIVERIES)
             .ttl(Duration::from_millis(TTL));
         let log = sessions.create(key, options).now_or_never().unwrap();
         Self {
@@ -103,6 +111,9 @@ impl Run {
             oldest: 0,
             groups: Default::default(),
             untold: Default::default(),
+            skipped: Default::default(),
+            deliveries: BTreeMap::new(),
+            pardoned: Default::default(),
             takers: Vec::new(),
             numbers: 0,
             leases: Vec::new(),
@@ -123,6 +134,8 @@ impl Run {
                 Op::DropTaker(n) => self.drop_taker(n),
                 Op::Wait(want, from) => self.wait(want, from),
                 Op::Settle { lease, ack } => self.settle(lease, ack),
+                Op::Skip(group, to) => self.skip(group, to),
+                Op::Retry(group, n) => self.retry(group, n),
                 Op::Subscribe(want, from) => self.subscribe(want, from),
                 Op::Read(n) => self.read(n),
                 Op::Advance(by) => self.advance(by),
@@ -158,7 +171,8 @@ impl Run {
             }
             if self.kinds.len() - self.oldest > WINDOW {
                 for group in 0..GROUPS {
-                    if self.groups[group][self.oldest] == Fate::Available {
+                    let kept = self.pardoned[group].contains_key(&self.oldest);
+                    if self.groups[group][self.oldest] == Fate::Available && !kept {
                         self.groups[group][self.oldest] = Fate::Lost;
                         self.untold[group].insert(self.oldest as u64);
                     }
@@ -170,6 +184,10 @@ impl Run {
 
     /// Gives an available event to the first taker that wants it and has room.
     fn offer(&mut self, group: usize, position: usize) {
+        if self.is_skipped(group, position) {
+            self.groups[group][position] = Fate::Settled;
+            return;
+        }
         self.groups[group][position] = Fate::Available;
         let fates = &self.groups[group];
         let room = |t: &&Taker| {
@@ -180,6 +198,20 @@ impl Run {
         };
         if let Some(taker) = self.takers.iter().find(room) {
             self.groups[group][position] = Fate::Reserved(taker.number);
+        }
+    }
+
+    fn is_skipped(&self, group: usize, position: usize) -> bool {
+        position < self.skipped[group] && !self.pardoned[group].contains_key(&position)
+    }
+
+    /// An event comes back from a lease.
+    fn come_back(&mut self, group: usize, position: usize) {
+        let most = self.pardoned[group].get(&position).copied();
+        let worn_out = self.deliveries[&(group, position)] >= most.unwrap_or(DELIVERIES);
+        match worn_out && !self.is_skipped(group, position) {
+            true => self.groups[group][position] = Fate::Dead,
+            false => self.offer(group, position),
         }
     }
 
@@ -194,8 +226,10 @@ impl Run {
     fn may_come_back(&self, taking: Taking) -> bool {
         let fates = self.groups[taking.group].iter().zip(&self.kinds);
         fates
-            .filter(|(fate, _)| matches!(fate, Fate::Reserved(_) | Fate::Leased(_)))
-            .any(|(_, kind)| wants(taking.want, *kind))
+            .enumerate()
+            .filter(|(position, _)| !self.is_skipped(taking.group, *position))
+            .filter(|(_, (fate, _))| matches!(fate, Fate::Reserved(_) | Fate::Leased(_)))
+            .any(|(_, (_, kind))| wants(taking.want, *kind))
     }
 
     fn told(&mut self, group: usize, want: Want, gap: Option<&Gap>) {
@@ -219,6 +253,10 @@ impl Run {
                     let fate = match (taking.lease, taken.lease) {
                         (Some(millis), Some(lease)) => {
                             let until = self.now + millis;
+                            let place = (taking.group, position as usize);
+                            let delivery = self.deliveries.entry(place).or_default();
+                            *delivery += 1;
+                            assert_eq!(lease.id.delivery(), *delivery);
                             self.leases.push((taking.group, position, until, lease.id));
                             Fate::Leased(until)
                         }
@@ -229,7 +267,12 @@ impl Run {
                 }
                 self.told(taking.group, taking.want, gap.as_ref());
                 let fates = &self.groups[taking.group];
-                let hole = (self.oldest..fates.len()).find(|p| fates[*p] != Fate::Settled);
+                let settled = |p: &usize| {
+                    *p < self.skipped[taking.group]
+                        || matches!(fates[*p], Fate::Settled | Fate::Dead)
+                        || self.pardoned[taking.group].contains_key(p)
+                };
+                let hole = (self.oldest..fates.len()).find(|p| !settled(p));
                 let hole = hole.unwrap_or(fates.len());
                 assert_eq!(cursor.position(), Some(Position(hole as u64)));
             }
@@ -341,9 +384,62 @@ impl Run {
             self.active_at = self.now;
             match ack {
                 true => self.groups[group][position] = Fate::Settled,
-                false => self.offer(group, position),
+                false => self.come_back(group, position),
             }
         }
+    }
+
+    fn skip(&mut self, group: usize, to: u64) {
+        let name = Label::parse(format!("g{group}")).unwrap();
+        let skipping = self.log.skip_to(&name, Start::At(Position(to)));
+        let skipped = skipping.now_or_never().unwrap();
+        if to > self.kinds.len() as u64 {
+            assert!(skipped.is_err());
+            return;
+        }
+        skipped.unwrap();
+        self.active_at = self.now;
+        // What retention has taken from before the window is where a reader begins.
+        let to = (to as usize).max(self.oldest);
+        self.skipped[group] = self.skipped[group].max(to);
+        self.pardoned[group] = self.pardoned[group].split_off(&to);
+        self.untold[group] = self.untold[group].split_off(&(to as u64));
+        for position in 0..to {
+            if let Fate::Available | Fate::Reserved(_) = self.groups[group][position] {
+                self.groups[group][position] = Fate::Settled;
+            }
+        }
+        for position in to..self.kinds.len() {
+            if self.groups[group][position] == Fate::Available {
+                self.offer(group, position);
+            }
+        }
+    }
+
+    fn retry(&mut self, group: usize, n: usize) {
+        let name = Label::parse(format!("g{group}")).unwrap();
+        let letters = self.log.dead_letters(&name);
+        let told: Vec<usize> = letters
+            .iter()
+            .map(|letter| letter.event.position().0 as usize)
+            .collect();
+        let fates = self.groups[group].iter().enumerate();
+        let dead: Vec<usize> = fates
+            .filter(|(_, fate)| **fate == Fate::Dead)
+            .map(|(position, _)| position)
+            .collect();
+        assert_eq!(told, dead);
+        let Some(&position) = dead.get(n) else {
+            return;
+        };
+        let retried = self
+            .log
+            .retry_dead_letter(&name, Position(position as u64))
+            .now_or_never();
+        assert_eq!(retried, Some(true));
+        let most = self.deliveries[&(group, position)] + DELIVERIES;
+        self.pardoned[group].insert(position, most);
+        self.offer(group, position);
     }
 
     /// Whether no later lease was given for the same event and group.
@@ -473,7 +569,7 @@ impl Run {
         for group in 0..GROUPS {
             for position in 0..self.kinds.len() {
                 if matches!(self.groups[group][position], Fate::Leased(at) if at <= self.now) {
-                    self.offer(group, position);
+                    self.come_back(group, position);
                 }
             }
         }

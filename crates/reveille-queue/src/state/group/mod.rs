@@ -321,7 +321,12 @@ impl Group {
 
     fn may_come_back(&self, wanted: &Wanted) -> bool {
         let mut held = self.held.values().filter_map(|held| held.event.as_ref());
-        held.any(|event| wanted.wants(event))
+        held.any(|event| wanted.wants(event) && !self.is_skipped(event.position()))
+    }
+
+    /// Whether the group has moved on over this event, and has not asked for it since.
+    fn is_skipped(&self, position: Position) -> bool {
+        position < self.skipped && !self.pardoned.contains_key(&position)
     }
 
     fn claim(

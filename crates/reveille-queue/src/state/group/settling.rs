@@ -48,7 +48,7 @@ impl Group {
             return;
         };
         match event {
-            event if position < self.skipped => {
+            event if self.is_skipped(position) => {
                 self.settle(position);
                 litter.extend(event);
             }
@@ -229,6 +229,7 @@ impl Group {
             self.settled.remove(0, to.0 - 1);
         }
         self.next = self.next.max(to);
+        self.pardoned = self.pardoned.split_off(&to);
         self.advance();
         self.forget_settled();
         if !reserved.is_empty() {
