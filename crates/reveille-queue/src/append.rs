@@ -44,9 +44,13 @@ impl SessionLog {
     ) -> Result<Receipt, AppendError> {
         let now = self.now();
         let entries = prepare(drafts.into_iter().collect(), self.preparing(now))?;
-        let mut batch = WakeBatch::new();
-        let mut state = self.lock_due(now, &mut batch);
-        self.commit(&mut state, entries, options, now, &mut batch)
+        let receipt = {
+            let mut batch = WakeBatch::new();
+            let mut state = self.lock_due(now, &mut batch);
+            self.commit(&mut state, entries, options, now, &mut batch)?
+        };
+        self.0.budget.keep();
+        Ok(receipt)
     }
 
     pub(crate) fn preparing(&self, now: Now) -> Preparing<'_> {

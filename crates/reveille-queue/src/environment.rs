@@ -9,6 +9,7 @@ use reveille_core::sync::Mutex;
 use reveille_core::{Clock, IdSource};
 use reveille_types::{Durability, Epoch, KindRegistry, Seq, Tenant};
 
+use crate::budget::Budget;
 use crate::options::QueueLimits;
 use crate::state::Now;
 use crate::tail::{Tail, TailLimits};
@@ -20,6 +21,7 @@ pub(crate) struct Environment {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) registry: KindRegistry,
     pub(crate) limits: QueueLimits,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) durability: Durability,
     /// The backend's name.
     pub(crate) backend: &'static str,

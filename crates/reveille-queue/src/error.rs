@@ -97,6 +97,14 @@ pub enum AppendError {
         /// What the batch has.
         actual: usize,
     },
+    /// The batch can never fit: it is larger than all that the tenant's sessions may hold.
+    #[error("the batch is {actual} bytes, the tenant may hold {limit}")]
+    StoreFull {
+        /// The most bytes that are allowed.
+        limit: usize,
+        /// What the batch has.
+        actual: usize,
+    },
     /// An event is too large.
     #[error("event {index} of the batch is {actual} bytes, the limit is {limit}")]
     EventTooLarge {
@@ -169,6 +177,7 @@ impl AppendError {
             },
             Self::EmptyBatch => "empty_batch",
             Self::BatchTooLarge { .. } => "batch_too_large",
+            Self::StoreFull { .. } => "store_full",
             Self::EventTooLarge { .. } => "event_too_large",
             Self::AfterFinal { .. } => "after_final",
             Self::TenantMismatch { .. } => "tenant_mismatch",

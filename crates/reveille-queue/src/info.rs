@@ -32,7 +32,7 @@ impl SessionLog {
             oldest: state.oldest(),
             latest: state.latest(),
             retained: state.window.len() as u64,
-            bytes: state.window.bytes() as u64,
+            bytes: state.bytes() as u64,
             dropped: state.dropped,
             subscribers: state.subscribers as u64,
             waiters: state.waiters() as u64,

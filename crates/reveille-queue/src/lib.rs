@@ -42,8 +42,11 @@ mod error;
 mod options;
 mod outcome;
 
+mod budget;
 mod builder;
+mod listing;
 mod sessions;
+mod sweeping;
 mod table;
 
 mod append;
@@ -68,6 +71,7 @@ mod window;
 pub use builder::SessionsBuilder;
 pub use environment::TokioClock;
 pub use error::{AppendError, ReadError, SessionError, SettleError};
+pub use listing::{ListOptions, SessionsInfo};
 pub use log::SessionLog;
 pub use options::{
     AppendOptions, PageOptions, QueueLimits, SessionOptions, SubscribeOptions, TakeOptions,
@@ -77,6 +81,7 @@ pub use outcome::{
     CancelOutcome, DeadLetter, GroupInfo, Lease, LeaseId, Page, StreamItem, TakeOutcome, Taken,
     WaitOutcome,
 };
-pub use sessions::{ListOptions, Sessions, Swept};
+pub use sessions::Sessions;
 pub use subscription::Subscription;
+pub use sweeping::Swept;
 pub use tail::{Overflow, Tail, TailInfo, TailLimits, TailPage, TailWatch};

@@ -54,6 +54,7 @@ impl SessionLog {
         };
         self.0.token.cancel(reason);
         batch.wake_all();
+        self.0.budget.keep();
         Ok(outcome)
     }
 

@@ -9,6 +9,7 @@ use reveille_core::{CancelToken, WakeBatch};
 use reveille_types::{Cursor, Epoch, SessionKey};
 use tokio::task::AbortHandle;
 
+use crate::budget::{Account, TenantBudget};
 use crate::environment::Environment;
 use crate::error::AppendError;
 use crate::outcome::CancelOutcome;
@@ -35,6 +36,9 @@ pub(crate) struct Shared {
     pub(crate) feeder: OnceLock<AbortHandle>,
     /// Held while a cancel is appended to the store, so that there is one.
     pub(crate) cancelling: tokio::sync::Mutex<()>,
+    /// What the sessions of the tenant may hold together. Kept after each append, when the session is
+    /// not locked.
+    pub(crate) budget: Arc<TenantBudget>,
     pub(crate) environment: Arc<Environment>,
     pub(crate) reminders: Arc<Reminders>,
 }
@@ -116,6 +120,7 @@ impl Drop for Shared {
         if let Some(feeder) = self.feeder.get() {
             feeder.abort();
         }
+        self.budget.leave(self);
         if let Some(at) = self.state.lock().reminder {
             self.reminders.forget(self, at);
         }
@@ -158,6 +163,8 @@ impl Shared {
         let mut state =
             SessionState::new(Arc::clone(&key), opened.epoch, terms, at, immediate, now);
         state.tail = tail;
+        let budget = environment.budget.of(&key.tenant);
+        state.account = Some(Account::new(Arc::clone(&budget)));
         Self {
             key,
             epoch: opened.epoch,
@@ -168,6 +175,7 @@ impl Shared {
             stored,
             feeder: OnceLock::new(),
             cancelling: tokio::sync::Mutex::default(),
+            budget,
             environment,
             reminders,
         }

@@ -16,6 +16,11 @@ pub struct QueueLimits {
     pub session_events: usize,
     /// Bytes that a session retains unless it says otherwise.
     pub session_bytes: usize,
+    /// Bytes that the sessions of one tenant hold together. Beyond it the oldest events of the largest
+    /// sessions go, with a gap; a batch that is larger is refused.
+    pub bytes_per_tenant: usize,
+    /// As [`bytes_per_tenant`](Self::bytes_per_tenant), for all sessions.
+    pub bytes: usize,
     /// Most sessions of one tenant, ended ones included.
     pub sessions_per_tenant: usize,
     /// Most sessions in all, ended ones included.
@@ -43,6 +48,8 @@ impl Default for QueueLimits {
             batch_events: 1_000,
             session_events: 10_000,
             session_bytes: 64 * 1024 * 1024,
+            bytes_per_tenant: 1024 * 1024 * 1024,
+            bytes: 3 * 1024 * 1024 * 1024,
             sessions_per_tenant: 100_000,
             sessions: 1_000_000,
             waiters_per_session: 10_000,

@@ -83,6 +83,7 @@ impl SessionLog {
         self.remind(&mut state);
         drop(state);
         batch.wake_all();
+        self.0.budget.keep();
         if let Some(reason) = cancelled {
             self.0.token.cancel(reason.as_deref());
         }

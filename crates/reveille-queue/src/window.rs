@@ -65,6 +65,15 @@ impl Window {
         dropped
     }
 
+    /// Drops the oldest until at most this many bytes are left. Hands back what was dropped.
+    pub(crate) fn cut_to(&mut self, bytes: usize) -> Vec<Event> {
+        let mut dropped = Vec::new();
+        while self.bytes > bytes {
+            dropped.extend(self.pop());
+        }
+        dropped
+    }
+
     /// The events from `from` on, or from the oldest if that is later.
     pub(crate) fn from(&self, from: Position) -> impl Iterator<Item = &Event> {
         let skip = index(from, self.oldest).unwrap_or(usize::MAX);

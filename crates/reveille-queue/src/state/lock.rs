@@ -31,7 +31,8 @@ impl fmt::Debug for StateLock {
 }
 
 /// A session's state while it is locked. Dropping it unlocks first, and then drops the events that were
-/// let go of: their payloads may be anybody's memory, and freeing it anybody's code.
+/// let go of: their payloads may be anybody's memory, and freeing it anybody's code. What the session
+/// holds by then is what its tenant is charged with.
 pub(crate) struct Locked<'a> {
     state: MutexGuard<'a, SessionState>,
     /// Dropped after the guard, since it is declared after it.
@@ -55,5 +56,6 @@ impl DerefMut for Locked<'_> {
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
         self.litter = std::mem::take(&mut self.state.litter);
+        self.state.report();
     }
 }

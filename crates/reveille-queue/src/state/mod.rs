@@ -34,6 +34,7 @@ pub(crate) use group::{GroupTerms, TakeStep, Taker, Wanted};
 pub(crate) use lock::{Locked, StateLock};
 pub(crate) use watch::{Follow, Look, Watcher};
 
+use crate::budget::Account;
 use crate::tail::Tail;
 use crate::window::{Bounds, Window};
 
@@ -111,6 +112,8 @@ pub(crate) struct SessionState {
     groups: HashMap<Label, Group>,
     /// What the groups keep of what the window has dropped.
     kept_bytes: usize,
+    /// Where the session reports what it holds.
+    pub(crate) account: Option<Account>,
     /// Events that were let go of: for whoever holds the lock to drop after it, since what they hold
     /// may be anybody's.
     pub(crate) litter: Vec<Event>,
@@ -145,6 +148,7 @@ impl SessionState {
             watchers: WaitList::new(),
             groups: HashMap::new(),
             kept_bytes: 0,
+            account: None,
             litter: Vec::new(),
             subscribers: 0,
             dropped: 0,
@@ -231,6 +235,32 @@ impl SessionState {
         self.dropped += events.len() as u64;
         self.with_groups(|group, window, litter| group.evicted(&events, window, batch, litter));
         self.litter.extend(events);
+    }
+
+    /// How many bytes of events the session holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.window.bytes() + self.kept_bytes
+    }
+
+    /// Reports what the session holds.
+    fn report(&mut self) {
+        let (bytes, dropped) = (self.bytes(), self.dropped);
+        if let Some(account) = &mut self.account {
+            account.report(bytes, dropped);
+        }
+    }
+
+    /// Drops the oldest events until the session holds no more than this.
+    pub(crate) fn cut_to(&mut self, bytes: usize, batch: &mut WakeBatch) {
+        if self.bytes() <= bytes {
+            return;
+        }
+        let evicted = self.window.cut_to(bytes.saturating_sub(self.kept_bytes));
+        self.evicted(evicted, batch);
+        if self.bytes() > bytes {
+            self.with_groups(|group, window, litter| group.shed_all(window, batch, litter));
+        }
+        self.call_feeder(batch);
     }
 
     /// Applies what a store committed, in position order, whatever the order in which it becomes known

@@ -8,6 +8,7 @@
 mod support;
 
 mod append;
+mod budget;
 mod cancel;
 mod cancel_safety;
 mod groups;
