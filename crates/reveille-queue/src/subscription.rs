@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 use reveille_core::{WaiterKey, WakeBatch};
@@ -113,9 +113,20 @@ impl Subscription {
         if self.stage == Stage::Over {
             return Poll::Ready(None);
         }
+        loop {
+            match self.look(cx.waker().clone()) {
+                Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
+                // Nothing that matches as far as one lock may go.
+                Poll::Ready(None) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Looks at the log once: an item, nothing so far, or nothing to be had before a wake-up.
+    fn look(&mut self, waker: Waker) -> Poll<Option<Result<StreamItem, ReadError>>> {
         let now = self.log.now();
         // What is not needed any more is dropped after the lock, and so is the batch: see `WaitList`.
-        let waker = cx.waker().clone();
         let (_discarded, _replaced);
         let mut batch = WakeBatch::new();
         let mut state = self.log.lock_due(now, &mut batch);
@@ -128,47 +139,47 @@ impl Subscription {
             self.cursor = gap.resumes_at;
             return Poll::Ready(Some(Ok(StreamItem::Gap(gap))));
         }
-        let (events, next) = state.read(self.next, &self.filter, FETCH_EVENTS, FETCH_BYTES);
-        self.next = next;
-        self.fetched = events.into();
-        if self.fetched.is_empty() {
-            self.cursor = state.cursor(next);
-            if self.stage == Stage::History {
-                self.stage = Stage::Live;
-                return Poll::Ready(Some(Ok(StreamItem::CaughtUp(self.cursor))));
-            }
-            if let Some(ended) = &state.ended {
-                self.stage = Stage::Over;
-                let item = StreamItem::Ended {
-                    reason: ended.reason,
-                    cursor: self.cursor,
-                };
-                _discarded = self
-                    .waiter
-                    .take()
-                    .and_then(|key| state.watchers.remove(key));
-                return Poll::Ready(Some(Ok(item)));
-            }
-            match self.waiter {
-                Some(key) => {
-                    if let Some(Watcher::Follow(follow)) = state.watchers.get_mut(key) {
-                        follow.caught_up(next);
-                    }
-                    _replaced = state.watchers.set_waker(key, waker);
-                }
-                None => {
-                    state.check_waiters()?;
-                    let watcher = Watcher::Follow(Follow::new(self.filter.clone(), next));
-                    self.waiter = Some(state.watchers.insert(Some(waker), watcher));
-                }
-            }
-            return Poll::Pending;
+        let read = state.read(self.next, &self.filter, FETCH_EVENTS, FETCH_BYTES);
+        self.next = read.next;
+        self.fetched = read.events.into();
+        if !self.fetched.is_empty() {
+            drop(state);
+            return Poll::Ready(self.fetched_item().map(Ok));
         }
-        drop(state);
-        match self.fetched_item() {
-            Some(item) => Poll::Ready(Some(Ok(item))),
-            None => Poll::Pending,
+        self.cursor = state.cursor(self.next);
+        if self.next < state.window.latest() {
+            return Poll::Ready(None);
         }
+        if self.stage == Stage::History {
+            self.stage = Stage::Live;
+            return Poll::Ready(Some(Ok(StreamItem::CaughtUp(self.cursor))));
+        }
+        if let Some(ended) = &state.ended {
+            self.stage = Stage::Over;
+            let item = StreamItem::Ended {
+                reason: ended.reason,
+                cursor: self.cursor,
+            };
+            _discarded = self
+                .waiter
+                .take()
+                .and_then(|key| state.watchers.remove(key));
+            return Poll::Ready(Some(Ok(item)));
+        }
+        match self.waiter {
+            Some(key) => {
+                if let Some(Watcher::Follow(follow)) = state.watchers.get_mut(key) {
+                    follow.caught_up(self.next);
+                }
+                _replaced = state.watchers.set_waker(key, waker);
+            }
+            None => {
+                state.check_waiters()?;
+                let watcher = Watcher::Follow(Follow::new(self.filter.clone(), self.next));
+                self.waiter = Some(state.watchers.insert(Some(waker), watcher));
+            }
+        }
+        Poll::Pending
     }
 
     /// What can be handed out without looking at the log.

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use reveille_core::{WaiterKey, WakeBatch};
 use reveille_types::{Cursor, EndReason, Event, Filter, Gap, Position, Start};
@@ -12,6 +12,7 @@ use crate::error::ReadError;
 use crate::log::SessionLog;
 use crate::options::WaitOptions;
 use crate::outcome::WaitOutcome;
+use crate::read::join;
 use crate::state::{Look, SessionState, Watcher};
 
 /// A wait in progress. Dropping it takes its waiter out.
@@ -27,6 +28,8 @@ struct Waiting<'a> {
 
 enum Stage {
     Starting,
+    /// Everything before the place has been looked at.
+    Looking(Look, Position),
     Registered(WaiterKey),
     Over,
 }
@@ -77,47 +80,75 @@ impl SessionLog {
 
 impl Waiting<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found, ReadError>> {
+        loop {
+            if let Some(polled) = self.step(cx.waker().clone()) {
+                return polled;
+            }
+        }
+    }
+
+    /// Goes on as far as one lock may; `None` to be called again.
+    fn step(&mut self, waker: Waker) -> Option<Poll<Result<Found, ReadError>>> {
         let now = self.log.now();
         // What is not needed any more is dropped after the lock, and so is the batch: see `WaitList`.
-        let waker = cx.waker().clone();
         let _discarded;
         let mut batch = WakeBatch::new();
         let mut state = self.log.lock_due(now, &mut batch);
-        match self.stage {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Starting => {
-                let filtered = !self.filters.iter().any(Filter::is_all);
-                let (from, gap) = state.start(self.start, filtered)?;
+                let (from, gap) = match state.start(self.start, self.is_filtered()) {
+                    Ok(begin) => begin,
+                    Err(error) => return Some(Poll::Ready(Err(error))),
+                };
                 self.gap = gap;
-                let mut look = Look::new(Arc::clone(&self.filters), self.needed);
-                for event in state.window.from(from) {
-                    if look.offer(event) {
-                        self.stage = Stage::Over;
-                        let (events, after) = look.into_events();
-                        return Poll::Ready(Ok(Found::Events(events, after)));
-                    }
+                let look = Look::new(Arc::clone(&self.filters), self.needed);
+                self.stage = Stage::Looking(look, from);
+                None
+            }
+            Stage::Looking(mut look, at) => {
+                let oldest = state.window.oldest();
+                if let Some(gap) = Gap::expired(state.cursor(at), oldest, self.is_filtered()) {
+                    join(&mut self.gap, gap);
+                }
+                let at = state.scan(at.max(oldest), &mut look);
+                if look.is_done() {
+                    let (events, after) = look.into_events();
+                    return Some(Poll::Ready(Ok(Found::Events(events, after))));
+                }
+                if at < state.window.latest() {
+                    self.stage = Stage::Looking(look, at);
+                    return None;
                 }
                 if let Some(ended) = &state.ended {
-                    self.stage = Stage::Over;
-                    return Poll::Ready(Ok(Found::End(ended.reason)));
+                    let end = Found::End(ended.reason);
+                    _discarded = (Some(look), None, None);
+                    return Some(Poll::Ready(Ok(end)));
                 }
-                state.check_waiters()?;
+                if let Err(error) = state.check_waiters() {
+                    _discarded = (Some(look), None, None);
+                    return Some(Poll::Ready(Err(error)));
+                }
                 let key = state.watchers.insert(Some(waker), Watcher::Look(look));
                 self.stage = Stage::Registered(key);
-                Poll::Pending
+                Some(Poll::Pending)
             }
             Stage::Registered(key) => {
                 if let Some(found) = found(&state, key) {
                     let removed = state.watchers.remove(key);
-                    self.stage = Stage::Over;
                     let (found, rest) = found.with(removed);
-                    _discarded = (rest, Some(waker));
-                    return Poll::Ready(Ok(found));
+                    _discarded = (None, rest, Some(waker));
+                    return Some(Poll::Ready(Ok(found)));
                 }
-                _discarded = (None, state.watchers.set_waker(key, waker));
-                Poll::Pending
+                self.stage = Stage::Registered(key);
+                _discarded = (None, state.watchers.set_waker(key, waker), None);
+                Some(Poll::Pending)
             }
-            Stage::Over => Poll::Pending,
+            Stage::Over => Some(Poll::Pending),
         }
+    }
+
+    fn is_filtered(&self) -> bool {
+        !self.filters.iter().any(Filter::is_all)
     }
 
     /// Ends the wait when its time is up: what was found until now counts, and so does the end. Else
@@ -182,10 +213,7 @@ fn found(state: &SessionState, key: WaiterKey) -> Option<Reason> {
 }
 
 impl Reason {
-    fn with(
-        self,
-        removed: Option<reveille_core::Removed<Watcher>>,
-    ) -> (Found, Option<std::task::Waker>) {
+    fn with(self, removed: Option<reveille_core::Removed<Watcher>>) -> (Found, Option<Waker>) {
         let (look, waker) = match removed {
             Some(removed) => (Some(removed.data), removed.waker),
             None => (None, None),

@@ -2,8 +2,23 @@
 
 use reveille_types::{Event, Filter, Gap, Position, Start};
 
-use super::{Group, SessionState};
+use super::{Group, Look, SessionState};
 use crate::error::ReadError;
+
+/// Most events that are looked at under one lock.
+pub(crate) const SCAN: usize = 1_024;
+
+/// What one look at the log gave.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) events: Vec<Event>,
+    /// Everything before it has been looked through.
+    pub(crate) next: Position,
+    /// The weight of the events.
+    pub(crate) bytes: usize,
+    /// Whether an event that matches did not fit.
+    pub(crate) full: bool,
+}
 
 impl SessionState {
     /// The position at which a reader begins, and what it misses there.
@@ -18,27 +33,53 @@ impl SessionState {
         Ok((at.max(oldest), gap))
     }
 
-    /// Events from `from` on that match, at most `limit` events and about `bytes` bytes, and the
-    /// position up to which the log has been looked through.
-    pub(crate) fn read(
-        &self,
-        from: Position,
-        filter: &Filter,
-        limit: usize,
-        bytes: usize,
-    ) -> (Vec<Event>, Position) {
-        let (mut events, mut weight) = (Vec::new(), 0);
-        for event in self.window.from(from) {
-            if !filter.matches(event) {
-                continue;
+    /// Events from `from` on that match, at most `limit` events and about `bytes` bytes. Looks at no
+    /// more than [`SCAN`] events, so that a filter that matches nothing does not hold the lock for
+    /// long.
+    pub(crate) fn read(&self, from: Position, filter: &Filter, limit: usize, bytes: usize) -> Read {
+        let mut read = Read {
+            events: Vec::new(),
+            next: from,
+            bytes: 0,
+            full: false,
+        };
+        for event in self.window.from(from).take(SCAN) {
+            if filter.matches(event) {
+                let bytes_then = read.bytes + event.weight();
+                let none_yet = read.events.is_empty();
+                if read.events.len() == limit || (bytes_then > bytes && !none_yet) {
+                    read.full = true;
+                    return read;
+                }
+                read.bytes = bytes_then;
+                read.events.push(event.clone());
             }
-            weight += event.weight();
-            if events.len() == limit || (weight > bytes && !events.is_empty()) {
-                return (events, event.position());
-            }
-            events.push(event.clone());
+            read.next = event.position().next();
         }
-        (events, self.window.latest().max(from))
+        read
+    }
+
+    /// Offers what is retained from `at` on to a look, as far as one lock may go. Answers the place to
+    /// go on from.
+    pub(crate) fn scan(&self, at: Position, look: &mut Look) -> Position {
+        let mut at = at;
+        for event in self.window.from(at).take(SCAN) {
+            at = event.position().next();
+            if look.offer(event) {
+                break;
+            }
+        }
+        at
+    }
+
+    /// How many events from `from` on match, as far as one lock may go, and the place to go on from.
+    pub(crate) fn count(&self, from: Position, filter: &Filter) -> (usize, Position) {
+        let (mut count, mut next) = (0, from.max(self.window.oldest()));
+        for event in self.window.from(from).take(SCAN) {
+            count += usize::from(filter.matches(event));
+            next = event.position().next();
+        }
+        (count, next)
     }
 
     pub(crate) fn waiters(&self) -> usize {

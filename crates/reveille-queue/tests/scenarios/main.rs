@@ -16,6 +16,7 @@ mod idempotency;
 mod leases;
 mod lifecycle;
 mod listing;
+mod paging;
 mod subscribe;
 mod take;
 mod threads;
