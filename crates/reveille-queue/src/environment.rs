@@ -1,7 +1,7 @@
 //! What all sessions of one manager share.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -84,5 +84,38 @@ impl Clock for TokioClock {
 
     fn wall(&self) -> Timestamp {
         Timestamp::now()
+    }
+}
+
+/// The clock of a session's cancel token, so that token and session tell the same time of a cancel: the
+/// one that the session notes.
+#[derive(Debug)]
+pub(crate) struct TokenClock {
+    clock: Arc<dyn Clock>,
+    cancelled_at: OnceLock<Timestamp>,
+}
+
+impl TokenClock {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            cancelled_at: OnceLock::new(),
+        }
+    }
+
+    /// The time of the cancel: this one, unless another was noted before.
+    pub(crate) fn note(&self, time: Timestamp) -> Timestamp {
+        *self.cancelled_at.get_or_init(|| time)
+    }
+}
+
+impl Clock for TokenClock {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn wall(&self) -> Timestamp {
+        let noted = self.cancelled_at.get().copied();
+        noted.unwrap_or_else(|| self.clock.wall())
     }
 }

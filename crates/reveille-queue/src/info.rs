@@ -6,6 +6,7 @@ use reveille_core::WakeBatch;
 use reveille_types::wire;
 
 use crate::log::SessionLog;
+use crate::outcome::SubscriptionInfo;
 
 impl SessionLog {
     /// What is known of the session.
@@ -34,7 +35,12 @@ impl SessionLog {
             retained: state.window.len() as u64,
             bytes: state.bytes() as u64,
             dropped: state.dropped,
-            subscribers: state.subscribers as u64,
+            subscribers: state.readers.len() as u64,
+            lag: state
+                .subscriptions()
+                .map(|s| s.lag)
+                .max()
+                .unwrap_or_default(),
             waiters: state.waiters() as u64,
             cancel: state.cancelled.as_ref().map(|c| wire::CancelInfo {
                 reason: c.reason.as_deref().map(str::to_owned),
@@ -48,6 +54,12 @@ impl SessionLog {
             max_events: state.terms.bounds.events as u64,
             max_bytes: state.terms.bounds.bytes as u64,
         }
+    }
+
+    /// How far each subscription is, in no order.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
+        self.0.state.lock().subscriptions().collect()
     }
 
     /// The wall time of a deadline of this session, for display.

@@ -51,6 +51,7 @@ mod table;
 
 mod append;
 mod info;
+mod keep_alive;
 mod lifecycle;
 mod log;
 mod prepare;
@@ -58,6 +59,7 @@ mod read;
 mod stored;
 
 mod groups;
+mod multi_wait;
 mod subscription;
 mod take;
 mod wait;
@@ -71,15 +73,17 @@ mod window;
 pub use builder::SessionsBuilder;
 pub use environment::TokioClock;
 pub use error::{AppendError, ReadError, SessionError, SettleError};
+pub use keep_alive::KeepAlive;
 pub use listing::{ListOptions, SessionsInfo};
 pub use log::SessionLog;
+pub use multi_wait::{MultiOutcome, MultiWait};
 pub use options::{
     AppendOptions, PageOptions, QueueLimits, SessionOptions, SubscribeOptions, TakeOptions,
     WaitOptions,
 };
 pub use outcome::{
-    CancelOutcome, DeadLetter, GroupInfo, Lease, LeaseId, Page, StreamItem, TakeOutcome, Taken,
-    WaitOutcome,
+    CancelOutcome, DeadLetter, GroupInfo, Lease, LeaseId, Page, StreamItem, SubscriptionInfo,
+    TakeOutcome, Taken, WaitOutcome,
 };
 pub use sessions::Sessions;
 pub use subscription::Subscription;

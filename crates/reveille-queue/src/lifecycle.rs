@@ -110,16 +110,17 @@ impl SessionLog {
         grace: Option<Duration>,
         now: Now,
     ) -> CancelOutcome {
+        let time = self.0.token_clock.note(now.wall);
         state.cancelled = Some(Cancelled {
             reason: reason.map(Into::into),
-            wall: now.wall,
+            wall: time,
             grace_until: grace.and_then(|grace| now.monotonic.checked_add(grace)),
         });
         self.remind(state);
         CancelOutcome {
             already_cancelled: false,
             reason: reason.map(str::to_owned),
-            time: now.wall,
+            time,
         }
     }
 }

@@ -5,12 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use reveille_backend::{LogHandle, StoredLog};
-use reveille_core::{CancelToken, WakeBatch};
+use reveille_core::{CancelToken, Clock, WakeBatch};
 use reveille_types::{Cursor, Epoch, SessionKey};
 use tokio::task::AbortHandle;
 
 use crate::budget::{Account, TenantBudget};
-use crate::environment::Environment;
+use crate::environment::{Environment, TokenClock};
 use crate::error::AppendError;
 use crate::outcome::CancelOutcome;
 use crate::reminders::Reminders;
@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) event_bytes: usize,
     pub(crate) state: StateLock,
     pub(crate) token: CancelToken,
+    pub(crate) token_clock: Arc<TokenClock>,
     /// The log in its store, if the backend commits elsewhere.
     pub(crate) stored: Option<Arc<dyn StoredLog>>,
     /// Ends with the session: applies what became committed without an answer here.
@@ -163,6 +164,7 @@ impl Shared {
         let mut state =
             SessionState::new(Arc::clone(&key), opened.epoch, terms, at, immediate, now);
         state.tail = tail;
+        let token_clock = Arc::new(TokenClock::new(Arc::clone(&environment.clock)));
         let budget = environment.budget.of(&key.tenant);
         state.account = Some(Account::new(Arc::clone(&budget)));
         Self {
@@ -171,7 +173,8 @@ impl Shared {
             created_at: now.wall,
             event_bytes: environment.limits.event_bytes.min(terms.bounds.bytes),
             state: StateLock::new(state),
-            token: CancelToken::new(Arc::clone(&environment.clock)),
+            token: CancelToken::new(Arc::clone(&token_clock) as Arc<dyn Clock>),
+            token_clock,
             stored,
             feeder: OnceLock::new(),
             cancelling: tokio::sync::Mutex::default(),

@@ -68,6 +68,9 @@ impl Default for QueueLimits {
 pub struct SessionOptions {
     /// Idle time to live: silence after which the session expires. `Duration::MAX` means never.
     pub ttl: Option<Duration>,
+    /// Absolute lifetime: time after its creation at which the session expires whatever happens in it.
+    /// No bound if none.
+    pub lifetime: Option<Duration>,
     /// Most events to retain.
     pub max_events: Option<usize>,
     /// Most bytes to retain.
@@ -82,6 +85,13 @@ impl SessionOptions {
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
+        self
+    }
+
+    /// Expiring this long after its creation, however much happens in it.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
         self
     }
 
@@ -111,6 +121,9 @@ impl SessionOptions {
         let zero = |field: &'static str| Err(Invalid::form(field, "is 0"));
         if self.ttl == Some(Duration::ZERO) {
             return zero("ttl");
+        }
+        if self.lifetime == Some(Duration::ZERO) {
+            return zero("lifetime");
         }
         if self.max_events == Some(0) {
             return zero("max_events");
@@ -162,9 +175,22 @@ impl WaitOptions {
     /// One event that matches `filter`, from the beginning of the log, however long it takes.
     #[must_use]
     pub fn any(filter: Filter) -> Self {
+        Self::n_of(1, vec![filter])
+    }
+
+    /// One event that matches any of `filters`.
+    #[must_use]
+    pub fn any_of(filters: Vec<Filter>) -> Self {
+        Self::n_of(1, filters)
+    }
+
+    /// An event for each of this many of `filters`, whichever come first; one event may match several
+    /// of them.
+    #[must_use]
+    pub fn n_of(needed: usize, filters: Vec<Filter>) -> Self {
         Self {
-            filters: vec![filter],
-            needed: 1,
+            filters,
+            needed,
             start: Start::Earliest,
             timeout: None,
         }
@@ -173,12 +199,7 @@ impl WaitOptions {
     /// An event for each of `filters`; one event may match several of them.
     #[must_use]
     pub fn all(filters: Vec<Filter>) -> Self {
-        Self {
-            needed: filters.len(),
-            filters,
-            start: Start::Earliest,
-            timeout: None,
-        }
+        Self::n_of(filters.len(), filters)
     }
 
     /// Looking from here on.

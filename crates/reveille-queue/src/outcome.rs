@@ -192,6 +192,18 @@ pub enum StreamItem {
     },
 }
 
+/// How far a subscription is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionInfo {
+    /// Everything before it has been handed out, told as missing, or passed over by the filter.
+    pub cursor: Cursor,
+    /// How many events lie between that and the end of the log.
+    pub lag: u64,
+    /// How many events it was told as missing, so far.
+    pub missed: u64,
+}
+
 /// The answer to a cancel: the first one wins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CancelOutcome {

@@ -371,6 +371,7 @@ impl Sessions {
         let deliveries = options.max_deliveries.or(limits.max_deliveries);
         SessionOptions {
             ttl: Some(ttl),
+            lifetime: options.lifetime,
             max_events: Some(events),
             max_bytes: Some(bytes),
             max_deliveries: deliveries,
@@ -379,6 +380,7 @@ impl Sessions {
         let never = ttl == Duration::MAX;
         Ok(Terms {
             ttl: (!never).then_some(ttl),
+            lifetime: options.lifetime,
             retention: if never { self.0.default_ttl } else { ttl },
             bounds: Bounds { events, bytes },
             max_waiters: limits.waiters_per_session,

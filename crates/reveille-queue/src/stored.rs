@@ -75,7 +75,7 @@ impl SessionLog {
             let reason = reason_of(&event);
             state.cancelled = Some(Cancelled {
                 reason: reason.as_deref().map(Into::into),
-                wall: event.envelope().time,
+                wall: self.0.token_clock.note(event.envelope().time),
                 grace_until: None,
             });
             cancelled = Some(reason);

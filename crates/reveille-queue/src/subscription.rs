@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
@@ -13,7 +14,7 @@ use crate::error::ReadError;
 use crate::log::SessionLog;
 use crate::options::SubscribeOptions;
 use crate::outcome::StreamItem;
-use crate::state::{Follow, Watcher};
+use crate::state::{Follow, Progress, Watcher};
 
 /// Most events that a subscription fetches at once.
 const FETCH_EVENTS: usize = 256;
@@ -38,6 +39,9 @@ pub struct Subscription {
     cursor: Cursor,
     waiter: Option<WaiterKey>,
     stage: Stage,
+    /// The subscription among those of the session, and how far it says that it is.
+    reader: usize,
+    progress: Arc<Progress>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +62,13 @@ impl SessionLog {
         let mut state = self.lock_due(now, &mut batch);
         let filtered = !options.filter.is_all();
         let (next, gap) = state.start(options.start, filtered)?;
-        state.subscribers += 1;
+        let progress = Arc::new(Progress::default());
         let cursor = match &gap {
             Some(gap) => gap.requested.unwrap_or(gap.resumes_at),
             None => state.cursor(next),
         };
+        progress.set_read_to(cursor.position().unwrap_or(next));
+        let reader = state.readers.enter(Arc::clone(&progress));
         drop(state);
         Ok(Subscription {
             log: self.clone(),
@@ -73,6 +79,8 @@ impl SessionLog {
             cursor,
             waiter: None,
             stage: Stage::History,
+            reader,
+            progress,
         })
     }
 }
@@ -136,7 +144,8 @@ impl Subscription {
         let at = state.cursor(self.next);
         if let Some(gap) = Gap::expired(at, state.window.oldest(), !self.filter.is_all()) {
             self.next = state.window.oldest();
-            self.cursor = gap.resumes_at;
+            drop(state);
+            self.tell(&gap);
             return Poll::Ready(Some(Ok(StreamItem::Gap(gap))));
         }
         let read = state.read(self.next, &self.filter, FETCH_EVENTS, FETCH_BYTES);
@@ -147,6 +156,7 @@ impl Subscription {
             return Poll::Ready(self.fetched_item().map(Ok));
         }
         self.cursor = state.cursor(self.next);
+        self.progress.set_read_to(self.next);
         if self.next < state.window.latest() {
             return Poll::Ready(None);
         }
@@ -176,24 +186,37 @@ impl Subscription {
             None => {
                 state.check_waiters()?;
                 let watcher = Watcher::Follow(Follow::new(self.filter.clone(), self.next));
-                self.waiter = Some(state.watchers.insert(Some(waker), watcher));
+                let key = state.watchers.insert(Some(waker), watcher);
+                state.readers.waits(self.reader, key);
+                self.waiter = Some(key);
             }
         }
         Poll::Pending
     }
 
+    /// A gap is handed out.
+    fn tell(&mut self, gap: &Gap) {
+        self.cursor = gap.resumes_at;
+        self.progress.add_missed(gap.ranges.count());
+        if let Some(position) = gap.resumes_at.position() {
+            self.progress.set_read_to(position);
+        }
+    }
+
     /// What can be handed out without looking at the log.
     fn fetched_item(&mut self) -> Option<StreamItem> {
         if let Some(gap) = self.gap.take() {
-            self.cursor = gap.resumes_at;
+            self.tell(&gap);
             return Some(StreamItem::Gap(gap));
         }
         let event = self.fetched.pop_front()?;
-        self.cursor = match self.fetched.is_empty() {
+        let read_to = match self.fetched.is_empty() {
             // Everything up to `next` has been looked through.
-            true => Cursor::session(self.log.epoch(), self.next),
-            false => event.cursor(),
+            true => self.next,
+            false => event.position().next(),
         };
+        self.cursor = Cursor::session(self.log.epoch(), read_to);
+        self.progress.set_read_to(read_to);
         Some(StreamItem::Event(event))
     }
 }
@@ -210,7 +233,7 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let removed = {
             let mut state = self.log.0.state.lock();
-            state.subscribers -= 1;
+            state.readers.leave(self.reader);
             self.waiter
                 .take()
                 .and_then(|key| state.watchers.remove(key))

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use reveille_core::{WaiterKey, WakeBatch};
 use reveille_types::{Cursor, EndReason, Event, Filter, Gap, Position, Start};
@@ -16,8 +17,9 @@ use crate::read::join;
 use crate::state::{Look, SessionState, Watcher};
 
 /// A wait in progress. Dropping it takes its waiter out.
-struct Waiting<'a> {
+pub(crate) struct Waiting<'a> {
     log: &'a SessionLog,
+    began: Instant,
     filters: Arc<[Filter]>,
     needed: usize,
     start: Start,
@@ -35,7 +37,7 @@ enum Stage {
 }
 
 /// What ended a wait before its time was up.
-enum Found {
+pub(crate) enum Found {
     Events(Vec<Event>, Position),
     End(EndReason),
 }
@@ -53,33 +55,30 @@ impl SessionLog {
     /// # Cancel safety
     /// A dropped future leaves nothing behind.
     pub async fn wait(&self, options: WaitOptions) -> Result<WaitOutcome, ReadError> {
+        let timeout = options.timeout;
+        let mut waiting = Waiting::new(self, options)?;
+        match within(timeout, poll_fn(|cx| waiting.poll(cx))).await {
+            Some(found) => Ok(waiting.outcome(found?)),
+            None => Ok(waiting.give_up()),
+        }
+    }
+}
+
+impl<'a> Waiting<'a> {
+    pub(crate) fn new(log: &'a SessionLog, options: WaitOptions) -> Result<Self, ReadError> {
         options.check().map_err(ReadError::InvalidOption)?;
-        let began = self.now().monotonic;
-        let mut waiting = Waiting {
-            log: self,
+        Ok(Self {
+            log,
+            began: log.now().monotonic,
             filters: options.filters.into(),
             needed: options.needed,
             start: options.start,
             stage: Stage::Starting,
             gap: None,
-        };
-        let found = within(options.timeout, poll_fn(|cx| waiting.poll(cx))).await;
-        let found = match found {
-            Some(found) => found?,
-            None => match waiting.give_up() {
-                Ok(found) => found,
-                Err(next) => {
-                    let waited = self.now().monotonic.saturating_duration_since(began);
-                    return Ok(WaitOutcome::TimedOut { next, waited });
-                }
-            },
-        };
-        Ok(waiting.outcome(found))
+        })
     }
-}
 
-impl Waiting<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found, ReadError>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found, ReadError>> {
         loop {
             if let Some(polled) = self.step(cx.waker().clone()) {
                 return polled;
@@ -154,7 +153,21 @@ impl Waiting<'_> {
     /// Ends the wait when its time is up: what was found until now counts, and so does the end. Else
     /// tells where to go on, so that nothing that counts is before it: neither an event that matched
     /// one filter of several, nor a gap that has not been told.
-    fn give_up(&mut self) -> Result<Found, Cursor> {
+    pub(crate) fn give_up(mut self) -> WaitOutcome {
+        match self.last_look() {
+            Ok(found) => self.outcome(found),
+            Err(next) => WaitOutcome::TimedOut {
+                next,
+                waited: self
+                    .log
+                    .now()
+                    .monotonic
+                    .saturating_duration_since(self.began),
+            },
+        }
+    }
+
+    fn last_look(&mut self) -> Result<Found, Cursor> {
         let _discarded;
         let mut state = self.log.0.state.lock();
         let latest = state.latest();
@@ -182,7 +195,7 @@ impl Waiting<'_> {
         }
     }
 
-    fn outcome(&mut self, found: Found) -> WaitOutcome {
+    pub(crate) fn outcome(&mut self, found: Found) -> WaitOutcome {
         let gap = self.gap.take();
         match found {
             Found::Events(events, after) => WaitOutcome::Matched {

@@ -11,6 +11,7 @@
 
 mod group;
 mod lock;
+mod readers;
 mod reading;
 mod taking;
 mod time;
@@ -32,6 +33,7 @@ use reveille_types::{
 use group::Group;
 pub(crate) use group::{GroupTerms, TakeStep, Taker, Wanted};
 pub(crate) use lock::{Locked, StateLock};
+pub(crate) use readers::{Progress, Readers};
 pub(crate) use watch::{Follow, Look, Watcher};
 
 use crate::budget::Account;
@@ -79,6 +81,8 @@ pub(crate) enum Duty {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) ttl: Option<Duration>,
+    /// How long the session lives whatever happens in it.
+    pub(crate) lifetime: Option<Duration>,
     /// How long an ended session stays readable.
     pub(crate) retention: Duration,
     pub(crate) bounds: Bounds,
@@ -107,6 +111,9 @@ pub(crate) struct SessionState {
     pub(crate) immediate: Option<Box<dyn ImmediateLog>>,
     pub(crate) ended: Option<Ended>,
     pub(crate) cancelled: Option<Cancelled>,
+    created: Now,
+    /// How many see to it that the session does not idle out.
+    pub(crate) kept_alive: usize,
     pub(crate) last_activity: Now,
     pub(crate) watchers: WaitList<Watcher>,
     groups: HashMap<Label, Group>,
@@ -117,7 +124,7 @@ pub(crate) struct SessionState {
     /// Events that were let go of: for whoever holds the lock to drop after it, since what they hold
     /// may be anybody's.
     pub(crate) litter: Vec<Event>,
-    pub(crate) subscribers: usize,
+    pub(crate) readers: Readers,
     pub(crate) dropped: u64,
     /// When the session is looked at next: never after its next deadline.
     pub(crate) reminder: Option<Instant>,
@@ -144,13 +151,15 @@ impl SessionState {
             immediate,
             ended: None,
             cancelled: None,
+            created: now,
+            kept_alive: 0,
             last_activity: now,
             watchers: WaitList::new(),
             groups: HashMap::new(),
             kept_bytes: 0,
             account: None,
             litter: Vec::new(),
-            subscribers: 0,
+            readers: Readers::default(),
             dropped: 0,
             reminder: None,
         }

@@ -1,6 +1,6 @@
 //! What time does to a session.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reveille_core::WakeBatch;
@@ -30,20 +30,39 @@ impl SessionState {
 
     /// When an open session expires if nothing happens in it, or an ended one vanishes.
     pub(crate) fn expires(&self) -> Option<Instant> {
-        match &self.ended {
-            None => self.last_activity.monotonic.checked_add(self.terms.ttl?),
-            Some(ended) => ended.at.checked_add(self.terms.retention),
-        }
+        let ends = self.ends().into_iter().flatten();
+        ends.filter_map(|(from, after)| from.monotonic.checked_add(after))
+            .min()
     }
 
     /// The wall time of [`expires`](Self::expires), for display.
     pub(crate) fn expires_wall(&self) -> Option<Timestamp> {
-        let (from, after) = match &self.ended {
-            None => (self.last_activity.wall, self.terms.ttl?),
-            Some(ended) => (ended.wall, self.terms.retention),
-        };
-        let after = jiff::SignedDuration::try_from(after).ok()?;
-        from.checked_add(after).ok()
+        let ends = self.ends().into_iter().flatten();
+        ends.filter_map(|(from, after)| {
+            let after = jiff::SignedDuration::try_from(after).ok()?;
+            from.wall.checked_add(after).ok()
+        })
+        .min()
+    }
+
+    /// What ends the session as it stands, the first of them: from when on, and after how long.
+    fn ends(&self) -> [Option<(Now, Duration)>; 2] {
+        match &self.ended {
+            None => [
+                self.terms
+                    .ttl
+                    .filter(|_| self.kept_alive == 0)
+                    .map(|ttl| (self.last_activity, ttl)),
+                self.terms.lifetime.map(|life| (self.created, life)),
+            ],
+            Some(ended) => {
+                let at = Now {
+                    monotonic: ended.at,
+                    wall: ended.wall,
+                };
+                [Some((at, self.terms.retention)), None]
+            }
+        }
     }
 
     /// Whether an ended session has been readable for long enough, or was removed.

@@ -16,6 +16,7 @@ mod idempotency;
 mod leases;
 mod lifecycle;
 mod listing;
+mod multi_wait;
 mod paging;
 mod subscribe;
 mod take;
