@@ -11,6 +11,7 @@ use reveille_types::{Durability, Epoch, KindRegistry, Seq, Tenant};
 
 use crate::budget::Budget;
 use crate::options::QueueLimits;
+use crate::runtime;
 use crate::state::Now;
 use crate::tail::{Tail, TailLimits};
 
@@ -79,7 +80,7 @@ pub struct TokioClock;
 
 impl Clock for TokioClock {
     fn now(&self) -> Instant {
-        tokio::time::Instant::now().into_std()
+        runtime::now()
     }
 
     fn wall(&self) -> Timestamp {

@@ -66,6 +66,7 @@ mod wait;
 
 mod deadline;
 mod reminders;
+mod runtime;
 mod state;
 mod tail;
 mod window;

@@ -7,13 +7,13 @@ use std::time::Instant;
 use reveille_backend::{LogHandle, StoredLog};
 use reveille_core::{CancelToken, Clock, WakeBatch};
 use reveille_types::{Cursor, Epoch, SessionKey};
-use tokio::task::AbortHandle;
 
 use crate::budget::{Account, TenantBudget};
 use crate::environment::{Environment, TokenClock};
 use crate::error::AppendError;
 use crate::outcome::CancelOutcome;
 use crate::reminders::Reminders;
+use crate::runtime;
 use crate::state::{Locked, Now, SessionState, StateLock};
 use crate::tail::Tail;
 
@@ -34,9 +34,9 @@ pub(crate) struct Shared {
     /// The log in its store, if the backend commits elsewhere.
     pub(crate) stored: Option<Arc<dyn StoredLog>>,
     /// Ends with the session: applies what became committed without an answer here.
-    pub(crate) feeder: OnceLock<AbortHandle>,
+    pub(crate) feeder: OnceLock<runtime::AbortHandle>,
     /// Held while a cancel is appended to the store, so that there is one.
-    pub(crate) cancelling: tokio::sync::Mutex<()>,
+    pub(crate) cancelling: runtime::Mutex<()>,
     /// What the sessions of the tenant may hold together. Kept after each append, when the session is
     /// not locked.
     pub(crate) budget: Arc<TenantBudget>,
@@ -177,7 +177,7 @@ impl Shared {
             token_clock,
             stored,
             feeder: OnceLock::new(),
-            cancelling: tokio::sync::Mutex::default(),
+            cancelling: runtime::Mutex::default(),
             budget,
             environment,
             reminders,

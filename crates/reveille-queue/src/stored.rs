@@ -20,6 +20,7 @@ use crate::error::{AppendError, SessionError};
 use crate::log::{SessionLog, Shared, cancelled_before};
 use crate::options::AppendOptions;
 use crate::outcome::CancelOutcome;
+use crate::runtime;
 use crate::state::{Cancelled, Duty};
 
 /// What is read from a store at once.
@@ -42,7 +43,7 @@ impl SessionLog {
         }
         let feeding = feed(Arc::downgrade(&self.0), Arc::clone(stored));
         // There is one load of a session, so the place is free.
-        let _ = self.0.feeder.set(tokio::spawn(feeding).abort_handle());
+        let _ = self.0.feeder.set(runtime::spawn(feeding));
         Ok(())
     }
 
@@ -227,7 +228,7 @@ async fn feed(session: Weak<Shared>, stored: Arc<dyn StoredLog>) {
                 }
                 return;
             }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => runtime::sleep(PAUSE).await,
         }
     }
 }

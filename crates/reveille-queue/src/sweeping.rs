@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use reveille_core::WakeBatch;
 
+use crate::deadline::within;
 use crate::log::SessionLog;
 use crate::sessions::{Inner, Sessions};
 
@@ -75,13 +76,7 @@ impl Sessions {
                     }
                     None => return,
                 };
-                match next {
-                    None => sooner.await,
-                    Some(wait) => tokio::select! {
-                        () = sooner => {}
-                        () = tokio::time::sleep(wait) => {}
-                    },
-                }
+                within(next, sooner).await;
             }
         }
     }

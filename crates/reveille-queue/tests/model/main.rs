@@ -1,6 +1,7 @@
 //! Random histories of one session against a plain model: a list of events, and for each group what
 //! became of each of them.
 
+#![cfg(not(loom))]
 #![allow(
     clippy::unwrap_used,
     reason = "in a test an unwrap that fails is the failure"

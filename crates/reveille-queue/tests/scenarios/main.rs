@@ -1,5 +1,6 @@
 //! What a session log promises, scenario by scenario. Names in brackets are rows of the requirements.
 
+#![cfg(not(loom))]
 #![allow(
     clippy::unwrap_used,
     reason = "in a test an unwrap that fails is the failure"
