@@ -208,3 +208,37 @@ fn d000_07_many_sessions_at_once_give_their_memory_back() {
         info.bytes_max
     );
 }
+
+#[test]
+fn d001_28_append_to_a_full_log_costs_as_much_as_to_an_empty_one() {
+    let (sessions, _clock) = sessions();
+    let empty = create(&sessions, "empty", SessionOptions::default());
+    let full = create(
+        &sessions,
+        "full",
+        SessionOptions::default().max_events(1000),
+    );
+    (0..MANY).for_each(|_| append(&full));
+    let cost = |log: &SessionLog| {
+        let info = measure(|| (0..1000).for_each(|_| append(log)));
+        (info.count_total, info.bytes_total)
+    };
+    let (empty, full) = (cost(&empty), cost(&full));
+    assert!(full.0 <= empty.0 + 2 * 1000, "{full:?} and {empty:?}");
+    assert!(full.1 <= 2 * empty.1, "{full:?} and {empty:?}");
+}
+
+#[test]
+fn d000_18_taker_that_passes_over_a_full_log_copies_nothing_of_it() {
+    let (sessions, _clock) = sessions();
+    let log = create(&sessions, "s", SessionOptions::default());
+    (0..1000).for_each(|_| append(&log));
+    let other = Filter::matching("other").unwrap();
+    let register = || {
+        let mut take = task::spawn(log.take(TakeOptions::new().matching(other.clone())));
+        assert_pending!(take.poll());
+    };
+    register();
+    let info = measure(register);
+    assert!(info.bytes_total < 4096, "{info:?}");
+}
