@@ -209,6 +209,9 @@ impl From<ReadError> for Refusal {
             ReadError::InvalidOption(invalid) => {
                 return Self::invalid(StatusCode::UNPROCESSABLE_ENTITY, code, &invalid);
             }
+            ReadError::UnknownKind(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code).field("match")
+            }
             ReadError::TooManyWaiters { limit }
             | ReadError::TooManyGroups { limit }
             | ReadError::TooManyLeases { limit } => Self::too_many(code, limit),

@@ -1,7 +1,7 @@
 //! Why the queue says no.
 
 use reveille_backend::BackendError;
-use reveille_types::{Cursor, CursorError, EndReason, Invalid, Position, SessionKey};
+use reveille_types::{Cursor, CursorError, EndReason, Invalid, Position, SessionKey, UnknownKind};
 
 /// Why a session could not be created, found or changed.
 #[derive(Debug, thiserror::Error)]
@@ -209,6 +209,9 @@ pub enum ReadError {
     /// An option is not allowed.
     #[error("option is not allowed")]
     InvalidOption(#[source] Invalid),
+    /// A filter asks for a kind that is not known.
+    #[error(transparent)]
+    UnknownKind(UnknownKind),
     /// Too many are waiting in this session.
     #[error("{limit} are waiting in this session, the most allowed")]
     TooManyWaiters {
@@ -236,6 +239,7 @@ impl ReadError {
         match self {
             Self::Cursor(error) => error.code(),
             Self::InvalidOption(_) => "invalid_option",
+            Self::UnknownKind(error) => error.code(),
             Self::TooManyWaiters { .. } => "too_many_waiters",
             Self::TooManyLeases { .. } => "too_many_leases",
             Self::TooManyGroups { .. } => "too_many_groups",

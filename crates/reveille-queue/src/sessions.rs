@@ -7,11 +7,11 @@ use std::time::Duration;
 use reveille_backend::{Backend, BackendError, Incarnation, OpenOptions};
 use reveille_core::WakeBatch;
 use reveille_core::sync::Mutex;
-use reveille_types::{Epoch, Invalid, SessionKey, Tenant};
+use reveille_types::{Epoch, Filter, FilterSpec, Invalid, SessionKey, Tenant};
 
 use crate::builder::SessionsBuilder;
 use crate::environment::Environment;
-use crate::error::SessionError;
+use crate::error::{ReadError, SessionError};
 use crate::log::{SessionLog, Shared};
 use crate::options::{QueueLimits, SessionOptions};
 use crate::reminders::Reminders;
@@ -72,6 +72,20 @@ impl Sessions {
     #[must_use]
     pub fn limits(&self) -> &QueueLimits {
         &self.0.environment.limits
+    }
+
+    /// A filter of kinds that are [known](SessionsBuilder::registry), by their present name or an older
+    /// one, whichever an event was published under.
+    ///
+    /// # Errors
+    /// [`ReadError::UnknownKind`] names the known kind that is most like the one that is not known;
+    /// [`ReadError::InvalidOption`] when it is no filter at all.
+    pub fn strict_filter(&self, spec: FilterSpec) -> Result<Filter, ReadError> {
+        let registry = &self.0.environment.registry;
+        registry
+            .check_known(&spec)
+            .map_err(ReadError::UnknownKind)?;
+        Filter::compile(&registry.with_aliases(spec)).map_err(ReadError::InvalidOption)
     }
 
     /// The backend.
