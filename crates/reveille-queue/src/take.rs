@@ -82,22 +82,19 @@ impl Taking<'_> {
                 let cursor = state.consumed(self.group);
                 Poll::Ready(Ok(TakeOutcome::Taken { taken, cursor, gap }))
             }
-            (
-                TakeStep::Nothing {
-                    may_come_back: false,
-                },
-                Some(reason),
-            ) => Poll::Ready(Ok(TakeOutcome::Ended {
-                reason,
-                cursor: state.latest(),
-                gap: state.told_lost(self.group, filtered),
-            })),
+            (TakeStep::Nothing, Some(reason)) if !state.may_come_back(self.group, self.wanted) => {
+                Poll::Ready(Ok(TakeOutcome::Ended {
+                    reason,
+                    cursor: state.latest(),
+                    gap: state.told_lost(self.group, filtered),
+                }))
+            }
             (TakeStep::TooManyLeases, _) => {
                 self.waiter = None;
                 let limit = state.terms.group.leases;
                 Poll::Ready(Err(ReadError::TooManyLeases { limit }))
             }
-            (TakeStep::Nothing { .. }, _) => {
+            (TakeStep::Nothing, _) => {
                 match self.waiter {
                     Some(key) => _replaced = state.set_taker_waker(self.group, key, waker),
                     None => {

@@ -69,10 +69,13 @@ impl SessionState {
             }
             Some(key) => group.take_reserved(key, window, epoch, now.monotonic, batch, litter),
         });
-        let nothing = TakeStep::Nothing {
-            may_come_back: false,
-        };
-        Ok(taken.unwrap_or((nothing, None)))
+        Ok(taken.unwrap_or((TakeStep::Nothing, None)))
+    }
+
+    /// Whether an event that matches may come back from another taker of the group.
+    pub(crate) fn may_come_back(&self, name: &Label, wanted: &Wanted) -> bool {
+        let group = self.groups.get(name);
+        group.is_some_and(|group| group.may_come_back(wanted))
     }
 
     /// Registers a taker behind all others of its group.

@@ -15,7 +15,7 @@
 mod keeping;
 mod settling;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -91,8 +91,8 @@ pub(crate) struct Group {
     /// The group wants nothing that is before.
     skipped: Position,
     held: BTreeMap<Position, Held>,
-    /// How many of `held` are on lease.
-    leased: usize,
+    /// When each lease in `held` is over.
+    leases: BTreeSet<(Instant, Position)>,
     /// Available, and not found in the window: given back after retention had dropped them, or once
     /// dead.
     orphans: BTreeMap<Position, Event>,
@@ -122,10 +122,7 @@ pub(crate) struct Counts {
 pub(crate) enum TakeStep {
     Taken(Vec<Taken>),
     /// Nothing is available now.
-    Nothing {
-        /// Whether an event that matches may come back from another taker.
-        may_come_back: bool,
-    },
+    Nothing,
     /// Something is available, and too much is on lease.
     TooManyLeases,
 }
@@ -139,7 +136,7 @@ impl Group {
             settled: PositionRanges::new(),
             skipped: Position::START,
             held: BTreeMap::new(),
-            leased: 0,
+            leases: BTreeSet::new(),
             orphans: BTreeMap::new(),
             dead: BTreeMap::new(),
             deliveries: BTreeMap::new(),
@@ -161,7 +158,7 @@ impl Group {
     }
 
     pub(crate) fn leased(&self) -> usize {
-        self.leased
+        self.leases.len()
     }
 
     pub(crate) fn dead(&self) -> &BTreeMap<Position, DeadLetter> {
@@ -178,7 +175,7 @@ impl Group {
         let held = held.filter(|(position, _)| !self.settled.contains(position.0));
         let not_retained = self.settled.count() + held.count() as u64;
         let retained = window.latest().since(self.next) - not_retained;
-        let reserved = self.held.len() - self.leased;
+        let reserved = self.held.len() - self.leases.len();
         retained + (reserved + self.orphans.len()) as u64
     }
 
@@ -290,9 +287,7 @@ impl Group {
         found.sort_unstable_by_key(Event::position);
         found.truncate(wanted.max);
         if found.is_empty() {
-            return TakeStep::Nothing {
-                may_come_back: self.may_come_back(wanted),
-            };
+            return TakeStep::Nothing;
         }
         found.truncate(self.room(wanted));
         if found.is_empty() {
@@ -314,12 +309,13 @@ impl Group {
     /// How many events may be claimed.
     fn room(&self, wanted: &Wanted) -> usize {
         match wanted.lease {
-            Some(_) => self.terms.leases.saturating_sub(self.leased),
+            Some(_) => self.terms.leases.saturating_sub(self.leases.len()),
             None => usize::MAX,
         }
     }
 
-    fn may_come_back(&self, wanted: &Wanted) -> bool {
+    /// Whether an event that matches may come back from another taker.
+    pub(crate) fn may_come_back(&self, wanted: &Wanted) -> bool {
         let mut held = self.held.values().filter_map(|held| held.event.as_ref());
         held.any(|event| wanted.wants(event) && !self.is_skipped(event.position()))
     }
@@ -359,7 +355,7 @@ impl Group {
             }
             let event = Some(event.clone());
             self.held.insert(position, Held { event, kept, by });
-            self.leased += 1;
+            self.leases.insert((until, position));
             Lease { id, until }
         });
         if lease.is_none() {
@@ -388,16 +384,12 @@ impl Group {
         batch: &mut WakeBatch,
         litter: &mut Vec<Event>,
     ) -> (TakeStep, Option<Removed<Taker>>) {
-        let nothing = |may_come_back| (TakeStep::Nothing { may_come_back }, None);
-        match self.takers.get(key) {
-            None => return nothing(false),
-            Some(taker) if taker.reserved.is_empty() => {
-                return nothing(self.may_come_back(&taker.wanted));
-            }
-            Some(_) => {}
+        let nothing = (TakeStep::Nothing, None);
+        if self.takers.get(key).is_none_or(|t| t.reserved.is_empty()) {
+            return nothing;
         }
         let Some(mut removed) = self.takers.remove(key) else {
-            return nothing(false);
+            return nothing;
         };
         let mut positions = std::mem::take(&mut removed.data.reserved);
         positions.sort_unstable();

@@ -24,8 +24,10 @@ impl Group {
     /// Takes a held event out of the hands of whoever has it; whether it was on lease.
     fn release(&mut self, position: Position) -> Option<(Option<Event>, bool)> {
         let held = self.held.remove(&position)?;
-        let leased = matches!(held.by, Holder::Lease { .. });
-        self.leased -= usize::from(leased);
+        let leased = match held.by {
+            Holder::Lease { until, .. } => self.leases.remove(&(until, position)),
+            Holder::Taker(_) => false,
+        };
         if held.kept
             && let Some(event) = &held.event
         {
@@ -177,12 +179,10 @@ impl Group {
         batch: &mut WakeBatch,
         litter: &mut Vec<Event>,
     ) {
-        let over: Vec<Position> = self
-            .held
-            .iter()
-            .filter(|(_, held)| matches!(held.by, Holder::Lease { until, .. } if until <= now))
-            .map(|(position, _)| *position)
-            .collect();
+        let over = self.leases.iter().take_while(|(until, _)| *until <= now);
+        let mut over: Vec<Position> = over.map(|(_, position)| *position).collect();
+        // The oldest goes to the first.
+        over.sort_unstable();
         for position in over {
             self.give_back(position, window, batch, litter);
         }
@@ -190,13 +190,7 @@ impl Group {
 
     /// When the first lease is over.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.held
-            .values()
-            .filter_map(|held| match held.by {
-                Holder::Lease { until, .. } => Some(until),
-                Holder::Taker(_) => None,
-            })
-            .min()
+        self.leases.first().map(|(until, _)| *until)
     }
 
     /// Settles everything before `to`. What is on lease there can still be settled, and does not come
