@@ -31,9 +31,10 @@ use reveille_types::{
 };
 
 use group::Group;
-pub(crate) use group::{GroupTerms, TakeStep, Taker, Wanted};
+pub(crate) use group::{GroupTerms, Looked, TakeStep, Taker, Wanted};
 pub(crate) use lock::{Locked, StateLock};
 pub(crate) use readers::{Progress, Readers};
+pub(crate) use taking::TakerPlace;
 pub(crate) use watch::{Follow, Look, Watcher};
 
 use crate::budget::Account;

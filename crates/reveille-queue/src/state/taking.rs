@@ -5,11 +5,19 @@ use std::task::Waker;
 use reveille_core::{Removed, WaiterKey, WakeBatch};
 use reveille_types::{Cursor, Event, Gap, GapReason, Label, Position};
 
-use super::group::TakeStep;
+use super::group::{Looked, TakeStep};
 use super::{Group, Now, SessionState, Taker, Wanted};
 use crate::error::{ReadError, SettleError};
 use crate::outcome::{DeadLetter, GroupInfo, LeaseId};
 use crate::window::Window;
+
+/// Where a taker stands.
+pub(crate) enum TakerPlace<'a> {
+    /// It looks for what is available.
+    Looking(&'a mut Looked),
+    /// It waits for what is reserved for it.
+    Waiting(WaiterKey),
+}
 
 impl SessionState {
     /// Works on a group, keeping count of what the groups keep.
@@ -55,19 +63,21 @@ impl SessionState {
     pub(crate) fn take(
         &mut self,
         name: &Label,
-        waiter: Option<WaiterKey>,
+        taker: TakerPlace<'_>,
         wanted: &Wanted,
         now: Now,
         batch: &mut WakeBatch,
     ) -> Result<(TakeStep, Option<Removed<Taker>>), ReadError> {
         self.begin_group(name)?;
         let epoch = self.epoch;
-        let taken = self.with_group(name, |group, window, litter| match waiter {
-            None => {
-                let step = group.take_now(wanted, window, epoch, now.monotonic);
+        let taken = self.with_group(name, |group, window, litter| match taker {
+            TakerPlace::Looking(looked) => {
+                let step = group.take_now(wanted, looked, window, epoch, now.monotonic);
                 (step, None)
             }
-            Some(key) => group.take_reserved(key, window, epoch, now.monotonic, batch, litter),
+            TakerPlace::Waiting(key) => {
+                group.take_reserved(key, window, epoch, now.monotonic, batch, litter)
+            }
         });
         Ok(taken.unwrap_or((TakeStep::Nothing, None)))
     }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use reveille_memory::MemoryBackend;
 use reveille_queue::{
-    PageOptions, SessionLog, SessionOptions, Sessions, SubscribeOptions, TailLimits, WaitOptions,
-    WaitOutcome,
+    PageOptions, SessionLog, SessionOptions, Sessions, SubscribeOptions, TailLimits, TakeOptions,
+    TakeOutcome, WaitOptions, WaitOutcome,
 };
 use reveille_types::{Position, Seq, Start, Tenant};
 use tokio_test::{assert_pending, assert_ready, task};
 
-use crate::support::{append, create, drain, log, matched, matching};
+use crate::support::{append, create, drain, log, matched, matching, taken};
 
 /// More than is looked at under one lock, several times.
 const MANY: u64 = 5_000;
@@ -70,6 +70,51 @@ async fn wait_looks_through_all_of_a_long_log_even_if_it_may_not_wait() {
     append(&log, &["none"]);
     assert!(waiting.is_woken());
     assert_eq!(matched(&assert_ready!(waiting.poll()).unwrap()), [MANY]);
+}
+
+#[tokio::test]
+async fn take_looks_through_all_of_a_long_log() {
+    let log = log();
+    fill(&log, &[1023, 1024, 4999]);
+    let rare = || TakeOptions::new().matching(matching("rare"));
+    for expected in [1023, 1024, 4999] {
+        let outcome = log.take(rare().timeout(Duration::ZERO)).await.unwrap();
+        assert_eq!(taken(&outcome), [expected]);
+    }
+    let mut waiting = task::spawn(log.take(rare()));
+    assert_pending!(waiting.poll());
+    append(&log, &["rare"]);
+    assert_eq!(taken(&assert_ready!(waiting.poll()).unwrap()), [MANY]);
+    let all = TakeOptions::new().max(10_000).timeout(Duration::ZERO);
+    assert_eq!(taken(&log.take(all).await.unwrap()).len(), 4997);
+}
+
+#[test]
+fn event_given_back_while_a_taker_looks_is_not_missed() {
+    let log = log();
+    fill(&log, &[0, 1]);
+    let group = TakeOptions::new().group;
+    std::thread::scope(|scope| {
+        let (log, group) = (&log, &group);
+        // Three want one of two events for a moment each: whoever finds neither waits for one.
+        for _ in 0..3 {
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread();
+                let runtime = { runtime }.enable_all().build().unwrap();
+                let rare = TakeOptions::new().matching(matching("rare"));
+                for _ in 0..200 {
+                    let leased = rare.clone().lease(Duration::from_secs(60));
+                    let outcome = runtime.block_on(log.take(leased)).unwrap();
+                    let TakeOutcome::Taken { taken, .. } = outcome else {
+                        panic!("the session is open");
+                    };
+                    let id = taken[0].lease.as_ref().unwrap().id;
+                    runtime.block_on(log.nack(group, id)).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(log.group_info(&group).unwrap().pending, MANY);
 }
 
 #[tokio::test]

@@ -139,6 +139,7 @@ impl Group {
             next: latest,
             takers: std::mem::take(&mut self.takers),
             counts: self.counts,
+            returned: self.returned,
             ..Self::new(self.terms)
         };
         let old = std::mem::replace(self, next);

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use reveille_core::{Removed, WaitList, WaiterKey, WakeBatch};
 use reveille_types::{Epoch, Event, Filter, Position, PositionRanges};
 
+use super::reading::SCAN;
 use crate::outcome::{DeadLetter, Lease, LeaseId, Taken};
 use crate::window::Window;
 use keeping::Kept;
@@ -105,6 +106,8 @@ pub(crate) struct Group {
     /// Lost to retention, and not told yet.
     lost: PositionRanges,
     takers: WaitList<Taker>,
+    /// How often an event was given back and no taker waited for it.
+    returned: u64,
     kept: Kept,
     counts: Counts,
 }
@@ -117,12 +120,41 @@ pub(crate) struct Counts {
     pub(crate) dead_dropped: u64,
 }
 
+/// How far a taker has looked for what is available.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    /// Everything before it is not for this taker, unless it was given back since.
+    at: Position,
+    /// What the group had counted by then.
+    returned: u64,
+    restarts: u32,
+}
+
+impl Looked {
+    /// Begins anew if events were given back since. Answers how many events may be passed over under
+    /// this lock: all of them after a number of new beginnings, so that there is an end to it.
+    fn resume(&mut self, returned: u64) -> usize {
+        const RESTARTS: u32 = 8;
+        if self.returned != returned {
+            self.at = Position::START;
+            self.returned = returned;
+            self.restarts += 1;
+        }
+        match self.restarts > RESTARTS {
+            true => usize::MAX,
+            false => SCAN,
+        }
+    }
+}
+
 /// Whether a take is over.
 #[derive(Debug)]
 pub(crate) enum TakeStep {
     Taken(Vec<Taken>),
     /// Nothing is available now.
     Nothing,
+    /// Nothing has been found so far, and not all has been looked at.
+    More,
     /// Something is available, and too much is on lease.
     TooManyLeases,
 }
@@ -143,6 +175,7 @@ impl Group {
             pardoned: BTreeMap::new(),
             lost: PositionRanges::new(),
             takers: WaitList::new(),
+            returned: 0,
             kept: Kept::default(),
             counts: Counts::default(),
         }
@@ -267,28 +300,48 @@ impl Group {
         false
     }
 
-    /// Takes what is available now.
+    /// Whether an event of the window is nobody's.
+    fn is_available(&self, event: &Event) -> bool {
+        let position = event.position();
+        !self.settled.contains(position.0) && !self.held.contains_key(&position)
+    }
+
+    /// Takes what is available now, as far as one lock may go.
     pub(crate) fn take_now(
         &mut self,
         wanted: &Wanted,
+        looked: &mut Looked,
         window: &Window,
         epoch: Epoch,
         now: Instant,
     ) -> TakeStep {
         self.account(window);
+        let budget = looked.resume(self.returned);
         let orphans = self.orphans.values().filter(|e| wanted.wants(e));
-        let retained = window
-            .from(self.next.max(wanted.from))
-            .filter(|e| !self.settled.contains(e.position().0))
-            .filter(|e| !self.held.contains_key(&e.position()))
-            .filter(|e| wanted.wants(e));
         let mut found: Vec<Event> = orphans.take(wanted.max).cloned().collect();
-        found.extend(retained.take(wanted.max).cloned());
+        let (mut retained, mut passed) = (0, 0);
+        let mut at = self.next.max(wanted.from).max(looked.at);
+        for event in window.from(at) {
+            if retained == wanted.max || passed == budget {
+                break;
+            }
+            at = event.position().next();
+            if self.is_available(event) && wanted.wants(event) {
+                found.push(event.clone());
+                retained += 1;
+            } else {
+                passed += 1;
+            }
+        }
+        if found.is_empty() {
+            looked.at = at;
+            return match at < window.latest() {
+                true => TakeStep::More,
+                false => TakeStep::Nothing,
+            };
+        }
         found.sort_unstable_by_key(Event::position);
         found.truncate(wanted.max);
-        if found.is_empty() {
-            return TakeStep::Nothing;
-        }
         found.truncate(self.room(wanted));
         if found.is_empty() {
             return TakeStep::TooManyLeases;

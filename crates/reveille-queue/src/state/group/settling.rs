@@ -81,7 +81,9 @@ impl Group {
         let position = event.position();
         let found_in_window =
             position >= self.next.max(window.oldest()) && !self.settled.contains(position.0);
-        if !self.reserve(&event, !found_in_window, batch) && !found_in_window {
+        let reserved = self.reserve(&event, !found_in_window, batch);
+        self.returned += u64::from(!reserved);
+        if !reserved && !found_in_window {
             self.kept.add(&event);
             self.orphans.insert(position, event);
         } else {
@@ -253,8 +255,7 @@ impl Group {
             }
         }
         for event in window.from(self.next) {
-            let position = event.position();
-            if !self.settled.contains(position.0) && !self.held.contains_key(&position) {
+            if self.is_available(event) {
                 self.reserve(event, false, batch);
             }
         }
