@@ -1,11 +1,12 @@
 //! A group's consumption of one log: who has what, and who is next.
 //!
 //! ```text
-//! available ──offer──▶ reserved ──claim──▶ settled ◀──────skip, discard───────┐
-//!     ▲                   │  └────claim────▶ leased ──ack──▶ settled          │
-//!     ├──────drop─────────┘                     │                             │
-//!     ├──────nack, lease over───────────────────┼──delivered too often──▶ dead ─┤
-//!     └─────────────────────────────────────────┴────────────retry────────────┘
+//! available ──offer──▶ reserved ──claim──▶ settled ◀──────── skip, discard
+//!     ▲                   │  └────claim────▶ leased ──ack──▶ settled
+//!     ├──────drop─────────┘                     │
+//!     ├──────nack, lease over───────────────────┤
+//!     │                                         └──once too often──▶ dead
+//!     └──────────────────────retry────────────────────────────────────┘
 //! ```
 //!
 //! Invariants: an event is reserved for or leased to at most one taker; an available event matches no
@@ -14,21 +15,19 @@
 
 mod keeping;
 mod settling;
+mod taking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use reveille_core::{Removed, WaitList, WaiterKey, WakeBatch};
-use reveille_types::{Epoch, Event, Filter, Position, PositionRanges};
+use reveille_types::{Event, Filter, Position, PositionRanges};
 
-use super::reading::SCAN;
-use crate::outcome::{DeadLetter, Lease, LeaseId, Taken};
+use crate::outcome::DeadLetter;
 use crate::window::Window;
 use keeping::Kept;
-
-/// What a lease lasts that is too long for the clock: 30 years.
-const LONGEST_LEASE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+pub(crate) use taking::{Looked, TakeStep};
 
 /// What a taker wants.
 #[derive(Debug, Clone)]
@@ -118,45 +117,6 @@ pub(crate) struct Counts {
     pub(crate) lost: u64,
     pub(crate) dead: u64,
     pub(crate) dead_dropped: u64,
-}
-
-/// How far a taker has looked for what is available.
-#[derive(Debug, Default)]
-pub(crate) struct Looked {
-    /// Everything before it is not for this taker, unless it was given back since.
-    at: Position,
-    /// What the group had counted by then.
-    returned: u64,
-    restarts: u32,
-}
-
-impl Looked {
-    /// Begins anew if events were given back since. Answers how many events may be passed over under
-    /// this lock: all of them after a number of new beginnings, so that there is an end to it.
-    fn resume(&mut self, returned: u64) -> usize {
-        const RESTARTS: u32 = 8;
-        if self.returned != returned {
-            self.at = Position::START;
-            self.returned = returned;
-            self.restarts += 1;
-        }
-        match self.restarts > RESTARTS {
-            true => usize::MAX,
-            false => SCAN,
-        }
-    }
-}
-
-/// Whether a take is over.
-#[derive(Debug)]
-pub(crate) enum TakeStep {
-    Taken(Vec<Taken>),
-    /// Nothing is available now.
-    Nothing,
-    /// Nothing has been found so far, and not all has been looked at.
-    More,
-    /// Something is available, and too much is on lease.
-    TooManyLeases,
 }
 
 impl Group {
@@ -306,115 +266,9 @@ impl Group {
         !self.settled.contains(position.0) && !self.held.contains_key(&position)
     }
 
-    /// Takes what is available now, as far as one lock may go.
-    pub(crate) fn take_now(
-        &mut self,
-        wanted: &Wanted,
-        looked: &mut Looked,
-        window: &Window,
-        epoch: Epoch,
-        now: Instant,
-    ) -> TakeStep {
-        self.account(window);
-        let budget = looked.resume(self.returned);
-        let orphans = self.orphans.values().filter(|e| wanted.wants(e));
-        let mut found: Vec<Event> = orphans.take(wanted.max).cloned().collect();
-        let (mut retained, mut passed) = (0, 0);
-        let mut at = self.next.max(wanted.from).max(looked.at);
-        for event in window.from(at) {
-            if retained == wanted.max || passed == budget {
-                break;
-            }
-            at = event.position().next();
-            if self.is_available(event) && wanted.wants(event) {
-                found.push(event.clone());
-                retained += 1;
-            } else {
-                passed += 1;
-            }
-        }
-        if found.is_empty() {
-            looked.at = at;
-            return match at < window.latest() {
-                true => TakeStep::More,
-                false => TakeStep::Nothing,
-            };
-        }
-        found.sort_unstable_by_key(Event::position);
-        found.truncate(wanted.max);
-        found.truncate(self.room(wanted));
-        if found.is_empty() {
-            return TakeStep::TooManyLeases;
-        }
-        let taken = found
-            .into_iter()
-            .map(|event| {
-                let kept = self.orphans.remove(&event.position()).is_some();
-                if kept {
-                    self.kept.remove(&event);
-                }
-                self.claim(event, kept, wanted, epoch, now)
-            })
-            .collect();
-        TakeStep::Taken(taken)
-    }
-
-    /// How many events may be claimed.
-    fn room(&self, wanted: &Wanted) -> usize {
-        match wanted.lease {
-            Some(_) => self.terms.leases.saturating_sub(self.leases.len()),
-            None => usize::MAX,
-        }
-    }
-
-    /// Whether an event that matches may come back from another taker.
-    pub(crate) fn may_come_back(&self, wanted: &Wanted) -> bool {
-        let mut held = self.held.values().filter_map(|held| held.event.as_ref());
-        held.any(|event| wanted.wants(event) && !self.is_skipped(event.position()))
-    }
-
     /// Whether the group has moved on over this event, and has not asked for it since.
     fn is_skipped(&self, position: Position) -> bool {
         position < self.skipped && !self.pardoned.contains_key(&position)
-    }
-
-    fn claim(
-        &mut self,
-        event: Event,
-        kept: bool,
-        wanted: &Wanted,
-        epoch: Epoch,
-        now: Instant,
-    ) -> Taken {
-        let position = event.position();
-        let lease = wanted.lease.map(|lease| {
-            let delivery = self.deliveries.entry(position).or_default();
-            *delivery = delivery.saturating_add(1);
-            let until = now
-                .checked_add(lease)
-                .or_else(|| now.checked_add(LONGEST_LEASE))
-                .unwrap_or(now);
-            let by = Holder::Lease {
-                delivery: *delivery,
-                until,
-            };
-            let id = LeaseId {
-                epoch,
-                position,
-                delivery: *delivery,
-            };
-            if kept {
-                self.kept.add(&event);
-            }
-            let event = Some(event.clone());
-            self.held.insert(position, Held { event, kept, by });
-            self.leases.insert((until, position));
-            Lease { id, until }
-        });
-        if lease.is_none() {
-            self.settle(position);
-        }
-        Taken { event, lease }
     }
 
     /// Registers a taker behind all others.
@@ -424,47 +278,6 @@ impl Group {
             reserved: Vec::new(),
         };
         self.takers.insert(Some(waker), taker)
-    }
-
-    /// Claims what is reserved for a waiting taker, which then leaves; if nothing is, it keeps
-    /// waiting. What it may not lease goes to the next.
-    pub(crate) fn take_reserved(
-        &mut self,
-        key: WaiterKey,
-        window: &Window,
-        epoch: Epoch,
-        now: Instant,
-        batch: &mut WakeBatch,
-        litter: &mut Vec<Event>,
-    ) -> (TakeStep, Option<Removed<Taker>>) {
-        let nothing = (TakeStep::Nothing, None);
-        if self.takers.get(key).is_none_or(|t| t.reserved.is_empty()) {
-            return nothing;
-        }
-        let Some(mut removed) = self.takers.remove(key) else {
-            return nothing;
-        };
-        let mut positions = std::mem::take(&mut removed.data.reserved);
-        positions.sort_unstable();
-        let wanted = &removed.data.wanted;
-        let too_many = positions.split_off(self.room(wanted).min(positions.len()));
-        let mut taken = Vec::with_capacity(positions.len());
-        for position in positions {
-            if let Some((event, kept)) = self.held.remove(&position).and_then(Held::into_event) {
-                if kept {
-                    self.kept.remove(&event);
-                }
-                taken.push(self.claim(event, kept, wanted, epoch, now));
-            }
-        }
-        for position in too_many {
-            self.give_back(position, window, batch, litter);
-        }
-        let step = match taken.is_empty() {
-            true => TakeStep::TooManyLeases,
-            false => TakeStep::Taken(taken),
-        };
-        (step, Some(removed))
     }
 
     /// Makes `waker` the one of a waiting taker. What is handed back is to be dropped after the lock.
@@ -492,12 +305,5 @@ impl Group {
     /// Wakes all takers, so that they see that the session is over.
     pub(crate) fn wake_all(&mut self, batch: &mut WakeBatch) {
         self.takers.wake_all(batch);
-    }
-}
-
-impl Held {
-    fn into_event(self) -> Option<(Event, bool)> {
-        let kept = self.kept;
-        self.event.map(|event| (event, kept))
     }
 }
