@@ -48,11 +48,10 @@ impl Group {
             return;
         };
         let (first, last) = (first.position(), last.position());
-        for (_, held) in self.held.range_mut(first..=last) {
+        for (position, held) in self.held.range(first..=last) {
             if let Some(event) = &held.event
-                && !held.kept
+                && self.outside.insert(*position)
             {
-                held.kept = true;
                 self.kept.add(event);
             }
         }
@@ -76,7 +75,7 @@ impl Group {
                 self.kept.remove(&letter.event);
                 self.counts.dead_dropped += 1;
                 litter.push(letter.event);
-            } else if let Some(position) = self.first_kept() {
+            } else if let Some(&position) = self.outside.first() {
                 took_from_takers |= self.let_go(position, litter);
             } else {
                 break;
@@ -87,17 +86,12 @@ impl Group {
         }
     }
 
-    fn first_kept(&self) -> Option<Position> {
-        let mut held = self.held.iter();
-        held.find(|(_, held)| held.kept && held.event.is_some())
-            .map(|(position, _)| *position)
-    }
-
     /// Lets go of an event that somebody has; whether it was reserved for a taker, which loses it. An
     /// event on lease can still be settled.
     fn let_go(&mut self, position: Position, litter: &mut Vec<Event>) -> bool {
         match self.held.get_mut(&position) {
             Some(held) if matches!(held.by, Holder::Lease { .. }) => {
+                self.outside.remove(&position);
                 if let Some(event) = held.event.take() {
                     self.kept.remove(&event);
                     litter.push(event);

@@ -69,8 +69,6 @@ pub(crate) struct Taker {
 struct Held {
     /// None if the event was let go of while it was on lease: it can be settled and not come back.
     event: Option<Event>,
-    /// Whether only the group has the event.
-    kept: bool,
     by: Holder,
 }
 
@@ -91,6 +89,8 @@ pub(crate) struct Group {
     /// The group wants nothing that is before.
     skipped: Position,
     held: BTreeMap<Position, Held>,
+    /// The events in `held` that only the group has.
+    outside: BTreeSet<Position>,
     /// When each lease in `held` is over.
     leases: BTreeSet<(Instant, Position)>,
     /// Available, and not found in the window: given back after retention had dropped them, or once
@@ -128,6 +128,7 @@ impl Group {
             settled: PositionRanges::new(),
             skipped: Position::START,
             held: BTreeMap::new(),
+            outside: BTreeSet::new(),
             leases: BTreeSet::new(),
             orphans: BTreeMap::new(),
             dead: BTreeMap::new(),
@@ -243,12 +244,11 @@ impl Group {
                 && taker.wanted.wants(event)
             {
                 taker.reserved.push(event.position());
-                if kept {
+                if kept && self.outside.insert(event.position()) {
                     self.kept.add(event);
                 }
                 let held = Held {
                     event: Some(event.clone()),
-                    kept,
                     by: Holder::Taker(key),
                 };
                 self.held.insert(event.position(), held);

@@ -28,7 +28,7 @@ impl Group {
             Holder::Lease { until, .. } => self.leases.remove(&(until, position)),
             Holder::Taker(_) => false,
         };
-        if held.kept
+        if self.outside.remove(&position)
             && let Some(event) = &held.event
         {
             self.kept.remove(event);

@@ -145,11 +145,11 @@ impl Group {
                 position,
                 delivery: *delivery,
             };
-            if kept {
+            if kept && self.outside.insert(position) {
                 self.kept.add(&event);
             }
             let event = Some(event.clone());
-            self.held.insert(position, Held { event, kept, by });
+            self.held.insert(position, Held { event, by });
             self.leases.insert((until, position));
             Lease { id, until }
         });
@@ -183,7 +183,8 @@ impl Group {
         let too_many = positions.split_off(self.room(wanted).min(positions.len()));
         let mut taken = Vec::with_capacity(positions.len());
         for position in positions {
-            if let Some((event, kept)) = self.held.remove(&position).and_then(Held::into_event) {
+            if let Some(event) = self.held.remove(&position).and_then(|held| held.event) {
+                let kept = self.outside.remove(&position);
                 if kept {
                     self.kept.remove(&event);
                 }
@@ -198,12 +199,5 @@ impl Group {
             false => TakeStep::Taken(taken),
         };
         (step, Some(removed))
-    }
-}
-
-impl Held {
-    fn into_event(self) -> Option<(Event, bool)> {
-        let kept = self.kept;
-        self.event.map(|event| (event, kept))
     }
 }
