@@ -7,6 +7,7 @@
     reason = "in a test an unwrap that fails is the failure"
 )]
 
+mod conservation;
 mod ops;
 
 use std::collections::{BTreeMap, BTreeSet};
