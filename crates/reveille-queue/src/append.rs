@@ -43,11 +43,11 @@ impl SessionLog {
         options: AppendOptions,
     ) -> Result<Receipt, AppendError> {
         let now = self.now();
-        let entries = prepare(drafts.into_iter().collect(), self.preparing(now))?;
+        let mut entries = prepare(drafts.into_iter().collect(), self.preparing(now))?;
         let receipt = {
             let mut batch = WakeBatch::new();
             let mut state = self.lock_due(now, &mut batch);
-            self.commit(&mut state, entries, options, now, &mut batch)?
+            self.commit(&mut state, &mut entries, options, now, &mut batch)?
         };
         self.0.budget.keep();
         Ok(receipt)
@@ -65,10 +65,11 @@ impl SessionLog {
         }
     }
 
+    /// Takes the entries if they are stored; if not, their owner drops them after the lock.
     pub(crate) fn commit(
         &self,
         state: &mut SessionState,
-        entries: Vec<reveille_backend::Entry>,
+        entries: &mut Vec<reveille_backend::Entry>,
         options: AppendOptions,
         now: Now,
         batch: &mut WakeBatch,
@@ -90,15 +91,16 @@ impl SessionLog {
             // Only what is known already may pass: nothing ends at an impossible position.
             conditions.expected = Some(reveille_types::Position(u64::MAX));
             let slots = log
-                .try_append(&entries, &conditions)
+                .try_append(entries, &conditions)
                 .map_err(|_| AppendError::Ended { reason })?;
-            return Ok(self.receipt(&entries, &slots));
+            return Ok(self.receipt(entries, &slots));
         }
         let slots = log
-            .try_append(&entries, &conditions)
+            .try_append(entries, &conditions)
             .map_err(|e| self.refused(e))?;
-        self.check_contract(state, &entries, &slots)?;
-        let receipt = self.receipt(&entries, &slots);
+        self.check_contract(state, entries, &slots)?;
+        let receipt = self.receipt(entries, &slots);
+        let entries = std::mem::take(entries);
         state.apply(entries, &slots, &self.0.environment.registry, now, batch);
         if state.ended.is_some() {
             self.remind(state);

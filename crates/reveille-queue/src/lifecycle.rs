@@ -42,6 +42,7 @@ impl SessionLog {
             return self.cancel_stored(&**stored, entry, reason, grace).await;
         }
 
+        let mut entries = vec![entry];
         let mut batch = WakeBatch::new();
         let outcome = {
             let mut state = self.lock_due(now, &mut batch);
@@ -49,7 +50,7 @@ impl SessionLog {
                 return Ok(known);
             }
             let options = AppendOptions::default();
-            self.commit(&mut state, vec![entry], options, now, &mut batch)?;
+            self.commit(&mut state, &mut entries, options, now, &mut batch)?;
             self.note_cancel(&mut state, reason, grace, now)
         };
         self.0.token.cancel(reason);

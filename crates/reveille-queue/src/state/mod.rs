@@ -195,22 +195,23 @@ impl SessionState {
         self.touch(now);
     }
 
-    /// The events of those entries that were stored, at their places.
-    pub(crate) fn events(&self, entries: Vec<Entry>, slots: &[Slot]) -> Vec<Event> {
-        let stored = entries
-            .into_iter()
-            .zip(slots)
-            .filter(|(_, slot)| !slot.deduplicated);
-        let event = |(entry, slot): (Entry, &Slot)| {
+    /// The events of those entries that were stored, at their places. The others are let go of.
+    pub(crate) fn events(&mut self, entries: Vec<Entry>, slots: &[Slot]) -> Vec<Event> {
+        let mut events = Vec::with_capacity(entries.len());
+        for (entry, slot) in entries.into_iter().zip(slots) {
             let place = Place {
                 session: Arc::clone(&self.key),
                 epoch: self.epoch,
                 position: slot.position,
                 seq: slot.seq,
             };
-            Event::new(entry.envelope, entry.payload, place)
-        };
-        stored.map(event).collect()
+            let event = Event::new(entry.envelope, entry.payload, place);
+            match slot.deduplicated {
+                true => self.litter.push(event),
+                false => events.push(event),
+            }
+        }
+        events
     }
 
     /// Applies the event that follows. A session-final event seals.

@@ -17,6 +17,7 @@ mod idempotency;
 mod leases;
 mod lifecycle;
 mod listing;
+mod memory;
 mod multi_wait;
 mod paging;
 mod subscribe;
