@@ -168,6 +168,9 @@ impl From<AppendError> for Refusal {
             AppendError::BatchTooLarge { limit, actual } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, code).sizes(limit as u64, actual as u64)
             }
+            AppendError::StoreFull { limit, actual } => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, code).sizes(limit as u64, actual as u64)
+            }
             AppendError::EventTooLarge {
                 index,
                 limit,
@@ -206,9 +209,12 @@ impl From<ReadError> for Refusal {
             ReadError::InvalidOption(invalid) => {
                 return Self::invalid(StatusCode::UNPROCESSABLE_ENTITY, code, &invalid);
             }
-            ReadError::TooManyWaiters { limit } | ReadError::TooManyGroups { limit } => {
-                Self::too_many(code, limit)
+            ReadError::UnknownKind(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code).field("match")
             }
+            ReadError::TooManyWaiters { limit }
+            | ReadError::TooManyGroups { limit }
+            | ReadError::TooManyLeases { limit } => Self::too_many(code, limit),
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code),
         }
         .detail(detail)

@@ -7,6 +7,7 @@ use reveille_backend::Backend;
 use reveille_core::{Clock, IdSource, SystemIds};
 use reveille_types::KindRegistry;
 
+use crate::budget::Budget;
 use crate::environment::{Environment, Tails, TokioClock};
 use crate::options::QueueLimits;
 use crate::sessions::Sessions;
@@ -93,6 +94,7 @@ impl SessionsBuilder {
             ids: self.ids,
             registry: self.registry,
             limits: self.limits,
+            budget: Arc::new(Budget::new(&self.limits)),
             durability: capabilities.durability,
             backend: capabilities.name,
             tails: self.tail.map(Tails::new),

@@ -5,6 +5,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::runtime;
+
 /// Waits for `future`, at most for `timeout`. The future is polled first, so that what is there
 /// already wins over a time-out; a time-out of zero polls once and sets no timer.
 ///
@@ -21,6 +23,6 @@ pub(crate) async fn within<F: Future>(timeout: Option<Duration>, future: F) -> O
             })
             .await
         }
-        Some(timeout) => tokio::time::timeout(timeout, future).await.ok(),
+        Some(timeout) => runtime::timeout(timeout, future).await.ok(),
     }
 }

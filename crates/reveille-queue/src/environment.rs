@@ -1,7 +1,7 @@
 //! What all sessions of one manager share.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -9,7 +9,9 @@ use reveille_core::sync::Mutex;
 use reveille_core::{Clock, IdSource};
 use reveille_types::{Durability, Epoch, KindRegistry, Seq, Tenant};
 
+use crate::budget::Budget;
 use crate::options::QueueLimits;
+use crate::runtime;
 use crate::state::Now;
 use crate::tail::{Tail, TailLimits};
 
@@ -20,6 +22,7 @@ pub(crate) struct Environment {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) registry: KindRegistry,
     pub(crate) limits: QueueLimits,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) durability: Durability,
     /// The backend's name.
     pub(crate) backend: &'static str,
@@ -77,10 +80,43 @@ pub struct TokioClock;
 
 impl Clock for TokioClock {
     fn now(&self) -> Instant {
-        tokio::time::Instant::now().into_std()
+        runtime::now()
     }
 
     fn wall(&self) -> Timestamp {
         Timestamp::now()
+    }
+}
+
+/// The clock of a session's cancel token, so that token and session tell the same time of a cancel: the
+/// one that the session notes.
+#[derive(Debug)]
+pub(crate) struct TokenClock {
+    clock: Arc<dyn Clock>,
+    cancelled_at: OnceLock<Timestamp>,
+}
+
+impl TokenClock {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            cancelled_at: OnceLock::new(),
+        }
+    }
+
+    /// The time of the cancel: this one, unless another was noted before.
+    pub(crate) fn note(&self, time: Timestamp) -> Timestamp {
+        *self.cancelled_at.get_or_init(|| time)
+    }
+}
+
+impl Clock for TokenClock {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn wall(&self) -> Timestamp {
+        let noted = self.cancelled_at.get().copied();
+        noted.unwrap_or_else(|| self.clock.wall())
     }
 }

@@ -1,7 +1,7 @@
 //! Why the queue says no.
 
 use reveille_backend::BackendError;
-use reveille_types::{Cursor, CursorError, EndReason, Invalid, Position, SessionKey};
+use reveille_types::{Cursor, CursorError, EndReason, Invalid, Position, SessionKey, UnknownKind};
 
 /// Why a session could not be created, found or changed.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +97,14 @@ pub enum AppendError {
         /// What the batch has.
         actual: usize,
     },
+    /// The batch can never fit: it is larger than all that the tenant's sessions may hold.
+    #[error("the batch is {actual} bytes, the tenant may hold {limit}")]
+    StoreFull {
+        /// The most bytes that are allowed.
+        limit: usize,
+        /// What the batch has.
+        actual: usize,
+    },
     /// An event is too large.
     #[error("event {index} of the batch is {actual} bytes, the limit is {limit}")]
     EventTooLarge {
@@ -169,6 +177,7 @@ impl AppendError {
             },
             Self::EmptyBatch => "empty_batch",
             Self::BatchTooLarge { .. } => "batch_too_large",
+            Self::StoreFull { .. } => "store_full",
             Self::EventTooLarge { .. } => "event_too_large",
             Self::AfterFinal { .. } => "after_final",
             Self::TenantMismatch { .. } => "tenant_mismatch",
@@ -200,9 +209,18 @@ pub enum ReadError {
     /// An option is not allowed.
     #[error("option is not allowed")]
     InvalidOption(#[source] Invalid),
+    /// A filter asks for a kind that is not known.
+    #[error(transparent)]
+    UnknownKind(UnknownKind),
     /// Too many are waiting in this session.
     #[error("{limit} are waiting in this session, the most allowed")]
     TooManyWaiters {
+        /// The most that are allowed.
+        limit: usize,
+    },
+    /// Too many events of the group are on lease: settle some first.
+    #[error("{limit} events of the group are on lease, the most allowed")]
+    TooManyLeases {
         /// The most that are allowed.
         limit: usize,
     },
@@ -221,7 +239,9 @@ impl ReadError {
         match self {
             Self::Cursor(error) => error.code(),
             Self::InvalidOption(_) => "invalid_option",
+            Self::UnknownKind(error) => error.code(),
             Self::TooManyWaiters { .. } => "too_many_waiters",
+            Self::TooManyLeases { .. } => "too_many_leases",
             Self::TooManyGroups { .. } => "too_many_groups",
         }
     }

@@ -42,20 +42,31 @@ mod error;
 mod options;
 mod outcome;
 
+mod budget;
 mod builder;
+mod listing;
 mod sessions;
+mod sweeping;
 mod table;
 
+mod append;
+mod info;
+mod keep_alive;
+mod lifecycle;
 mod log;
 mod prepare;
+mod read;
 mod stored;
 
+mod groups;
+mod multi_wait;
 mod subscription;
 mod take;
 mod wait;
 
 mod deadline;
 mod reminders;
+mod runtime;
 mod state;
 mod tail;
 mod window;
@@ -63,14 +74,19 @@ mod window;
 pub use builder::SessionsBuilder;
 pub use environment::TokioClock;
 pub use error::{AppendError, ReadError, SessionError, SettleError};
+pub use keep_alive::KeepAlive;
+pub use listing::{ListOptions, SessionsInfo};
 pub use log::SessionLog;
+pub use multi_wait::{MultiOutcome, MultiWait};
 pub use options::{
     AppendOptions, PageOptions, QueueLimits, SessionOptions, SubscribeOptions, TakeOptions,
     WaitOptions,
 };
 pub use outcome::{
-    CancelOutcome, Lease, LeaseId, Page, StreamItem, TakeOutcome, Taken, WaitOutcome,
+    CancelOutcome, DeadLetter, GroupInfo, Lease, LeaseId, Page, StreamItem, SubscriptionInfo,
+    TakeOutcome, Taken, WaitOutcome,
 };
-pub use sessions::{ListOptions, Sessions, Swept};
+pub use sessions::Sessions;
 pub use subscription::Subscription;
+pub use sweeping::Swept;
 pub use tail::{Overflow, Tail, TailInfo, TailLimits, TailPage, TailWatch};

@@ -16,6 +16,11 @@ pub struct QueueLimits {
     pub session_events: usize,
     /// Bytes that a session retains unless it says otherwise.
     pub session_bytes: usize,
+    /// Bytes that the sessions of one tenant hold together. Beyond it the oldest events of the largest
+    /// sessions go, with a gap; a batch that is larger is refused.
+    pub bytes_per_tenant: usize,
+    /// As [`bytes_per_tenant`](Self::bytes_per_tenant), for all sessions.
+    pub bytes: usize,
     /// Most sessions of one tenant, ended ones included.
     pub sessions_per_tenant: usize,
     /// Most sessions in all, ended ones included.
@@ -24,6 +29,16 @@ pub struct QueueLimits {
     pub waiters_per_session: usize,
     /// Most groups of one session.
     pub groups_per_session: usize,
+    /// Most events of one group on lease at once.
+    pub leases_per_group: usize,
+    /// Most events that a group keeps although retention has dropped them (leased, reserved or given
+    /// back), and dead letters. Beyond it the group loses the oldest, with a gap.
+    pub kept_events_per_group: usize,
+    /// Most bytes of those.
+    pub kept_bytes_per_group: usize,
+    /// How often an event is delivered to a group on lease before it is set aside as a
+    /// [dead letter](crate::SessionLog::dead_letters); without end if none.
+    pub max_deliveries: Option<u32>,
 }
 
 impl Default for QueueLimits {
@@ -33,10 +48,16 @@ impl Default for QueueLimits {
             batch_events: 1_000,
             session_events: 10_000,
             session_bytes: 64 * 1024 * 1024,
+            bytes_per_tenant: 1024 * 1024 * 1024,
+            bytes: 3 * 1024 * 1024 * 1024,
             sessions_per_tenant: 100_000,
             sessions: 1_000_000,
             waiters_per_session: 10_000,
             groups_per_session: 1_000,
+            leases_per_group: 10_000,
+            kept_events_per_group: 1_000,
+            kept_bytes_per_group: 16 * 1024 * 1024,
+            max_deliveries: None,
         }
     }
 }
@@ -47,10 +68,16 @@ impl Default for QueueLimits {
 pub struct SessionOptions {
     /// Idle time to live: silence after which the session expires. `Duration::MAX` means never.
     pub ttl: Option<Duration>,
+    /// Absolute lifetime: time after its creation at which the session expires whatever happens in it.
+    /// No bound if none.
+    pub lifetime: Option<Duration>,
     /// Most events to retain.
     pub max_events: Option<usize>,
     /// Most bytes to retain.
     pub max_bytes: Option<usize>,
+    /// How often an event is delivered to a group on lease before it is set aside as a
+    /// [dead letter](crate::SessionLog::dead_letters).
+    pub max_deliveries: Option<u32>,
 }
 
 impl SessionOptions {
@@ -58,6 +85,13 @@ impl SessionOptions {
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
+        self
+    }
+
+    /// Expiring this long after its creation, however much happens in it.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
         self
     }
 
@@ -75,17 +109,30 @@ impl SessionOptions {
         self
     }
 
+    /// Setting an event aside when it has been delivered on lease this often and comes back.
+    #[must_use]
+    pub fn max_deliveries(mut self, deliveries: u32) -> Self {
+        self.max_deliveries = Some(deliveries);
+        self
+    }
+
     /// Refuses a zero, which would mean "nothing" to one reader and "no bound" to another.
     pub(crate) fn check(&self) -> Result<(), Invalid> {
         let zero = |field: &'static str| Err(Invalid::form(field, "is 0"));
         if self.ttl == Some(Duration::ZERO) {
             return zero("ttl");
         }
+        if self.lifetime == Some(Duration::ZERO) {
+            return zero("lifetime");
+        }
         if self.max_events == Some(0) {
             return zero("max_events");
         }
         if self.max_bytes == Some(0) {
             return zero("max_bytes");
+        }
+        if self.max_deliveries == Some(0) {
+            return zero("max_deliveries");
         }
         Ok(())
     }
@@ -128,9 +175,22 @@ impl WaitOptions {
     /// One event that matches `filter`, from the beginning of the log, however long it takes.
     #[must_use]
     pub fn any(filter: Filter) -> Self {
+        Self::n_of(1, vec![filter])
+    }
+
+    /// One event that matches any of `filters`.
+    #[must_use]
+    pub fn any_of(filters: Vec<Filter>) -> Self {
+        Self::n_of(1, filters)
+    }
+
+    /// An event for each of this many of `filters`, whichever come first; one event may match several
+    /// of them.
+    #[must_use]
+    pub fn n_of(needed: usize, filters: Vec<Filter>) -> Self {
         Self {
-            filters: vec![filter],
-            needed: 1,
+            filters,
+            needed,
             start: Start::Earliest,
             timeout: None,
         }
@@ -139,12 +199,7 @@ impl WaitOptions {
     /// An event for each of `filters`; one event may match several of them.
     #[must_use]
     pub fn all(filters: Vec<Filter>) -> Self {
-        Self {
-            needed: filters.len(),
-            filters,
-            start: Start::Earliest,
-            timeout: None,
-        }
+        Self::n_of(filters.len(), filters)
     }
 
     /// Looking from here on.

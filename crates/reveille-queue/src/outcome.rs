@@ -124,6 +124,41 @@ impl std::str::FromStr for LeaseId {
     }
 }
 
+/// An event that a group was delivered too often without settling it, and that is set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The event.
+    pub event: Event,
+    /// How often it has been delivered.
+    pub deliveries: u32,
+}
+
+/// What is known of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupInfo {
+    /// How far the group has settled the events that are retained, without a hole.
+    pub cursor: Cursor,
+    /// Events that wait to be taken: neither settled, nor lost, nor on lease, nor dead. Those reserved
+    /// for a taker that has not been polled since count.
+    pub pending: u64,
+    /// Events on lease.
+    pub leased: usize,
+    /// Takers that wait.
+    pub waiting: usize,
+    /// Dead letters.
+    pub dead: usize,
+    /// Bytes of events that are kept for this group alone: leased, reserved or given back after
+    /// retention had dropped them, and dead letters.
+    pub kept_bytes: usize,
+    /// Events that the group has lost to a bound, so far.
+    pub lost: u64,
+    /// Events that have been set aside as dead letters, so far.
+    pub died: u64,
+    /// Dead letters that were dropped since the group kept too much, so far.
+    pub dead_dropped: u64,
+}
+
 /// Events read at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
@@ -155,6 +190,18 @@ pub enum StreamItem {
         /// The end of the log.
         cursor: Cursor,
     },
+}
+
+/// How far a subscription is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionInfo {
+    /// Everything before it has been handed out, told as missing, or passed over by the filter.
+    pub cursor: Cursor,
+    /// How many events lie between that and the end of the log.
+    pub lag: u64,
+    /// How many events it was told as missing, so far.
+    pub missed: u64,
 }
 
 /// The answer to a cancel: the first one wins.

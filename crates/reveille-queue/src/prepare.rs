@@ -39,6 +39,7 @@ pub(crate) fn prepare(
         });
     }
     let last = drafts.len() - 1;
+    let mut bytes = 0_usize;
     let mut entries = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts.into_iter().enumerate() {
         draft
@@ -54,10 +55,18 @@ pub(crate) fn prepare(
                 actual,
             });
         }
+        bytes = bytes.saturating_add(actual);
         if index < last && entry.envelope.finality == Finality::Session {
             return Err(AppendError::AfterFinal { index });
         }
         entries.push(entry);
+    }
+    let limit = with.limits.bytes_per_tenant.min(with.limits.bytes);
+    if bytes > limit {
+        return Err(AppendError::StoreFull {
+            limit,
+            actual: bytes,
+        });
     }
     Ok(entries)
 }

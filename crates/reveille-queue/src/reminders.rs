@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use reveille_core::sync::Mutex;
-use tokio::sync::Notify;
 
 use crate::log::Shared;
+use crate::runtime::Notify;
 
 /// When to look at which session: one entry a session at most, the one that its state holds in
 /// `reminder`. It may be early, never late: a session moves its deadline back without telling, and
@@ -69,7 +69,7 @@ fn address(session: &Shared) -> usize {
     std::ptr::from_ref(session).addr()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::time::Duration;
 

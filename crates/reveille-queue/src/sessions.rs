@@ -1,21 +1,21 @@
-//! `Sessions`: creates, finds, lists, removes and sweeps session logs.
+//! `Sessions`: creates, finds and removes session logs.
 
-use std::future::Future;
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use reveille_backend::{Backend, BackendError, Incarnation, OpenOptions};
 use reveille_core::WakeBatch;
 use reveille_core::sync::Mutex;
-use reveille_types::{Epoch, Invalid, Namespace, SessionKey, Tenant, wire};
+use reveille_types::{Epoch, Filter, FilterSpec, Invalid, SessionKey, Tenant};
 
 use crate::builder::SessionsBuilder;
 use crate::environment::Environment;
-use crate::error::SessionError;
+use crate::error::{ReadError, SessionError};
 use crate::log::{SessionLog, Shared};
 use crate::options::{QueueLimits, SessionOptions};
 use crate::reminders::Reminders;
-use crate::state::Terms;
+use crate::state::{GroupTerms, Terms};
 use crate::table::Table;
 use crate::tail::Tail;
 use crate::window::Bounds;
@@ -25,53 +25,18 @@ const STORED_PAGE: usize = 1_000;
 
 /// All sessions of one process. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
-pub struct Sessions(Arc<Inner>);
+pub struct Sessions(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     backend: Arc<dyn Backend>,
-    environment: Arc<Environment>,
-    default_ttl: Duration,
-    table: Mutex<Table>,
-    reminders: Arc<Reminders>,
-}
-
-/// Which sessions to list.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ListOptions {
-    /// Only of this namespace.
-    pub namespace: Option<Namespace>,
-    /// Only in this state.
-    pub state: Option<wire::SessionState>,
-    /// What follows this page: the `next_page` of the page before.
-    pub page: Option<String>,
-    /// Most sessions.
-    pub limit: usize,
-}
-
-impl ListOptions {
-    /// The first sessions, whatever their namespace and state.
-    #[must_use]
-    pub fn first(limit: usize) -> Self {
-        Self {
-            namespace: None,
-            state: None,
-            page: None,
-            limit,
-        }
-    }
-}
-
-/// What a sweep did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Swept {
-    /// Sessions that ended in this sweep: expired, or out of grace.
-    pub ended: usize,
-    /// Ended sessions whose retention was over, and which are gone now.
-    pub removed: usize,
-    /// When to sweep again.
-    pub next: Option<Instant>,
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) default_ttl: Duration,
+    pub(crate) table: Mutex<Table>,
+    pub(crate) reminders: Arc<Reminders>,
+    /// How many sessions were created here, and how many were removed or ran out of retention.
+    pub(crate) created: AtomicU64,
+    pub(crate) removed: AtomicU64,
 }
 
 impl Sessions {
@@ -86,6 +51,8 @@ impl Sessions {
             default_ttl,
             table: Mutex::default(),
             reminders: Arc::default(),
+            created: AtomicU64::new(0),
+            removed: AtomicU64::new(0),
         }))
     }
 
@@ -105,6 +72,20 @@ impl Sessions {
     #[must_use]
     pub fn limits(&self) -> &QueueLimits {
         &self.0.environment.limits
+    }
+
+    /// A filter of kinds that are [known](SessionsBuilder::registry), by their present name or an older
+    /// one, whichever an event was published under.
+    ///
+    /// # Errors
+    /// [`ReadError::UnknownKind`] names the known kind that is most like the one that is not known;
+    /// [`ReadError::InvalidOption`] when it is no filter at all.
+    pub fn strict_filter(&self, spec: FilterSpec) -> Result<Filter, ReadError> {
+        let registry = &self.0.environment.registry;
+        registry
+            .check_known(&spec)
+            .map_err(ReadError::UnknownKind)?;
+        Filter::compile(&registry.with_aliases(spec)).map_err(ReadError::InvalidOption)
     }
 
     /// The backend.
@@ -164,7 +145,7 @@ impl Sessions {
         }
     }
 
-    fn is_gone(&self, log: &SessionLog) -> bool {
+    pub(crate) fn is_gone(&self, log: &SessionLog) -> bool {
         let now = self.0.environment.now();
         let mut batch = WakeBatch::new();
         log.lock_due(now, &mut batch).is_gone(now.monotonic)
@@ -269,10 +250,14 @@ impl Sessions {
             Arc::clone(&self.0.reminders),
         );
         let log = SessionLog(Arc::new(shared));
+        log.0.budget.enter(&log.0);
         log.load(seal).await?;
         let (log, _) = self.insert(key, log, incarnation)?;
         // Another open of the same incarnation may have come into the table first.
         let created = created && log.epoch() == epoch;
+        self.0
+            .created
+            .fetch_add(u64::from(created), Ordering::Relaxed);
         Ok((log, created))
     }
 
@@ -337,7 +322,8 @@ impl Sessions {
     ) -> Result<(SessionLog, bool), SessionError> {
         // A session that was replaced or evicted is dropped after the lock, and whoever waits in one
         // that is due is woken after it.
-        let (_evicted, _replaced);
+        let mut evicted = None;
+        let replaced;
         let now = self.0.environment.now();
         let mut batch = WakeBatch::new();
         let mut table = self.0.table.lock();
@@ -349,10 +335,12 @@ impl Sessions {
                     return Ok((present, false));
                 }
             }
-            None => _evicted = self.make_room(&mut table, &key.tenant)?,
+            None => evicted = self.make_room(&mut table, &key.tenant)?,
         }
-        _replaced = table.insert(key, log.clone());
+        replaced = table.insert(key, log.clone());
         drop(table);
+        let removed = usize::from(evicted.is_some()) + usize::from(replaced.is_some());
+        self.0.removed.fetch_add(removed as u64, Ordering::Relaxed);
         let mut state = log.0.state.lock();
         log.remind(&mut state);
         drop(state);
@@ -394,18 +382,29 @@ impl Sessions {
         let ttl = options.ttl.unwrap_or(self.0.default_ttl);
         let events = options.max_events.unwrap_or(limits.session_events);
         let bytes = options.max_bytes.unwrap_or(limits.session_bytes);
-        SessionOptions::default()
-            .ttl(ttl)
-            .max_events(events)
-            .max_bytes(bytes)
-            .check()?;
+        let deliveries = options.max_deliveries.or(limits.max_deliveries);
+        SessionOptions {
+            ttl: Some(ttl),
+            lifetime: options.lifetime,
+            max_events: Some(events),
+            max_bytes: Some(bytes),
+            max_deliveries: deliveries,
+        }
+        .check()?;
         let never = ttl == Duration::MAX;
         Ok(Terms {
             ttl: (!never).then_some(ttl),
+            lifetime: options.lifetime,
             retention: if never { self.0.default_ttl } else { ttl },
             bounds: Bounds { events, bytes },
             max_waiters: limits.waiters_per_session,
             max_groups: limits.groups_per_session,
+            group: GroupTerms {
+                leases: limits.leases_per_group,
+                kept_events: limits.kept_events_per_group,
+                kept_bytes: limits.kept_bytes_per_group,
+                deliveries,
+            },
         })
     }
 
@@ -436,6 +435,9 @@ impl Sessions {
             };
         };
         let was_there = self.0.table.lock().remove_this(&log);
+        self.0
+            .removed
+            .fetch_add(u64::from(was_there), Ordering::Relaxed);
         if let Some(tail) = self.tail(&key.tenant) {
             tail.forget(key, log.epoch());
         }
@@ -449,121 +451,11 @@ impl Sessions {
             false => Err(SessionError::not_found(key)),
         }
     }
-
-    /// Lists sessions of a tenant by namespace and id. Pages are stable: a session that is created or
-    /// removed meanwhile moves no other.
-    #[must_use]
-    pub fn list(&self, tenant: &Tenant, options: &ListOptions) -> wire::SessionList {
-        let mut logs: Vec<SessionLog> = self
-            .0
-            .table
-            .lock()
-            .sessions
-            .iter()
-            .filter(|(key, _)| key.tenant == *tenant)
-            .filter(|(key, _)| {
-                options
-                    .namespace
-                    .as_ref()
-                    .is_none_or(|n| key.namespace == *n)
-            })
-            .map(|(_, log)| log.clone())
-            .collect();
-        logs.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-        let place = |log: &SessionLog| format!("{}/{}", log.key().namespace, log.key().id);
-        let after = options.page.as_deref();
-        let mut listed: Vec<(String, wire::SessionInfo)> = logs
-            .iter()
-            .filter(|log| !self.is_gone(log))
-            .map(|log| (place(log), log))
-            .filter(|(place, _)| after.is_none_or(|after| is_after(place, after)))
-            .map(|(place, log)| (place, log.info()))
-            .filter(|(_, info)| options.state.is_none_or(|state| info.state == state))
-            .take(options.limit.saturating_add(1))
-            .collect();
-        let more = listed.len() > options.limit;
-        listed.truncate(options.limit);
-        wire::SessionList {
-            next_page: listed
-                .last()
-                .filter(|_| more)
-                .map(|(place, _)| place.clone()),
-            sessions: listed.into_iter().map(|(_, info)| info).collect(),
-        }
-    }
-
-    /// Does what is due: expires idle sessions, ends graces and leases, lets go of ended sessions
-    /// whose retention is over. Touches only sessions that are due.
-    pub fn sweep(&self) -> Swept {
-        let now = self.0.environment.now();
-        let mut swept = Swept::default();
-        while let Some((at, shared)) = self.0.reminders.pop(now.monotonic) {
-            let log = SessionLog(shared);
-            let mut batch = WakeBatch::new();
-            let gone = {
-                let mut state = log.0.state.lock();
-                let was_open = state.ended.is_none();
-                if state.reminder == Some(at) {
-                    state.reminder = None;
-                }
-                state.tick(now, &mut batch);
-                swept.ended += usize::from(was_open && state.ended.is_some());
-                let gone = state.is_gone(now.monotonic);
-                match gone {
-                    true => state.clear(&mut batch),
-                    false => log.renew_reminder(&mut state),
-                }
-                gone
-            };
-            batch.wake_all();
-            if gone && self.0.table.lock().remove_this(&log) {
-                swept.removed += 1;
-            }
-        }
-        swept.next = self.0.reminders.next();
-        swept
-    }
-
-    /// Sweeps whenever something is due, until the last clone of these sessions is dropped. Spawn it
-    /// once; without it, time passes only for sessions that are used and in [`sweep`](Self::sweep).
-    ///
-    /// # Cancel safety
-    /// A dropped future has swept or has not; another one may take over.
-    pub fn drive(&self) -> impl Future<Output = ()> + Send + 'static {
-        let sessions: Weak<Inner> = Arc::downgrade(&self.0);
-        let reminders = Arc::clone(&self.0.reminders);
-        async move {
-            loop {
-                let sooner = reminders.sooner.notified();
-                let next = match sessions.upgrade() {
-                    Some(inner) => {
-                        let next = Self(Arc::clone(&inner)).sweep().next;
-                        // The wait is measured on the sessions' own clock, which a test may hold.
-                        let now = inner.environment.clock.now();
-                        next.map(|at| at.saturating_duration_since(now))
-                    }
-                    None => return,
-                };
-                match next {
-                    None => sooner.await,
-                    Some(wait) => tokio::select! {
-                        () = sooner => {}
-                        () = tokio::time::sleep(wait) => {}
-                    },
-                }
-            }
-        }
-    }
 }
 
 /// Whether opening a new incarnation replaces this session.
 fn replaces(log: &SessionLog, incarnation: Incarnation) -> bool {
     incarnation == Incarnation::New && log.0.state.lock().ended.is_some()
-}
-
-/// Whether `namespace/id` comes after another one, in the order of session keys.
-fn is_after(place: &str, after: &str) -> bool {
-    place.split_once('/') > after.split_once('/')
 }
 
 impl Drop for Inner {

@@ -22,6 +22,7 @@ use crate::error::{AppendError, SessionError};
 use crate::log::{SessionLog, Shared, cancelled_before};
 use crate::options::AppendOptions;
 use crate::outcome::CancelOutcome;
+use crate::runtime;
 use crate::state::{Cancelled, Duty};
 
 /// What is read from a store at once.
@@ -46,7 +47,7 @@ impl SessionLog {
         }
         let feeding = feed(Arc::downgrade(&self.0), Arc::clone(stored));
         // There is one load of a session, so the place is free.
-        let _ = self.0.feeder.set(tokio::spawn(feeding).abort_handle());
+        let _ = self.0.feeder.set(runtime::spawn(feeding));
         Ok(())
     }
 
@@ -79,7 +80,7 @@ impl SessionLog {
             let reason = reason_of(&event);
             state.cancelled = Some(Cancelled {
                 reason: reason.as_deref().map(Into::into),
-                wall: event.envelope().time,
+                wall: self.0.token_clock.note(event.envelope().time),
                 grace_until: None,
             });
             cancelled = Some(reason);
@@ -87,6 +88,7 @@ impl SessionLog {
         self.remind(&mut state);
         drop(state);
         batch.wake_all();
+        self.0.budget.keep();
         if let Some(reason) = cancelled {
             self.0.token.cancel(reason.as_deref());
         }
@@ -253,7 +255,7 @@ async fn feed(session: Weak<Shared>, stored: Arc<dyn StoredLog>) {
                 }
                 return;
             }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => runtime::sleep(PAUSE).await,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 use reveille_core::{WaiterKey, WakeBatch};
@@ -13,7 +14,7 @@ use crate::error::ReadError;
 use crate::log::SessionLog;
 use crate::options::SubscribeOptions;
 use crate::outcome::StreamItem;
-use crate::state::{Follow, Watcher};
+use crate::state::{Follow, Progress, Watcher};
 
 /// Most events that a subscription fetches at once.
 const FETCH_EVENTS: usize = 256;
@@ -38,6 +39,9 @@ pub struct Subscription {
     cursor: Cursor,
     waiter: Option<WaiterKey>,
     stage: Stage,
+    /// The subscription among those of the session, and how far it says that it is.
+    reader: usize,
+    progress: Arc<Progress>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +62,13 @@ impl SessionLog {
         let mut state = self.lock_due(now, &mut batch);
         let filtered = !options.filter.is_all();
         let (next, gap) = state.start(options.start, filtered)?;
-        state.subscribers += 1;
+        let progress = Arc::new(Progress::default());
         let cursor = match &gap {
             Some(gap) => gap.requested.unwrap_or(gap.resumes_at),
             None => state.cursor(next),
         };
+        progress.set_read_to(cursor.position().unwrap_or(next));
+        let reader = state.readers.enter(Arc::clone(&progress));
         drop(state);
         Ok(Subscription {
             log: self.clone(),
@@ -73,6 +79,8 @@ impl SessionLog {
             cursor,
             waiter: None,
             stage: Stage::History,
+            reader,
+            progress,
         })
     }
 }
@@ -113,9 +121,20 @@ impl Subscription {
         if self.stage == Stage::Over {
             return Poll::Ready(None);
         }
+        loop {
+            match self.look(cx.waker().clone()) {
+                Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
+                // Nothing that matches as far as one lock may go.
+                Poll::Ready(None) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Looks at the log once: an item, nothing so far, or nothing to be had before a wake-up.
+    fn look(&mut self, waker: Waker) -> Poll<Option<Result<StreamItem, ReadError>>> {
         let now = self.log.now();
         // What is not needed any more is dropped after the lock, and so is the batch: see `WaitList`.
-        let waker = cx.waker().clone();
         let (_discarded, _replaced);
         let mut batch = WakeBatch::new();
         let mut state = self.log.lock_due(now, &mut batch);
@@ -125,64 +144,79 @@ impl Subscription {
         let at = state.cursor(self.next);
         if let Some(gap) = Gap::expired(at, state.window.oldest(), !self.filter.is_all()) {
             self.next = state.window.oldest();
-            self.cursor = gap.resumes_at;
+            drop(state);
+            self.tell(&gap);
             return Poll::Ready(Some(Ok(StreamItem::Gap(gap))));
         }
-        let (events, next) = state.read(self.next, &self.filter, FETCH_EVENTS, FETCH_BYTES);
-        self.next = next;
-        self.fetched = events.into();
-        if self.fetched.is_empty() {
-            self.cursor = state.cursor(next);
-            if self.stage == Stage::History {
-                self.stage = Stage::Live;
-                return Poll::Ready(Some(Ok(StreamItem::CaughtUp(self.cursor))));
-            }
-            if let Some(ended) = &state.ended {
-                self.stage = Stage::Over;
-                let item = StreamItem::Ended {
-                    reason: ended.reason,
-                    cursor: self.cursor,
-                };
-                _discarded = self
-                    .waiter
-                    .take()
-                    .and_then(|key| state.watchers.remove(key));
-                return Poll::Ready(Some(Ok(item)));
-            }
-            match self.waiter {
-                Some(key) => {
-                    if let Some(Watcher::Follow(follow)) = state.watchers.get_mut(key) {
-                        follow.caught_up(next);
-                    }
-                    _replaced = state.watchers.set_waker(key, waker);
-                }
-                None => {
-                    state.check_waiters()?;
-                    let watcher = Watcher::Follow(Follow::new(self.filter.clone(), next));
-                    self.waiter = Some(state.watchers.insert(Some(waker), watcher));
-                }
-            }
-            return Poll::Pending;
+        let read = state.read(self.next, &self.filter, FETCH_EVENTS, FETCH_BYTES);
+        self.next = read.next;
+        self.fetched = read.events.into();
+        if !self.fetched.is_empty() {
+            drop(state);
+            return Poll::Ready(self.fetched_item().map(Ok));
         }
-        drop(state);
-        match self.fetched_item() {
-            Some(item) => Poll::Ready(Some(Ok(item))),
-            None => Poll::Pending,
+        self.cursor = state.cursor(self.next);
+        self.progress.set_read_to(self.next);
+        if self.next < state.window.latest() {
+            return Poll::Ready(None);
+        }
+        if self.stage == Stage::History {
+            self.stage = Stage::Live;
+            return Poll::Ready(Some(Ok(StreamItem::CaughtUp(self.cursor))));
+        }
+        if let Some(ended) = &state.ended {
+            self.stage = Stage::Over;
+            let item = StreamItem::Ended {
+                reason: ended.reason,
+                cursor: self.cursor,
+            };
+            _discarded = self
+                .waiter
+                .take()
+                .and_then(|key| state.watchers.remove(key));
+            return Poll::Ready(Some(Ok(item)));
+        }
+        match self.waiter {
+            Some(key) => {
+                if let Some(Watcher::Follow(follow)) = state.watchers.get_mut(key) {
+                    follow.caught_up(self.next);
+                }
+                _replaced = state.watchers.set_waker(key, waker);
+            }
+            None => {
+                state.check_waiters()?;
+                let watcher = Watcher::Follow(Follow::new(self.filter.clone(), self.next));
+                let key = state.watchers.insert(Some(waker), watcher);
+                state.readers.waits(self.reader, key);
+                self.waiter = Some(key);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// A gap is handed out.
+    fn tell(&mut self, gap: &Gap) {
+        self.cursor = gap.resumes_at;
+        self.progress.add_missed(gap.ranges.count());
+        if let Some(position) = gap.resumes_at.position() {
+            self.progress.set_read_to(position);
         }
     }
 
     /// What can be handed out without looking at the log.
     fn fetched_item(&mut self) -> Option<StreamItem> {
         if let Some(gap) = self.gap.take() {
-            self.cursor = gap.resumes_at;
+            self.tell(&gap);
             return Some(StreamItem::Gap(gap));
         }
         let event = self.fetched.pop_front()?;
-        self.cursor = match self.fetched.is_empty() {
+        let read_to = match self.fetched.is_empty() {
             // Everything up to `next` has been looked through.
-            true => Cursor::session(self.log.epoch(), self.next),
-            false => event.cursor(),
+            true => self.next,
+            false => event.position().next(),
         };
+        self.cursor = Cursor::session(self.log.epoch(), read_to);
+        self.progress.set_read_to(read_to);
         Some(StreamItem::Event(event))
     }
 }
@@ -199,7 +233,7 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let removed = {
             let mut state = self.log.0.state.lock();
-            state.subscribers -= 1;
+            state.readers.leave(self.reader);
             self.waiter
                 .take()
                 .and_then(|key| state.watchers.remove(key))

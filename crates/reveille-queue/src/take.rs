@@ -1,7 +1,7 @@
 //! `take`: consume, exactly once per group and event.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use reveille_core::{WaiterKey, WakeBatch};
@@ -12,7 +12,7 @@ use crate::error::ReadError;
 use crate::log::SessionLog;
 use crate::options::TakeOptions;
 use crate::outcome::TakeOutcome;
-use crate::state::{TakeStep, Wanted};
+use crate::state::{Looked, TakeStep, TakerPlace, Wanted};
 
 /// A take in progress. Dropping it gives back what was reserved for it.
 struct Taking<'a> {
@@ -20,6 +20,7 @@ struct Taking<'a> {
     group: &'a Label,
     wanted: &'a Wanted,
     waiter: Option<WaiterKey>,
+    looked: Looked,
 }
 
 impl SessionLog {
@@ -30,7 +31,7 @@ impl SessionLog {
     /// Needs a tokio runtime with timers if a time-out is given.
     ///
     /// # Errors
-    /// [`ReadError`] when an option is not allowed, or too many wait.
+    /// [`ReadError`] when an option is not allowed, or too many wait or are on lease.
     ///
     /// # Cancel safety
     /// A dropped future has taken nothing: what was reserved for it goes to the next taker.
@@ -48,6 +49,7 @@ impl SessionLog {
             group: &options.group,
             wanted: &wanted,
             waiter: None,
+            looked: Looked::default(),
         };
         match within(options.timeout, poll_fn(|cx| taking.poll(cx))).await {
             Some(outcome) => outcome,
@@ -58,25 +60,33 @@ impl SessionLog {
 
 impl Taking<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<TakeOutcome, ReadError>> {
+        loop {
+            match self.step(cx.waker().clone()) {
+                Poll::Ready(Ok(Some(outcome))) => return Poll::Ready(Ok(outcome)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(None)) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Goes on as far as one lock may; ready without an outcome to be called again.
+    fn step(&mut self, waker: Waker) -> Poll<Result<Option<TakeOutcome>, ReadError>> {
         let now = self.log.now();
         // What is not needed any more is dropped after the lock, and so is the batch: see `WaitList`.
-        let waker = cx.waker().clone();
         let (_removed, _replaced);
         let mut batch = WakeBatch::new();
         let mut state = self.log.lock_due(now, &mut batch);
-        let (epoch, end) = (state.epoch, state.ended.as_ref().map(|e| e.reason));
+        let end = state.ended.as_ref().map(|e| e.reason);
         if self.waiter.is_none() {
             state.check_ahead(self.wanted.from)?;
         }
-        let (group, window) = state.group_and_window(self.group)?;
-        let step = match self.waiter {
-            None => group.take_now(self.wanted, window, epoch, now.monotonic),
-            Some(key) => {
-                let (step, removed) = group.take_reserved(key, epoch, now.monotonic);
-                _removed = removed;
-                step
-            }
+        let place = match self.waiter {
+            None => TakerPlace::Looking(&mut self.looked),
+            Some(key) => TakerPlace::Waiting(key),
         };
+        let (step, removed) = state.take(self.group, place, self.wanted, now, &mut batch)?;
+        _removed = removed;
         let filtered = !self.wanted.filter.is_all();
         match (step, end) {
             (TakeStep::Taken(taken), _) => {
@@ -86,26 +96,28 @@ impl Taking<'_> {
                     self.log.remind(&mut state);
                 }
                 let gap = state.told_lost(self.group, filtered);
-                let cursor = state.consumed(self.group)?;
-                Poll::Ready(Ok(TakeOutcome::Taken { taken, cursor, gap }))
+                let cursor = state.consumed(self.group);
+                Poll::Ready(Ok(Some(TakeOutcome::Taken { taken, cursor, gap })))
             }
-            (
-                TakeStep::Nothing {
-                    may_come_back: false,
-                },
-                Some(reason),
-            ) => Poll::Ready(Ok(TakeOutcome::Ended {
-                reason,
-                cursor: state.latest(),
-                gap: state.told_lost(self.group, filtered),
-            })),
-            (TakeStep::Nothing { .. }, _) => {
+            (TakeStep::Nothing, Some(reason)) if !state.may_come_back(self.group, self.wanted) => {
+                Poll::Ready(Ok(Some(TakeOutcome::Ended {
+                    reason,
+                    cursor: state.latest(),
+                    gap: state.told_lost(self.group, filtered),
+                })))
+            }
+            (TakeStep::More, _) => Poll::Ready(Ok(None)),
+            (TakeStep::TooManyLeases, _) => {
+                self.waiter = None;
+                let limit = state.terms.group.leases;
+                Poll::Ready(Err(ReadError::TooManyLeases { limit }))
+            }
+            (TakeStep::Nothing, _) => {
                 match self.waiter {
-                    Some(key) => _replaced = group.set_waker(key, waker),
+                    Some(key) => _replaced = state.set_taker_waker(self.group, key, waker),
                     None => {
                         state.check_waiters()?;
-                        let group = state.group(self.group)?;
-                        self.waiter = Some(group.register(waker, self.wanted.clone()));
+                        self.waiter = state.register_taker(self.group, waker, self.wanted.clone());
                     }
                 }
                 Poll::Pending
@@ -122,7 +134,7 @@ impl Taking<'_> {
         let waited = self.log.now().monotonic.saturating_duration_since(began);
         let mut state = self.log.0.state.lock();
         let from = state.cursor(self.wanted.from);
-        let consumed = state.consumed(self.group)?;
+        let consumed = state.consumed(self.group);
         Ok(TakeOutcome::TimedOut {
             next: match consumed.position() < from.position() {
                 true => from,

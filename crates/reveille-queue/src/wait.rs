@@ -2,7 +2,8 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use reveille_core::{WaiterKey, WakeBatch};
 use reveille_types::{Cursor, EndReason, Event, Filter, Gap, Position, Start};
@@ -12,11 +13,13 @@ use crate::error::ReadError;
 use crate::log::SessionLog;
 use crate::options::WaitOptions;
 use crate::outcome::WaitOutcome;
+use crate::read::join;
 use crate::state::{Look, SessionState, Watcher};
 
 /// A wait in progress. Dropping it takes its waiter out.
-struct Waiting<'a> {
+pub(crate) struct Waiting<'a> {
     log: &'a SessionLog,
+    began: Instant,
     filters: Arc<[Filter]>,
     needed: usize,
     start: Start,
@@ -27,12 +30,14 @@ struct Waiting<'a> {
 
 enum Stage {
     Starting,
+    /// Everything before the place has been looked at.
+    Looking(Look, Position),
     Registered(WaiterKey),
     Over,
 }
 
 /// What ended a wait before its time was up.
-enum Found {
+pub(crate) enum Found {
     Events(Vec<Event>, Position),
     End(EndReason),
 }
@@ -50,80 +55,119 @@ impl SessionLog {
     /// # Cancel safety
     /// A dropped future leaves nothing behind.
     pub async fn wait(&self, options: WaitOptions) -> Result<WaitOutcome, ReadError> {
+        let timeout = options.timeout;
+        let mut waiting = Waiting::new(self, options)?;
+        match within(timeout, poll_fn(|cx| waiting.poll(cx))).await {
+            Some(found) => Ok(waiting.outcome(found?)),
+            None => Ok(waiting.give_up()),
+        }
+    }
+}
+
+impl<'a> Waiting<'a> {
+    pub(crate) fn new(log: &'a SessionLog, options: WaitOptions) -> Result<Self, ReadError> {
         options.check().map_err(ReadError::InvalidOption)?;
-        let began = self.now().monotonic;
-        let mut waiting = Waiting {
-            log: self,
+        Ok(Self {
+            log,
+            began: log.now().monotonic,
             filters: options.filters.into(),
             needed: options.needed,
             start: options.start,
             stage: Stage::Starting,
             gap: None,
-        };
-        let found = within(options.timeout, poll_fn(|cx| waiting.poll(cx))).await;
-        let found = match found {
-            Some(found) => found?,
-            None => match waiting.give_up() {
-                Ok(found) => found,
-                Err(next) => {
-                    let waited = self.now().monotonic.saturating_duration_since(began);
-                    return Ok(WaitOutcome::TimedOut { next, waited });
-                }
-            },
-        };
-        Ok(waiting.outcome(found))
+        })
     }
-}
 
-impl Waiting<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found, ReadError>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found, ReadError>> {
+        loop {
+            if let Some(polled) = self.step(cx.waker().clone()) {
+                return polled;
+            }
+        }
+    }
+
+    /// Goes on as far as one lock may; `None` to be called again.
+    fn step(&mut self, waker: Waker) -> Option<Poll<Result<Found, ReadError>>> {
         let now = self.log.now();
         // What is not needed any more is dropped after the lock, and so is the batch: see `WaitList`.
-        let waker = cx.waker().clone();
         let _discarded;
         let mut batch = WakeBatch::new();
         let mut state = self.log.lock_due(now, &mut batch);
-        match self.stage {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Starting => {
-                let filtered = !self.filters.iter().any(Filter::is_all);
-                let (from, gap) = state.start(self.start, filtered)?;
+                let (from, gap) = match state.start(self.start, self.is_filtered()) {
+                    Ok(begin) => begin,
+                    Err(error) => return Some(Poll::Ready(Err(error))),
+                };
                 self.gap = gap;
-                let mut look = Look::new(Arc::clone(&self.filters), self.needed);
-                for event in state.window.from(from) {
-                    if look.offer(event) {
-                        self.stage = Stage::Over;
-                        let (events, after) = look.into_events();
-                        return Poll::Ready(Ok(Found::Events(events, after)));
-                    }
+                let look = Look::new(Arc::clone(&self.filters), self.needed);
+                self.stage = Stage::Looking(look, from);
+                None
+            }
+            Stage::Looking(mut look, at) => {
+                let oldest = state.window.oldest();
+                if let Some(gap) = Gap::expired(state.cursor(at), oldest, self.is_filtered()) {
+                    join(&mut self.gap, gap);
+                }
+                let at = state.scan(at.max(oldest), &mut look);
+                if look.is_done() {
+                    let (events, after) = look.into_events();
+                    return Some(Poll::Ready(Ok(Found::Events(events, after))));
+                }
+                if at < state.window.latest() {
+                    self.stage = Stage::Looking(look, at);
+                    return None;
                 }
                 if let Some(ended) = &state.ended {
-                    self.stage = Stage::Over;
-                    return Poll::Ready(Ok(Found::End(ended.reason)));
+                    let end = Found::End(ended.reason);
+                    _discarded = (Some(look), None, None);
+                    return Some(Poll::Ready(Ok(end)));
                 }
-                state.check_waiters()?;
+                if let Err(error) = state.check_waiters() {
+                    _discarded = (Some(look), None, None);
+                    return Some(Poll::Ready(Err(error)));
+                }
                 let key = state.watchers.insert(Some(waker), Watcher::Look(look));
                 self.stage = Stage::Registered(key);
-                Poll::Pending
+                Some(Poll::Pending)
             }
             Stage::Registered(key) => {
                 if let Some(found) = found(&state, key) {
                     let removed = state.watchers.remove(key);
-                    self.stage = Stage::Over;
                     let (found, rest) = found.with(removed);
-                    _discarded = (rest, Some(waker));
-                    return Poll::Ready(Ok(found));
+                    _discarded = (None, rest, Some(waker));
+                    return Some(Poll::Ready(Ok(found)));
                 }
-                _discarded = (None, state.watchers.set_waker(key, waker));
-                Poll::Pending
+                self.stage = Stage::Registered(key);
+                _discarded = (None, state.watchers.set_waker(key, waker), None);
+                Some(Poll::Pending)
             }
-            Stage::Over => Poll::Pending,
+            Stage::Over => Some(Poll::Pending),
         }
+    }
+
+    fn is_filtered(&self) -> bool {
+        !self.filters.iter().any(Filter::is_all)
     }
 
     /// Ends the wait when its time is up: what was found until now counts, and so does the end. Else
     /// tells where to go on, so that nothing that counts is before it: neither an event that matched
     /// one filter of several, nor a gap that has not been told.
-    fn give_up(&mut self) -> Result<Found, Cursor> {
+    pub(crate) fn give_up(mut self) -> WaitOutcome {
+        match self.last_look() {
+            Ok(found) => self.outcome(found),
+            Err(next) => WaitOutcome::TimedOut {
+                next,
+                waited: self
+                    .log
+                    .now()
+                    .monotonic
+                    .saturating_duration_since(self.began),
+            },
+        }
+    }
+
+    fn last_look(&mut self) -> Result<Found, Cursor> {
         let _discarded;
         let mut state = self.log.0.state.lock();
         let latest = state.latest();
@@ -151,7 +195,7 @@ impl Waiting<'_> {
         }
     }
 
-    fn outcome(&mut self, found: Found) -> WaitOutcome {
+    pub(crate) fn outcome(&mut self, found: Found) -> WaitOutcome {
         let gap = self.gap.take();
         match found {
             Found::Events(events, after) => WaitOutcome::Matched {
@@ -182,10 +226,7 @@ fn found(state: &SessionState, key: WaiterKey) -> Option<Reason> {
 }
 
 impl Reason {
-    fn with(
-        self,
-        removed: Option<reveille_core::Removed<Watcher>>,
-    ) -> (Found, Option<std::task::Waker>) {
+    fn with(self, removed: Option<reveille_core::Removed<Watcher>>) -> (Found, Option<Waker>) {
         let (look, waker) = match removed {
             Some(removed) => (Some(removed.data), removed.waker),
             None => (None, None),

@@ -47,8 +47,8 @@ impl Window {
     }
 
     /// Adds the event that follows, and drops the oldest until the bounds hold; the newest always
-    /// stays. Returns how many were dropped.
-    pub(crate) fn push(&mut self, event: Event, bounds: Bounds) -> u64 {
+    /// stays. Hands back what was dropped, oldest first.
+    pub(crate) fn push(&mut self, event: Event, bounds: Bounds) -> Vec<Event> {
         debug_assert_eq!(
             event.position(),
             self.latest(),
@@ -56,15 +56,20 @@ impl Window {
         );
         self.bytes += event.weight();
         self.events.push_back(event);
-        let mut dropped = 0;
+        let mut dropped = Vec::new();
         while self.events.len() > 1
             && (self.events.len() > bounds.events || self.bytes > bounds.bytes)
         {
-            if let Some(event) = self.events.pop_front() {
-                self.bytes -= event.weight();
-                self.oldest = self.oldest.next();
-                dropped += 1;
-            }
+            dropped.extend(self.pop());
+        }
+        dropped
+    }
+
+    /// Drops the oldest until at most this many bytes are left. Hands back what was dropped.
+    pub(crate) fn cut_to(&mut self, bytes: usize) -> Vec<Event> {
+        let mut dropped = Vec::new();
+        while self.bytes > bytes {
+            dropped.extend(self.pop());
         }
         dropped
     }
@@ -75,9 +80,16 @@ impl Window {
         self.events.range(skip.min(self.events.len())..)
     }
 
-    /// Drops everything, keeping the place.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::at(self.latest());
+    /// Takes the oldest event out.
+    fn pop(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        self.bytes -= event.weight();
+        self.oldest = self.oldest.next();
+        Some(event)
+    }
+
+    pub(crate) fn into_events(self) -> VecDeque<Event> {
+        self.events
     }
 }
 

@@ -18,6 +18,7 @@ mod name;
 mod session;
 
 mod kind;
+mod known_filter;
 mod known_kinds;
 mod registry;
 
@@ -56,6 +57,7 @@ pub use gap::{Gap, GapReason, PositionRanges};
 pub use invalid::Invalid;
 pub use json::json_line;
 pub use kind::{Class, EndReason, Finality, Kind};
+pub use known_filter::UnknownKind;
 pub use pattern::Pattern;
 pub use payload::Payload;
 pub use place::{Epoch, Position, Seq};

@@ -354,6 +354,9 @@ pub struct SessionInfo {
     pub dropped: u64,
     /// How many subscriptions are open.
     pub subscribers: u64,
+    /// How many events the subscription that is furthest behind has before it.
+    #[serde(default)]
+    pub lag: u64,
     /// How many waits, takes and subscriptions are waiting right now.
     pub waiters: u64,
     /// The cancel that was asked for.

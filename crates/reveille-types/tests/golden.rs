@@ -233,6 +233,7 @@ fn session() {
         bytes: 16_384,
         dropped: 10,
         subscribers: 1,
+        lag: 3,
         waiters: 2,
         cancel: Some(CancelInfo {
             reason: None,

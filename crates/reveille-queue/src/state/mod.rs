@@ -10,6 +10,11 @@
 //! after it registered, and is woken only if the event matches.
 
 mod group;
+mod lock;
+mod readers;
+mod reading;
+mod taking;
+mod time;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,17 +24,20 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reveille_backend::{Entry, ImmediateLog, Seal, Slot};
-use reveille_core::{Removed, WaitList, WaiterKey, WakeBatch};
+use reveille_core::{WaitList, WakeBatch};
 use reveille_types::{
-    Cursor, EndReason, Epoch, Event, Filter, Gap, GapReason, KindRegistry, Label, Place, Position,
-    SessionKey, Start, end_of_session,
+    Cursor, EndReason, Epoch, Event, KindRegistry, Label, Place, Position, SessionKey,
+    end_of_session,
 };
 
-pub(crate) use group::{Group, TakeStep, Taker, Wanted};
+use group::Group;
+pub(crate) use group::{GroupTerms, Looked, TakeStep, Taker, Wanted};
+pub(crate) use lock::{Locked, StateLock};
+pub(crate) use readers::{Progress, Readers};
+pub(crate) use taking::TakerPlace;
 pub(crate) use watch::{Follow, Look, Watcher};
 
-use crate::error::{ReadError, SettleError};
-use crate::outcome::LeaseId;
+use crate::budget::Account;
 use crate::tail::Tail;
 use crate::window::{Bounds, Window};
 
@@ -74,11 +82,14 @@ pub(crate) enum Duty {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) ttl: Option<Duration>,
+    /// How long the session lives whatever happens in it.
+    pub(crate) lifetime: Option<Duration>,
     /// How long an ended session stays readable.
     pub(crate) retention: Duration,
     pub(crate) bounds: Bounds,
     pub(crate) max_waiters: usize,
     pub(crate) max_groups: usize,
+    pub(crate) group: GroupTerms,
 }
 
 /// One session.
@@ -101,10 +112,20 @@ pub(crate) struct SessionState {
     pub(crate) immediate: Option<Box<dyn ImmediateLog>>,
     pub(crate) ended: Option<Ended>,
     pub(crate) cancelled: Option<Cancelled>,
+    created: Now,
+    /// How many see to it that the session does not idle out.
+    pub(crate) kept_alive: usize,
     pub(crate) last_activity: Now,
     pub(crate) watchers: WaitList<Watcher>,
-    pub(crate) groups: HashMap<Label, Group>,
-    pub(crate) subscribers: usize,
+    groups: HashMap<Label, Group>,
+    /// What the groups keep of what the window has dropped.
+    kept_bytes: usize,
+    /// Where the session reports what it holds.
+    pub(crate) account: Option<Account>,
+    /// Events that were let go of: for whoever holds the lock to drop after it, since what they hold
+    /// may be anybody's.
+    pub(crate) litter: Vec<Event>,
+    pub(crate) readers: Readers,
     pub(crate) dropped: u64,
     /// When the session is looked at next: never after its next deadline.
     pub(crate) reminder: Option<Instant>,
@@ -131,10 +152,15 @@ impl SessionState {
             immediate,
             ended: None,
             cancelled: None,
+            created: now,
+            kept_alive: 0,
             last_activity: now,
             watchers: WaitList::new(),
             groups: HashMap::new(),
-            subscribers: 0,
+            kept_bytes: 0,
+            account: None,
+            litter: Vec::new(),
+            readers: Readers::default(),
             dropped: 0,
             reminder: None,
         }
@@ -169,22 +195,23 @@ impl SessionState {
         self.touch(now);
     }
 
-    /// The events of those entries that were stored, at their places.
-    pub(crate) fn events(&self, entries: Vec<Entry>, slots: &[Slot]) -> Vec<Event> {
-        let stored = entries
-            .into_iter()
-            .zip(slots)
-            .filter(|(_, slot)| !slot.deduplicated);
-        let event = |(entry, slot): (Entry, &Slot)| {
+    /// The events of those entries that were stored, at their places. The others are let go of.
+    pub(crate) fn events(&mut self, entries: Vec<Entry>, slots: &[Slot]) -> Vec<Event> {
+        let mut events = Vec::with_capacity(entries.len());
+        for (entry, slot) in entries.into_iter().zip(slots) {
             let place = Place {
                 session: Arc::clone(&self.key),
                 epoch: self.epoch,
                 position: slot.position,
                 seq: slot.seq,
             };
-            Event::new(entry.envelope, entry.payload, place)
-        };
-        stored.map(event).collect()
+            let event = Event::new(entry.envelope, entry.payload, place);
+            match slot.deduplicated {
+                true => self.litter.push(event),
+                false => events.push(event),
+            }
+        }
+        events
     }
 
     /// Applies the event that follows. A session-final event seals.
@@ -202,12 +229,49 @@ impl SessionState {
             group.offer(&event, batch);
         }
         if let Some(tail) = &self.tail {
-            tail.push(&event, batch);
+            tail.push(&event, batch, &mut self.litter);
         }
-        self.dropped += self.window.push(event, self.terms.bounds);
+        let evicted = self.window.push(event, self.terms.bounds);
+        self.evicted(evicted, batch);
         if let Some(reason) = end {
             self.seal(reason, None, now, batch);
         }
+    }
+
+    /// These events, ascending, have left the window.
+    fn evicted(&mut self, events: Vec<Event>, batch: &mut WakeBatch) {
+        if events.is_empty() {
+            return;
+        }
+        self.dropped += events.len() as u64;
+        self.with_groups(|group, window, litter| group.evicted(&events, window, batch, litter));
+        self.litter.extend(events);
+    }
+
+    /// How many bytes of events the session holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.window.bytes() + self.kept_bytes
+    }
+
+    /// Reports what the session holds.
+    fn report(&mut self) {
+        let (bytes, dropped) = (self.bytes(), self.dropped);
+        if let Some(account) = &mut self.account {
+            account.report(bytes, dropped);
+        }
+    }
+
+    /// Drops the oldest events until the session holds no more than this.
+    pub(crate) fn cut_to(&mut self, bytes: usize, batch: &mut WakeBatch) {
+        if self.bytes() <= bytes {
+            return;
+        }
+        let evicted = self.window.cut_to(bytes.saturating_sub(self.kept_bytes));
+        self.evicted(evicted, batch);
+        if self.bytes() > bytes {
+            self.with_groups(|group, window, litter| group.shed_all(window, batch, litter));
+        }
+        self.call_feeder(batch);
     }
 
     /// Applies what a store committed, in position order, whatever the order in which it becomes known
@@ -222,6 +286,8 @@ impl SessionState {
         for event in events {
             if event.position() >= self.window.latest() {
                 self.early.insert(event.position(), event);
+            } else {
+                self.litter.push(event);
             }
         }
         while let Some(event) = self.early.remove(&self.window.latest()) {
@@ -238,8 +304,11 @@ impl SessionState {
             return;
         }
         self.dropped += oldest.since(self.window.oldest());
-        self.window = Window::at(oldest);
-        self.early = self.early.split_off(&oldest);
+        let window = std::mem::replace(&mut self.window, Window::at(oldest));
+        self.litter.extend(window.into_events());
+        let later = self.early.split_off(&oldest);
+        let before = std::mem::replace(&mut self.early, later);
+        self.litter.extend(before.into_values());
         self.watchers.wake_where(batch, |_, watcher| watcher.skip());
     }
 
@@ -313,216 +382,10 @@ impl SessionState {
     /// Lets go of all events of an ended session. Whoever is still there learns that it is over, also
     /// who waits for an event that another taker had.
     pub(crate) fn clear(&mut self, batch: &mut WakeBatch) {
-        self.window.clear();
-        for group in self.groups.values_mut() {
-            group.clear(self.window.latest());
-        }
+        let empty = Window::at(self.window.latest());
+        let window = std::mem::replace(&mut self.window, empty);
+        self.litter.extend(window.into_events());
+        self.with_groups(|group, window, litter| group.clear(window.latest(), litter));
         self.wake_everybody(batch);
-    }
-
-    // ---- time -----------------------------------------------------------------------------------
-
-    /// Does what is due: expires the session, ends the grace of a cancel, takes leases back.
-    pub(crate) fn tick(&mut self, now: Now, batch: &mut WakeBatch) {
-        if self.ended.is_none() {
-            let grace = self.cancelled.as_ref().and_then(|c| c.grace_until);
-            if grace.is_some_and(|until| until <= now.monotonic) {
-                self.seal(EndReason::Cancelled, None, now, batch);
-            } else if self.expires().is_some_and(|at| at <= now.monotonic) {
-                self.seal(EndReason::Expired, None, now, batch);
-            }
-        }
-        let over = self.ended.is_some();
-        for group in self.groups.values_mut() {
-            group.expire_leases(now.monotonic, &self.window, batch);
-            if over {
-                group.wake_all(batch);
-            }
-        }
-    }
-
-    /// When an open session expires if nothing happens in it, or an ended one vanishes.
-    pub(crate) fn expires(&self) -> Option<Instant> {
-        match &self.ended {
-            None => self.last_activity.monotonic.checked_add(self.terms.ttl?),
-            Some(ended) => ended.at.checked_add(self.terms.retention),
-        }
-    }
-
-    /// The wall time of [`expires`](Self::expires), for display.
-    pub(crate) fn expires_wall(&self) -> Option<Timestamp> {
-        let (from, after) = match &self.ended {
-            None => (self.last_activity.wall, self.terms.ttl?),
-            Some(ended) => (ended.wall, self.terms.retention),
-        };
-        let after = jiff::SignedDuration::try_from(after).ok()?;
-        from.checked_add(after).ok()
-    }
-
-    /// Whether an ended session has been readable for long enough, or was removed.
-    pub(crate) fn is_gone(&self, now: Instant) -> bool {
-        self.ended.as_ref().is_some_and(|ended| {
-            ended.reason == EndReason::Deleted || self.expires().is_some_and(|at| at <= now)
-        })
-    }
-
-    /// When to look at the session again.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let grace = self
-            .cancelled
-            .as_ref()
-            .filter(|_| self.ended.is_none())
-            .and_then(|c| c.grace_until);
-        let leases = self.groups.values().filter_map(Group::next_expiry).min();
-        [self.expires(), grace, leases].into_iter().flatten().min()
-    }
-
-    // ---- reading --------------------------------------------------------------------------------
-
-    /// The position at which a reader begins, and what it misses there.
-    pub(crate) fn start(
-        &self,
-        start: Start,
-        filtered: bool,
-    ) -> Result<(Position, Option<Gap>), ReadError> {
-        let (oldest, latest) = (self.window.oldest(), self.window.latest());
-        let at = start.resolve(self.epoch, oldest, latest)?;
-        let gap = Gap::expired(self.cursor(at), oldest, filtered);
-        Ok((at.max(oldest), gap))
-    }
-
-    /// Events from `from` on that match, at most `limit` events and about `bytes` bytes, and the
-    /// position up to which the log has been looked through.
-    pub(crate) fn read(
-        &self,
-        from: Position,
-        filter: &Filter,
-        limit: usize,
-        bytes: usize,
-    ) -> (Vec<Event>, Position) {
-        let (mut events, mut weight) = (Vec::new(), 0);
-        for event in self.window.from(from) {
-            if !filter.matches(event) {
-                continue;
-            }
-            weight += event.weight();
-            if events.len() == limit || (weight > bytes && !events.is_empty()) {
-                return (events, event.position());
-            }
-            events.push(event.clone());
-        }
-        (events, self.window.latest().max(from))
-    }
-
-    pub(crate) fn waiters(&self) -> usize {
-        self.watchers.len() + self.groups.values().map(Group::waiting).sum::<usize>()
-    }
-
-    /// Refuses a place beyond the end, where a reader would wait in silence.
-    pub(crate) fn check_ahead(&self, from: Position) -> Result<(), ReadError> {
-        let (oldest, latest) = (self.window.oldest(), self.window.latest());
-        Start::At(from).resolve(self.epoch, oldest, latest)?;
-        Ok(())
-    }
-
-    /// Whether one more may wait. A call of its own before registering, so that the waker of one who
-    /// may not is dropped by its owner, after the lock.
-    pub(crate) fn check_waiters(&self) -> Result<(), ReadError> {
-        let limit = self.terms.max_waiters;
-        if self.waiters() >= limit {
-            return Err(ReadError::TooManyWaiters { limit });
-        }
-        Ok(())
-    }
-
-    // ---- taking ---------------------------------------------------------------------------------
-
-    /// The group of this name, which begins with the oldest event.
-    pub(crate) fn group(&mut self, name: &Label) -> Result<&mut Group, ReadError> {
-        let limit = self.terms.max_groups;
-        if self.groups.len() >= limit && !self.groups.contains_key(name) {
-            return Err(ReadError::TooManyGroups { limit });
-        }
-        Ok(self.groups.entry(name.clone()).or_default())
-    }
-
-    /// The parts that taking needs at once.
-    pub(crate) fn group_and_window(
-        &mut self,
-        name: &Label,
-    ) -> Result<(&mut Group, &Window), ReadError> {
-        self.group(name)?;
-        match self.groups.get_mut(name) {
-            Some(group) => Ok((group, &self.window)),
-            None => Err(ReadError::TooManyGroups {
-                limit: self.terms.max_groups,
-            }),
-        }
-    }
-
-    /// How far a group has settled its events without a hole.
-    pub(crate) fn consumed(&mut self, name: &Label) -> Result<Cursor, ReadError> {
-        let (group, window) = self.group_and_window(name)?;
-        group.account(window);
-        let next = group.next();
-        Ok(self.cursor(next))
-    }
-
-    /// Tells a group what it lost since it was last told.
-    pub(crate) fn told_lost(&mut self, name: &Label, filtered: bool) -> Option<Gap> {
-        let group = self.groups.get_mut(name)?;
-        group.account(&self.window);
-        let ranges = group.told_lost();
-        let resumes_at = Cursor::session(self.epoch, group.next());
-        (!ranges.is_empty()).then(|| Gap {
-            reason: GapReason::Expired,
-            missed: (!filtered).then(|| ranges.count()),
-            ranges,
-            requested: None,
-            resumes_at,
-            repair: None,
-        })
-    }
-
-    pub(crate) fn leave_group(
-        &mut self,
-        name: &Label,
-        key: WaiterKey,
-        batch: &mut WakeBatch,
-    ) -> Option<Removed<Taker>> {
-        self.groups.get_mut(name)?.leave(key, &self.window, batch)
-    }
-
-    /// Settles a lease or gives its event back. Settling is activity. What is due at `now` has been
-    /// done, so that a lease that is held is not over.
-    pub(crate) fn settle(
-        &mut self,
-        name: &Label,
-        lease: LeaseId,
-        done: bool,
-        now: Now,
-        batch: &mut WakeBatch,
-    ) -> Result<(), SettleError> {
-        if lease.epoch != self.epoch {
-            return Err(SettleError::Fenced);
-        }
-        let group = self.groups.get_mut(name).ok_or(SettleError::Fenced)?;
-        if done {
-            group.ack(lease)?;
-        } else {
-            group.nack(lease, &self.window, batch)?;
-        }
-        self.touch(now);
-        self.settled(batch);
-        Ok(())
-    }
-
-    /// After the end, a taker may be waiting only for what another taker holds: let it look again.
-    pub(crate) fn settled(&mut self, batch: &mut WakeBatch) {
-        if self.ended.is_some() {
-            for group in self.groups.values_mut() {
-                group.wake_all(batch);
-            }
-        }
     }
 }

@@ -49,6 +49,12 @@ pub struct TailPage {
     pub read_to: Seq,
 }
 
+impl TailPage {
+    fn found_something(&self) -> bool {
+        !self.events.is_empty() || !self.missing.is_empty()
+    }
+}
+
 /// What is known of a tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TailInfo {
@@ -102,34 +108,81 @@ impl Tail {
     /// Reads events after `after` that match, at most `limit` of them and about `bytes` bytes.
     #[must_use]
     pub fn read(&self, after: Seq, filter: &Filter, limit: usize, bytes: usize) -> TailPage {
-        self.0.state.lock().ring.read(after, filter, limit, bytes)
+        let mut at = after;
+        loop {
+            let state = self.0.state.lock();
+            let page = state.ring.read(at, filter, limit, bytes);
+            if page.found_something() || page.read_to >= state.ring.latest() {
+                return page;
+            }
+            at = page.read_to;
+        }
     }
 
     /// The last `limit` events that match, oldest first.
     #[must_use]
     pub fn last(&self, filter: &Filter, limit: usize) -> Vec<Event> {
-        self.0.state.lock().ring.last(filter, limit)
+        let mut events = Vec::new();
+        let mut before = Some(Seq(u64::MAX));
+        while let Some(at) = before {
+            before = self
+                .0
+                .state
+                .lock()
+                .ring
+                .last(at, filter, limit, &mut events);
+        }
+        events.reverse();
+        events
     }
 
     /// How many retained events match.
     #[must_use]
     pub fn count(&self, filter: &Filter) -> usize {
-        self.0.state.lock().ring.count(filter)
+        let (mut count, mut after) = (0, Some(Seq(0)));
+        while let Some(at) = after {
+            let (seqs, next) = self.0.state.lock().ring.matching(at, filter);
+            count += seqs.len();
+            after = next;
+        }
+        count
     }
 
     /// Sequence numbers after `after` of events that match, but for the last `keep`.
     #[must_use]
     pub fn beyond(&self, after: Seq, filter: &Filter, keep: usize) -> Option<Overflow> {
-        self.0.state.lock().ring.beyond(after, filter, keep)
+        let (mut matching, mut next) = (Vec::new(), Some(after));
+        while let Some(at) = next {
+            let state = self.0.state.lock();
+            // What retention has taken is told first.
+            if at < state.ring.oldest() {
+                return None;
+            }
+            // With no more entries than may be kept there is nothing to skip, and nothing to look at.
+            let ahead = state.ring.latest().0.saturating_sub(after.0);
+            if ahead <= keep as u64 {
+                return None;
+            }
+            let (seqs, more) = state.ring.matching(at, filter);
+            drop(state);
+            matching.extend(seqs);
+            next = more;
+        }
+        let skip = matching.len().checked_sub(keep).filter(|skip| *skip > 0)?;
+        Some(Overflow {
+            skipped: matching[..skip].iter().map(|seq| (seq.0, seq.0)).collect(),
+            resumes_after: matching[skip - 1],
+        })
     }
 
     /// Adds an event that a session has applied.
-    pub(crate) fn push(&self, event: &Event, batch: &mut WakeBatch) {
+    /// What it drops for it goes to `litter`, for the caller to drop after its own lock.
+    pub(crate) fn push(&self, event: &Event, batch: &mut WakeBatch, litter: &mut Vec<Event>) {
         let state = &mut *self.0.state.lock();
         let watchers = &mut state.watchers;
         state
             .ring
-            .push(event.clone(), |shown| watchers.offer(shown, batch));
+            .push(event.clone(), litter, |shown| watchers.offer(shown, batch));
     }
 
     /// Forgets the events of a session that was removed.
@@ -178,19 +231,26 @@ impl TailWatch {
         let waker = cx.waker().clone();
         // What is not needed any more is dropped after the lock: see `WaitList`.
         let _discarded;
-        let mut state = self.tail.0.state.lock();
-        let page = state.ring.read(after, &self.filter, limit, bytes);
-        if !page.events.is_empty() || !page.missing.is_empty() || page.read_to > after {
-            return Poll::Ready(page);
-        }
-        _discarded = match self.key {
-            Some(key) => state.watchers.set_waker(key, waker),
-            None => {
-                self.key = Some(state.watchers.register(waker, &self.filter));
-                None
+        let mut at = after;
+        loop {
+            let mut state = self.tail.0.state.lock();
+            let page = state.ring.read(at, &self.filter, limit, bytes);
+            at = page.read_to;
+            if page.found_something() || (at >= state.ring.latest() && at > after) {
+                return Poll::Ready(page);
             }
-        };
-        Poll::Pending
+            if at < state.ring.latest() {
+                continue;
+            }
+            _discarded = match self.key {
+                Some(key) => state.watchers.set_waker(key, waker),
+                None => {
+                    self.key = Some(state.watchers.register(waker, &self.filter));
+                    None
+                }
+            };
+            return Poll::Pending;
+        }
     }
 }
 

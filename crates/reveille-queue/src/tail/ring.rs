@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use reveille_types::{Epoch, Event, Filter, PositionRanges, Seq, SessionKey};
 
-use super::{Overflow, TailPage};
+use super::TailPage;
 
 /// How much a tail retains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,9 @@ impl Default for TailLimits {
         }
     }
 }
+
+/// Most entries that are looked at under one lock.
+const SCAN: usize = 1_024;
 
 /// The n-th entry has the sequence number `oldest + 1 + n`. What lies between the last entry and the
 /// first of `early` has not come yet.
@@ -66,10 +69,17 @@ impl Ring {
         self.bytes
     }
 
-    /// Adds an event, and tells `show` each event that is shown by it.
-    pub(super) fn push(&mut self, event: Event, mut show: impl FnMut(&Event)) {
+    /// Adds an event, and tells `show` each event that is shown by it. What is dropped for it goes to
+    /// `litter`.
+    pub(super) fn push(
+        &mut self,
+        event: Event,
+        litter: &mut Vec<Event>,
+        mut show: impl FnMut(&Event),
+    ) {
         let seq = event.place().seq;
         if seq <= self.latest() {
+            litter.push(event);
             return;
         }
         self.early.insert(seq, event);
@@ -83,7 +93,8 @@ impl Ring {
         {
             if let Some(event) = self.shown.pop_front() {
                 self.oldest = self.oldest.next();
-                self.bytes -= event.map_or(0, |e| e.weight());
+                self.bytes -= event.as_ref().map_or(0, Event::weight);
+                litter.extend(event);
             }
         }
     }
@@ -115,6 +126,7 @@ impl Ring {
             .map(move |(n, event)| (first.plus(n), event.as_ref()))
     }
 
+    /// As [`Tail::read`](super::Tail::read), as far as one lock may go.
     pub(super) fn read(&self, after: Seq, filter: &Filter, limit: usize, bytes: usize) -> TailPage {
         let mut page = TailPage {
             events: Vec::new(),
@@ -127,7 +139,7 @@ impl Ring {
             return page;
         }
         let mut weight = 0;
-        for (seq, event) in self.entries(after) {
+        for (seq, event) in self.entries(after).take(SCAN) {
             match event {
                 None if page.events.is_empty() => page.missing.insert(seq.0, seq.0),
                 None => break,
@@ -147,40 +159,42 @@ impl Ring {
         page
     }
 
-    pub(super) fn last(&self, filter: &Filter, limit: usize) -> Vec<Event> {
-        let newest_first = self.shown.iter().rev().flatten();
-        let mut events: Vec<Event> = newest_first
-            .filter(|event| filter.matches(event))
-            .take(limit)
-            .cloned()
-            .collect();
-        events.reverse();
-        events
+    /// Adds up to `limit` of the last events before `before` that match, newest first, as far as one
+    /// lock may go. Answers where to go on; `None` at the beginning.
+    pub(super) fn last(
+        &self,
+        before: Seq,
+        filter: &Filter,
+        limit: usize,
+        events: &mut Vec<Event>,
+    ) -> Option<Seq> {
+        let end = index(before, self.oldest).min(self.shown.len());
+        let start = end.saturating_sub(SCAN);
+        let newest_first = self.shown.range(start..end).rev().flatten();
+        let matching = newest_first.filter(|event| filter.matches(event));
+        events.extend(matching.take(limit - events.len()).cloned());
+        (start > 0 && events.len() < limit).then(|| self.oldest.plus(start).next())
     }
 
-    pub(super) fn count(&self, filter: &Filter) -> usize {
-        let events = self.shown.iter().flatten();
-        events.filter(|event| filter.matches(event)).count()
-    }
-
-    /// What a reader that stands at `after` must skip so that at most `keep` matching events are left.
-    pub(super) fn beyond(&self, after: Seq, filter: &Filter, keep: usize) -> Option<Overflow> {
-        // What retention has taken is told first. And with no more entries than may be kept there is
-        // nothing to skip, and nothing to look at.
-        if after < self.oldest || self.latest().0.saturating_sub(after.0) <= keep as u64 {
-            return None;
+    /// The sequence numbers after `after` of events that match, as far as one lock may go, and where to
+    /// go on; `None` at the end.
+    pub(super) fn matching(&self, after: Seq, filter: &Filter) -> (Vec<Seq>, Option<Seq>) {
+        let mut seqs = Vec::new();
+        let mut read_to = after.max(self.oldest);
+        for (seq, event) in self.entries(after).take(SCAN) {
+            read_to = seq;
+            if event.is_some_and(|event| filter.matches(event)) {
+                seqs.push(seq);
+            }
         }
-        let matching: Vec<Seq> = self
-            .entries(after)
-            .filter(|(_, event)| event.is_some_and(|event| filter.matches(event)))
-            .map(|(seq, _)| seq)
-            .collect();
-        let skip = matching.len().checked_sub(keep).filter(|skip| *skip > 0)?;
-        Some(Overflow {
-            skipped: matching[..skip].iter().map(|seq| (seq.0, seq.0)).collect(),
-            resumes_after: matching[skip - 1],
-        })
+        (seqs, (read_to < self.latest()).then_some(read_to))
     }
+}
+
+/// Where in the ring an event is.
+fn index(seq: Seq, oldest: Seq) -> usize {
+    let n = seq.0.saturating_sub(oldest.0).saturating_sub(1);
+    usize::try_from(n).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -192,6 +206,9 @@ mod tests {
         DraftDefaults, EventDraft, EventId, KindRegistry, Place, Position, Tenant,
     };
 
+    use reveille_core::WakeBatch;
+
+    use super::super::Tail;
     use super::*;
 
     /// Every third event is odd.
@@ -229,7 +246,7 @@ mod tests {
             let mut ring = Ring::after(Seq(0), limits);
             let mut shown = Vec::new();
             for (n, seq) in order.iter().enumerate() {
-                ring.push(event(*seq), |event| shown.push(event.place().seq.0));
+                ring.push(event(*seq), &mut Vec::new(), |event| shown.push(event.place().seq.0));
                 let come = &order[..=n];
                 let watermark = (1..).take_while(|seq| come.contains(seq)).last().unwrap_or(0);
                 prop_assert_eq!(ring.latest(), Seq(watermark));
@@ -249,7 +266,7 @@ mod tests {
         ) {
             let limits = TailLimits { events: retained, bytes: usize::MAX };
             let mut ring = Ring::after(Seq(0), limits);
-            (1..=count).for_each(|seq| ring.push(event(seq), |_| {}));
+            (1..=count).for_each(|seq| ring.push(event(seq), &mut Vec::new(), |_| {}));
             let after = after.min(count);
             let filter = match only_odd {
                 true => Filter::matching("odd").unwrap(),
@@ -281,8 +298,9 @@ mod tests {
             after in 0..60_u64,
             keep in 1..20_usize,
         ) {
-            let mut ring = Ring::after(Seq(0), TailLimits::default());
-            (1..=count).for_each(|seq| ring.push(event(seq), |_| {}));
+            let ring = Tail::new(Epoch::from_parts(1, 1), Seq(0), TailLimits::default());
+            let mut batch = WakeBatch::new();
+            (1..=count).for_each(|seq| ring.push(&event(seq), &mut batch, &mut Vec::new()));
             let after = after.min(count);
             let filter = Filter::matching("odd").unwrap();
             let matching: Vec<u64> =

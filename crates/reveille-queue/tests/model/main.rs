@@ -1,14 +1,17 @@
 //! Random histories of one session against a plain model: a list of events, and for each group what
 //! became of each of them.
 
+#![cfg(not(loom))]
 #![allow(
     clippy::unwrap_used,
     reason = "in a test an unwrap that fails is the failure"
 )]
 
+mod conservation;
 mod ops;
+mod reading;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,8 +23,8 @@ use proptest::prelude::*;
 use reveille_core::ManualClock;
 use reveille_memory::MemoryBackend;
 use reveille_queue::{
-    AppendOptions, LeaseId, ReadError, SessionLog, SessionOptions, Sessions, StreamItem,
-    SubscribeOptions, Subscription, TakeOptions, TakeOutcome, WaitOptions, WaitOutcome,
+    AppendOptions, LeaseId, ReadError, SessionLog, SessionOptions, Sessions, Subscription,
+    TakeOptions, TakeOutcome,
 };
 use reveille_types::{EndReason, EventDraft, Gap, Label, Position, SessionKey, Start, Tenant};
 use tokio_test::task::{self, Spawn};
@@ -29,6 +32,8 @@ use tokio_test::task::{self, Spawn};
 use crate::ops::{GROUPS, KINDS, Op, TTL, Taking, Want, filter, ops, wants};
 
 const WINDOW: usize = 4;
+/// After how many deliveries an event is dead.
+const DELIVERIES: u32 = 2;
 
 /// What became of an event in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +45,7 @@ enum Fate {
     Leased(u64),
     Settled,
     Lost,
+    Dead,
 }
 
 type TakeFuture = Pin<Box<dyn Future<Output = Result<TakeOutcome, ReadError>>>>;
@@ -73,6 +79,10 @@ struct Run {
     oldest: usize,
     groups: [Vec<Fate>; GROUPS],
     untold: [BTreeSet<u64>; GROUPS],
+    skipped: [usize; GROUPS],
+    deliveries: BTreeMap<(usize, usize), u32>,
+    /// Events that were dead once, and after how many deliveries they are dead again.
+    pardoned: [BTreeMap<usize, u32>; GROUPS],
     takers: Vec<Taker>,
     numbers: usize,
     leases: Vec<(usize, u64, u64, LeaseId)>,
@@ -92,6 +102,7 @@ impl Run {
         let key = SessionKey::in_tenant(Tenant::default_tenant(), "s").unwrap();
         let options = SessionOptions::default()
             .max_events(WINDOW)
+            .max_deliveries(DELIVERIES)
             .ttl(Duration::from_millis(TTL));
         let log = sessions.create(key, options).now_or_never().unwrap();
         Self {
@@ -103,6 +114,9 @@ impl Run {
             oldest: 0,
             groups: Default::default(),
             untold: Default::default(),
+            skipped: Default::default(),
+            deliveries: BTreeMap::new(),
+            pardoned: Default::default(),
             takers: Vec::new(),
             numbers: 0,
             leases: Vec::new(),
@@ -123,6 +137,8 @@ impl Run {
                 Op::DropTaker(n) => self.drop_taker(n),
                 Op::Wait(want, from) => self.wait(want, from),
                 Op::Settle { lease, ack } => self.settle(lease, ack),
+                Op::Skip(group, to) => self.skip(group, to),
+                Op::Retry(group, n) => self.retry(group, n),
                 Op::Subscribe(want, from) => self.subscribe(want, from),
                 Op::Read(n) => self.read(n),
                 Op::Advance(by) => self.advance(by),
@@ -158,7 +174,8 @@ impl Run {
             }
             if self.kinds.len() - self.oldest > WINDOW {
                 for group in 0..GROUPS {
-                    if self.groups[group][self.oldest] == Fate::Available {
+                    let kept = self.pardoned[group].contains_key(&self.oldest);
+                    if self.groups[group][self.oldest] == Fate::Available && !kept {
                         self.groups[group][self.oldest] = Fate::Lost;
                         self.untold[group].insert(self.oldest as u64);
                     }
@@ -170,6 +187,10 @@ impl Run {
 
     /// Gives an available event to the first taker that wants it and has room.
     fn offer(&mut self, group: usize, position: usize) {
+        if self.is_skipped(group, position) {
+            self.groups[group][position] = Fate::Settled;
+            return;
+        }
         self.groups[group][position] = Fate::Available;
         let fates = &self.groups[group];
         let room = |t: &&Taker| {
@@ -180,6 +201,20 @@ impl Run {
         };
         if let Some(taker) = self.takers.iter().find(room) {
             self.groups[group][position] = Fate::Reserved(taker.number);
+        }
+    }
+
+    fn is_skipped(&self, group: usize, position: usize) -> bool {
+        position < self.skipped[group] && !self.pardoned[group].contains_key(&position)
+    }
+
+    /// An event comes back from a lease.
+    fn come_back(&mut self, group: usize, position: usize) {
+        let most = self.pardoned[group].get(&position).copied();
+        let worn_out = self.deliveries[&(group, position)] >= most.unwrap_or(DELIVERIES);
+        match worn_out && !self.is_skipped(group, position) {
+            true => self.groups[group][position] = Fate::Dead,
+            false => self.offer(group, position),
         }
     }
 
@@ -194,8 +229,10 @@ impl Run {
     fn may_come_back(&self, taking: Taking) -> bool {
         let fates = self.groups[taking.group].iter().zip(&self.kinds);
         fates
-            .filter(|(fate, _)| matches!(fate, Fate::Reserved(_) | Fate::Leased(_)))
-            .any(|(_, kind)| wants(taking.want, *kind))
+            .enumerate()
+            .filter(|(position, _)| !self.is_skipped(taking.group, *position))
+            .filter(|(_, (fate, _))| matches!(fate, Fate::Reserved(_) | Fate::Leased(_)))
+            .any(|(_, (_, kind))| wants(taking.want, *kind))
     }
 
     fn told(&mut self, group: usize, want: Want, gap: Option<&Gap>) {
@@ -219,6 +256,10 @@ impl Run {
                     let fate = match (taking.lease, taken.lease) {
                         (Some(millis), Some(lease)) => {
                             let until = self.now + millis;
+                            let place = (taking.group, position as usize);
+                            let delivery = self.deliveries.entry(place).or_default();
+                            *delivery += 1;
+                            assert_eq!(lease.id.delivery(), *delivery);
                             self.leases.push((taking.group, position, until, lease.id));
                             Fate::Leased(until)
                         }
@@ -229,7 +270,12 @@ impl Run {
                 }
                 self.told(taking.group, taking.want, gap.as_ref());
                 let fates = &self.groups[taking.group];
-                let hole = (self.oldest..fates.len()).find(|p| fates[*p] != Fate::Settled);
+                let settled = |p: &usize| {
+                    *p < self.skipped[taking.group]
+                        || matches!(fates[*p], Fate::Settled | Fate::Dead)
+                        || self.pardoned[taking.group].contains_key(p)
+                };
+                let hole = (self.oldest..fates.len()).find(|p| !settled(p));
                 let hole = hole.unwrap_or(fates.len());
                 assert_eq!(cursor.position(), Some(Position(hole as u64)));
             }
@@ -341,9 +387,62 @@ impl Run {
             self.active_at = self.now;
             match ack {
                 true => self.groups[group][position] = Fate::Settled,
-                false => self.offer(group, position),
+                false => self.come_back(group, position),
             }
         }
+    }
+
+    fn skip(&mut self, group: usize, to: u64) {
+        let name = Label::parse(format!("g{group}")).unwrap();
+        let skipping = self.log.skip_to(&name, Start::At(Position(to)));
+        let skipped = skipping.now_or_never().unwrap();
+        if to > self.kinds.len() as u64 {
+            assert!(skipped.is_err());
+            return;
+        }
+        skipped.unwrap();
+        self.active_at = self.now;
+        // What retention has taken from before the window is where a reader begins.
+        let to = (to as usize).max(self.oldest);
+        self.skipped[group] = self.skipped[group].max(to);
+        self.pardoned[group] = self.pardoned[group].split_off(&to);
+        self.untold[group] = self.untold[group].split_off(&(to as u64));
+        for position in 0..to {
+            if let Fate::Available | Fate::Reserved(_) = self.groups[group][position] {
+                self.groups[group][position] = Fate::Settled;
+            }
+        }
+        for position in to..self.kinds.len() {
+            if self.groups[group][position] == Fate::Available {
+                self.offer(group, position);
+            }
+        }
+    }
+
+    fn retry(&mut self, group: usize, n: usize) {
+        let name = Label::parse(format!("g{group}")).unwrap();
+        let letters = self.log.dead_letters(&name);
+        let told: Vec<usize> = letters
+            .iter()
+            .map(|letter| letter.event.position().0 as usize)
+            .collect();
+        let fates = self.groups[group].iter().enumerate();
+        let dead: Vec<usize> = fates
+            .filter(|(_, fate)| **fate == Fate::Dead)
+            .map(|(position, _)| position)
+            .collect();
+        assert_eq!(told, dead);
+        let Some(&position) = dead.get(n) else {
+            return;
+        };
+        let retried = self
+            .log
+            .retry_dead_letter(&name, Position(position as u64))
+            .now_or_never();
+        assert_eq!(retried, Some(true));
+        let most = self.deliveries[&(group, position)] + DELIVERIES;
+        self.pardoned[group].insert(position, most);
+        self.offer(group, position);
     }
 
     /// Whether no later lease was given for the same event and group.
@@ -351,114 +450,6 @@ impl Run {
         let (group, position, ..) = self.leases[n];
         let mut later = self.leases[n + 1..].iter();
         !later.any(|lease| (lease.0, lease.1) == (group, position))
-    }
-
-    fn wait(&mut self, want: Want, from: u64) {
-        let options = WaitOptions::any(filter(want)).from(Start::At(Position(from)));
-        let outcome = self.log.wait(options).now_or_never();
-        if from > self.kinds.len() as u64 {
-            let Some(Err(ReadError::Cursor(_))) = outcome else {
-                panic!("beyond the end");
-            };
-            return;
-        }
-        let start = self.oldest.max(from as usize);
-        let hit = (start..self.kinds.len()).find(|p| wants(want, self.kinds[*p]));
-        let lost = self.oldest.saturating_sub(from as usize) as u64;
-        let check = |gap: Option<Gap>| {
-            let told = gap.map_or(0, |gap| gap.ranges.count());
-            assert_eq!(told, lost);
-        };
-        match outcome.map(Result::unwrap) {
-            Some(WaitOutcome::Matched { events, gap, .. }) => {
-                assert_eq!(events[0].position().0, hit.unwrap() as u64);
-                check(gap);
-            }
-            Some(WaitOutcome::Ended { reason, gap, .. }) => {
-                assert_eq!(hit, None);
-                assert_eq!(Some(reason), self.ended.map(|(reason, _)| reason));
-                check(gap);
-            }
-            Some(WaitOutcome::TimedOut { .. }) => panic!("no time-out was given"),
-            None => assert!(hit.is_none() && self.ended.is_none()),
-        }
-    }
-
-    fn subscribe(&mut self, want: Want, from: u64) {
-        if self.readers.len() == 4 {
-            self.readers.remove(0);
-        }
-        let options = SubscribeOptions::from(Start::At(Position(from))).matching(filter(want));
-        let subscription = self.log.subscribe(options);
-        if from > self.kinds.len() as u64 {
-            assert!(subscription.is_err());
-            return;
-        }
-        self.readers.push(Reader {
-            want,
-            subscription: task::spawn(subscription.unwrap()),
-            next: from,
-            delivered: 0,
-            missed: 0,
-            began: from,
-            idle_at: None,
-        });
-    }
-
-    fn read(&mut self, n: usize) {
-        let Some(reader) = self.readers.get_mut(n) else {
-            return;
-        };
-        loop {
-            let item = reader.subscription.enter(|cx, mut s| s.poll_item(cx));
-            let skipped = |from: u64, to: u64| {
-                let passed = &self.kinds[from as usize..to as usize];
-                assert!(
-                    !passed.iter().any(|kind| wants(reader.want, *kind)),
-                    "an event is missing without a gap"
-                );
-            };
-            match item {
-                Poll::Ready(Some(item)) => match item.unwrap() {
-                    StreamItem::Event(event) => {
-                        let position = event.position().0;
-                        skipped(reader.next, position);
-                        assert!(wants(reader.want, self.kinds[position as usize]));
-                        reader.next = position + 1;
-                        reader.delivered += 1;
-                    }
-                    StreamItem::Gap(gap) => {
-                        let [(first, last)] = *gap.ranges.as_slice() else {
-                            panic!("a subscription misses one range at a time");
-                        };
-                        skipped(reader.next, first);
-                        assert!(last < self.oldest as u64, "it could have been read");
-                        reader.next = last + 1;
-                        reader.missed += gap.ranges.count();
-                    }
-                    StreamItem::CaughtUp(_) => {}
-                    StreamItem::Ended { reason, .. } => {
-                        assert_eq!(Some(reason), self.ended.map(|(reason, _)| reason));
-                    }
-                },
-                Poll::Ready(None) => {
-                    assert!(self.ended.is_some());
-                    break;
-                }
-                Poll::Pending => {
-                    assert!(self.ended.is_none());
-                    break;
-                }
-            }
-        }
-        let latest = self.kinds.len() as u64;
-        let passed = &self.kinds[reader.next as usize..];
-        assert!(!passed.iter().any(|kind| wants(reader.want, *kind)));
-        reader.next = latest;
-        reader.idle_at = Some((latest, self.ended.is_some()));
-        if reader.want.is_none() {
-            assert_eq!(reader.delivered + reader.missed, latest - reader.began);
-        }
     }
 
     fn advance(&mut self, by: u64) {
@@ -473,7 +464,7 @@ impl Run {
         for group in 0..GROUPS {
             for position in 0..self.kinds.len() {
                 if matches!(self.groups[group][position], Fate::Leased(at) if at <= self.now) {
-                    self.offer(group, position);
+                    self.come_back(group, position);
                 }
             }
         }

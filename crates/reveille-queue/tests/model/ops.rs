@@ -32,6 +32,10 @@ pub(crate) enum Op {
         lease: usize,
         ack: bool,
     },
+    /// A group moves on.
+    Skip(usize, u64),
+    /// A group retries one of its dead letters.
+    Retry(usize, usize),
     Subscribe(Want, u64),
     Read(usize),
     Advance(u64),
@@ -63,6 +67,8 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => (0..4usize).prop_map(Op::PollTaker),
         2 => (0..4usize).prop_map(Op::DropTaker),
         2 => (want(), 0..24u64).prop_map(|(want, from)| Op::Wait(want, from)),
+        1 => (0..GROUPS, 0..24u64).prop_map(|(group, to)| Op::Skip(group, to)),
+        2 => (0..GROUPS, 0..2usize).prop_map(|(group, n)| Op::Retry(group, n)),
         4 => (0..8usize, any::<bool>()).prop_map(|(lease, ack)| Op::Settle { lease, ack }),
         2 => (want(), 0..24u64).prop_map(|(want, from)| Op::Subscribe(want, from)),
         5 => (0..4usize).prop_map(Op::Read),

@@ -40,6 +40,19 @@ async fn d001_14_first_cancel_wins_and_is_told_to_the_second() {
 }
 
 #[tokio::test]
+async fn d001_14_token_event_and_session_tell_one_time_of_a_cancel() {
+    let log = log();
+    let outcome = log.cancel(None, None).await.unwrap();
+    let token = log.cancel_token().cancellation().unwrap();
+    assert_eq!(token.at, outcome.time);
+    assert_eq!(log.info().cancel.unwrap().time, outcome.time);
+    let page = log
+        .page(&reveille_queue::PageOptions::from(Default::default(), 1))
+        .unwrap();
+    assert_eq!(page.events[0].envelope().time, outcome.time);
+}
+
+#[tokio::test]
 async fn d001_14_session_that_is_over_cannot_be_cancelled() {
     let log = log();
     append(&log, &["task.result"]);

@@ -82,6 +82,95 @@ async fn d001_16_activity_keeps_a_session_alive_and_readers_do_not() {
 }
 
 #[tokio::test]
+async fn d001_16_live_emitter_keeps_its_session_alive() {
+    let (sessions, clock) = on_manual_clock();
+    let log = create(&sessions, "s", ttl(1000));
+    let emitters = [log.keep_alive(), log.keep_alive()];
+    let alive = |expected: bool| {
+        sessions.sweep();
+        assert_eq!(log.info().reason.is_none(), expected);
+    };
+    for _ in 0..10 {
+        clock.advance(ms(999));
+        alive(true);
+    }
+    assert_eq!(log.info().expires_at, None);
+    let [first, second] = emitters;
+    drop(first);
+    clock.advance(ms(5000));
+    alive(true);
+    drop(second);
+    clock.advance(ms(999));
+    alive(true);
+    clock.advance(ms(1));
+    alive(false);
+    // A guard of a session that is over changes nothing.
+    drop(log.keep_alive());
+    clock.advance(ms(1000));
+    assert_eq!(sessions.sweep().removed, 1);
+}
+
+#[tokio::test]
+async fn d001_16_absolute_lifetime_ends_the_busiest_session() {
+    let (sessions, clock) = on_manual_clock();
+    let log = create(&sessions, "s", ttl(1000).lifetime(ms(3000)));
+    let _emitter = log.keep_alive();
+    for _ in 0..5 {
+        clock.advance(ms(500));
+        append(&log, &["a"]);
+        sessions.sweep();
+    }
+    assert_eq!(log.info().reason, None);
+    // Without a sweep: whoever comes finds it over.
+    clock.advance(ms(500));
+    let late = log.try_append([draft("a")], AppendOptions::default());
+    assert_eq!(late.unwrap_err().code(), "session_expired");
+    assert_eq!(log.info().reason, Some(EndReason::Expired));
+    let zero = sessions.create(key("zero"), SessionOptions::default().lifetime(ms(0)));
+    assert_eq!(zero.await.unwrap_err().code(), "invalid_option");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lifetime_of_an_idle_session_ends_on_time() {
+    let sessions = crate::support::sessions();
+    let driver = tokio::spawn(sessions.drive());
+    let options = SessionOptions::default().lifetime(ms(3000));
+    let log = create(&sessions, "s", options);
+    let began = tokio::time::Instant::now();
+    let mut reader = log.subscribe(SubscribeOptions::default()).unwrap();
+    while !matches!(
+        reader.next().await.unwrap().unwrap(),
+        reveille_queue::StreamItem::Ended { .. }
+    ) {}
+    assert_eq!(began.elapsed(), ms(3000));
+    drop((log, reader, sessions));
+    driver.await.unwrap();
+}
+
+#[tokio::test]
+async fn sessions_are_told_in_numbers() {
+    let (sessions, clock) = on_manual_clock();
+    let log = create(&sessions, "open", ttl(10_000).max_events(2));
+    append(&log, &["a"; 5]);
+    create(&sessions, "closed", ttl(10_000))
+        .close(None)
+        .await
+        .unwrap();
+    create(&sessions, "expired", ttl(1000));
+    clock.advance(ms(1000));
+    sessions.sweep();
+    let info = sessions.info();
+    assert_eq!((info.open, info.ended, info.expired), (1, 2, 1));
+    assert_eq!((info.dropped, info.created, info.removed), (3, 3, 0));
+    assert_eq!(info.bytes as u64, log.info().bytes);
+    clock.advance(ms(1000));
+    assert_eq!(sessions.sweep().removed, 1);
+    sessions.remove(&key("closed")).await.unwrap();
+    let info = sessions.info();
+    assert_eq!((info.open, info.ended, info.removed), (1, 0, 2));
+}
+
+#[tokio::test]
 async fn d001_17_steps_of_the_wall_clock_move_no_deadline_and_no_order() {
     let (sessions, clock) = on_manual_clock();
     let log = create(&sessions, "s", ttl(1000));

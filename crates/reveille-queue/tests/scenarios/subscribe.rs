@@ -227,6 +227,36 @@ async fn d001_30_subscribers_count_before_their_first_poll() {
 }
 
 #[tokio::test]
+async fn d001_30_each_subscription_tells_its_lag_and_what_it_missed() {
+    let log = log_of(10);
+    let mut idle = log.subscribe(from(0)).unwrap();
+    let mut live = log.subscribe(from(0).matching(matching("b"))).unwrap();
+    assert_eq!(drain(&mut live), ["live"]);
+    append(&log, &["a"; 8]);
+    let lags = || {
+        let all = log.subscriptions().into_iter();
+        Vec::from_iter(all.map(|s| (s.lag, s.missed)))
+    };
+    // What its filter skips is not behind the one that waits.
+    assert_eq!(lags(), [(8, 0), (0, 0)]);
+    assert_eq!(log.info().lag, 8);
+    append(&log, &["b"]);
+    assert_eq!(lags(), [(9, 0), (1, 0)]);
+    assert_eq!(drain(&mut live), ["8"]);
+    assert_eq!(lags(), [(9, 0), (0, 0)]);
+    // Events that it has fetched and not handed out are still before it.
+    assert!(idle.next().await.is_some());
+    assert_eq!(lags()[0], (8, 0));
+    append(&log, &["a"; 20]);
+    assert_eq!(log.info().lag, 28);
+    let items = drain(&mut idle);
+    assert_eq!(items[8], "gap [(9, 18)] missed 10");
+    assert_eq!(lags()[0], (0, 10));
+    drop(idle);
+    assert_eq!(lags().len(), 1);
+}
+
+#[tokio::test]
 async fn d001_03_reader_of_a_closed_session_drains_while_others_go_on() {
     let sessions = sessions();
     let a = create(&sessions, "a", SessionOptions::default());

@@ -3,12 +3,18 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use reveille_queue::{ReadError, WaitOptions, WaitOutcome};
-use reveille_types::{Cursor, CursorError, EndReason, Filter, Position, Start};
+use reveille_memory::MemoryBackend;
+use reveille_queue::{ReadError, SessionOptions, Sessions, WaitOptions, WaitOutcome};
+use reveille_types::{
+    Cursor, CursorError, EndReason, Filter, FilterSpec, Kind, KindInfo, KindRegistry, Position,
+    Start,
+};
 use tokio::time::sleep;
 use tokio_test::{assert_pending, assert_ready, task};
 
-use crate::support::{append, log, log_of, matched, matching, ms, take_now, taken, wait_now};
+use crate::support::{
+    append, create, log, log_of, matched, matching, ms, take_now, taken, wait_now,
+};
 
 fn next_of(outcome: &WaitOutcome) -> u64 {
     let WaitOutcome::TimedOut { next, .. } = outcome else {
@@ -180,4 +186,40 @@ async fn wait_that_matches_and_ends_at_once_has_matched() {
             ..
         }
     ));
+}
+
+#[tokio::test]
+async fn d000_12_strict_filter_names_the_known_kind_and_finds_either_name() {
+    let kind = |name| Kind::parse(name).unwrap();
+    let mut registry = KindRegistry::empty();
+    registry.register(&kind("worker.complete"), KindInfo::default());
+    registry.register(&kind("agent.message"), KindInfo::default());
+    registry.register_alias(&kind("worker_complete"), &kind("agent.message"));
+    let sessions = Sessions::builder(MemoryBackend::new())
+        .registry(registry)
+        .build();
+    let log = create(&sessions, "s", SessionOptions::default());
+    let strict = |pattern: &str| {
+        sessions.strict_filter(FilterSpec {
+            kinds: Some(vec![pattern.parse().unwrap()]),
+            ..FilterSpec::default()
+        })
+    };
+    let error = strict("worker_completed").unwrap_err();
+    assert_eq!(error.code(), "unknown_kind");
+    assert!(error.to_string().contains("worker.complete"), "{error}");
+    let error = strict("worker.completed").unwrap_err();
+    assert!(error.to_string().contains("worker.complete"), "{error}");
+    let error = strict("nothing.like.it").unwrap_err();
+    assert_eq!(error.to_string(), "kind \"nothing.like.it\" is not known");
+    assert!(strict("worker.*").is_ok() && strict("**").is_ok());
+    assert_eq!(strict("task.*").unwrap_err().code(), "unknown_kind");
+
+    append(&log, &["worker_complete", "agent.message"]);
+    for name in ["worker_complete", "agent.message"] {
+        let both = strict(name).unwrap();
+        assert_eq!(log.count(&both), 2);
+        let wait = WaitOptions::any(both).timeout(Duration::ZERO);
+        assert_eq!(matched(&log.wait(wait).await.unwrap()), [0]);
+    }
 }

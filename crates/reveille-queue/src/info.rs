@@ -1,0 +1,75 @@
+//! What is known of a session.
+
+use std::time::{Duration, Instant};
+
+use reveille_core::WakeBatch;
+use reveille_types::wire;
+
+use crate::log::SessionLog;
+use crate::outcome::SubscriptionInfo;
+
+impl SessionLog {
+    /// What is known of the session.
+    #[must_use]
+    pub fn info(&self) -> wire::SessionInfo {
+        let now = self.now();
+        let mut batch = WakeBatch::new();
+        let state = self.lock_due(now, &mut batch);
+        let key = &self.0.key;
+        let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        wire::SessionInfo {
+            session: key.name(),
+            namespace: key.namespace.to_string(),
+            id: key.id.to_string(),
+            state: match state.ended {
+                None => wire::SessionState::Open,
+                Some(_) => wire::SessionState::Ended,
+            },
+            reason: state.ended.as_ref().map(|e| e.reason),
+            message: state
+                .ended
+                .as_ref()
+                .and_then(|e| e.message.as_deref().map(str::to_owned)),
+            oldest: state.oldest(),
+            latest: state.latest(),
+            retained: state.window.len() as u64,
+            bytes: state.bytes() as u64,
+            dropped: state.dropped,
+            subscribers: state.readers.len() as u64,
+            lag: state
+                .subscriptions()
+                .map(|s| s.lag)
+                .max()
+                .unwrap_or_default(),
+            waiters: state.waiters() as u64,
+            cancel: state.cancelled.as_ref().map(|c| wire::CancelInfo {
+                reason: c.reason.as_deref().map(str::to_owned),
+                time: c.wall,
+            }),
+            created_at: self.0.created_at,
+            last_activity_at: state.last_activity.wall,
+            ended_at: state.ended.as_ref().map(|e| e.wall),
+            expires_at: state.expires_wall(),
+            ttl_ms: state.terms.ttl.map(millis),
+            max_events: state.terms.bounds.events as u64,
+            max_bytes: state.terms.bounds.bytes as u64,
+        }
+    }
+
+    /// How far each subscription is, in no order.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
+        self.0.state.lock().subscriptions().collect()
+    }
+
+    /// The wall time of a deadline of this session, for display.
+    #[must_use]
+    pub fn wall_time_of(&self, deadline: Instant) -> jiff::Timestamp {
+        let now = self.now();
+        let ahead = deadline.saturating_duration_since(now.monotonic);
+        jiff::SignedDuration::try_from(ahead)
+            .ok()
+            .and_then(|ahead| now.wall.checked_add(ahead).ok())
+            .unwrap_or(now.wall)
+    }
+}
