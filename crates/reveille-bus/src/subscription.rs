@@ -175,6 +175,7 @@ impl BusSubscription {
             resumes_at: self.order.cursor(self.read_to, &self.filter),
             // What was skipped is still retained where the skipping began.
             repair: Some(requested),
+            overflow: None,
         });
     }
 
@@ -199,6 +200,7 @@ impl BusSubscription {
             requested: Some(self.order.cursor(before, &self.filter)),
             resumes_at: self.order.cursor(self.read_to, &self.filter),
             repair: None,
+            overflow: None,
         }
     }
 

@@ -198,6 +198,7 @@ fn page_of(bus: &Bus, after: Seq, filter: &Filter, limit: usize) -> EventPage {
             requested: Some(cursor(after)),
             resumes_at: cursor(read.read_to),
             repair: None,
+            overflow: None,
         });
         let resumed = tail.read(read.read_to, filter, limit, PAGE_BYTES);
         // What is missing further on is told on the next page.

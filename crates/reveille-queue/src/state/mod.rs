@@ -481,6 +481,7 @@ impl SessionState {
             requested: None,
             resumes_at,
             repair: None,
+            overflow: None,
         })
     }
 
