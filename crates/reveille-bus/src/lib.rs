@@ -42,6 +42,7 @@ mod bus;
 mod error;
 mod handlers;
 mod options;
+mod overflow;
 mod registry;
 mod subscription;
 
@@ -49,5 +50,6 @@ pub use bus::{Bus, EventBus, Published};
 pub use error::BusError;
 pub use handlers::{Handler, HandlerError, HandlerOptions};
 pub use options::{BusStart, HistoryQuery, SubscribeOptions};
+pub use overflow::{Folded, LagBound, Loss, Offer, OverflowMachine, Rank, Turn, Verdict};
 pub use registry::{BusStats, SubscriptionId, SubscriptionStats};
 pub use subscription::{BusFrame, BusItem, BusSubscription};
