@@ -41,7 +41,8 @@ pub trait EventBus: fmt::Debug + Send + Sync {
     /// Subscribes to all sessions of the tenant. The subscription counts from now on.
     ///
     /// # Errors
-    /// [`BusError::Cursor`] when the start cannot be followed, [`BusError::InvalidOption`].
+    /// [`BusError::Cursor`] when the start cannot be followed, [`BusError::InvalidOption`],
+    /// [`BusError::InvalidOverflowPolicy`].
     fn subscribe(&self, options: SubscribeOptions) -> Result<BusSubscription, BusError>;
 
     /// Retained events that match, oldest first.
@@ -184,7 +185,7 @@ impl Bus {
 impl BusSubscription {
     /// Begins a subscription.
     pub(crate) fn begin(bus: &Bus, options: SubscribeOptions) -> Result<Self, BusError> {
-        options.check().map_err(BusError::InvalidOption)?;
+        let bound = options.bound()?;
         let info = bus.tail().info();
         let after = match options.start {
             BusStart::Earliest => info.oldest,
@@ -196,7 +197,7 @@ impl BusSubscription {
                 info.latest,
             )?,
         };
-        Ok(Self::new(Arc::clone(bus.order()), after, options))
+        Ok(Self::new(Arc::clone(bus.order()), after, bound, options))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A [`Bus`] publishes into sessions and reads them all in one order, that of the sequence numbers. A
 //! subscriber is a cursor with a lag bound: one that keeps up reads the retained events themselves;
-//! one that lags beyond its capacity skips, and is told exactly what. A handler is a task of its own
+//! one that lags beyond its capacity loses what its policy gives up, and is told exactly what. A handler is a task of its own
 //! over such a subscription, so that neither its pace nor its panics reach anybody else. History is a
 //! query over what is retained, not a copy.
 //!
@@ -41,6 +41,7 @@
 mod bus;
 mod error;
 mod handlers;
+mod lag;
 mod options;
 mod overflow;
 mod registry;
@@ -52,4 +53,4 @@ pub use handlers::{Handler, HandlerError, HandlerOptions};
 pub use options::{BusStart, HistoryQuery, SubscribeOptions};
 pub use overflow::{Folded, LagBound, Loss, Offer, OverflowMachine, Rank, Turn, Verdict};
 pub use registry::{BusStats, SubscriptionId, SubscriptionStats};
-pub use subscription::{BusFrame, BusItem, BusSubscription};
+pub use subscription::{BusFrame, BusItem, BusSubscription, BusSummary};

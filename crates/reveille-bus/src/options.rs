@@ -3,7 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use reveille_types::{Cursor, Event, Filter, Invalid};
+use reveille_types::sets::OverflowPolicy;
+use reveille_types::{Cursor, Event, Filter};
+
+use crate::error::BusError;
+use crate::overflow::LagBound;
 
 /// Where a subscriber begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,9 +21,6 @@ pub enum BusStart {
     After(Cursor),
 }
 
-/// How many events a subscriber may lag behind if it does not say.
-const DEFAULT_CAPACITY: usize = 1_024;
-
 /// A predicate over an event: code of the caller's, which runs in the subscriber's own poll.
 pub(crate) type Predicate = Arc<dyn Fn(&Event) -> bool + Send + Sync>;
 
@@ -31,9 +32,13 @@ pub struct SubscribeOptions {
     pub filter: Filter,
     /// Where to begin.
     pub start: BusStart,
-    /// How many matching events the subscriber may lag behind, once it has caught up, before it skips
-    /// the oldest of them.
+    /// How many matching events the subscriber may lag behind, once it has caught up, before its policy
+    /// gives some up.
     pub capacity: usize,
+    /// How many of these places are for final events alone; less than the capacity.
+    pub reserve: usize,
+    /// Which events are given up: see [`LagBound`].
+    pub policy: OverflowPolicy,
     pub(crate) predicate: Option<Predicate>,
 }
 
@@ -44,13 +49,16 @@ impl Default for SubscribeOptions {
 }
 
 impl SubscribeOptions {
-    /// Events that match, from now on.
+    /// Events that match, from now on, with the default [`LagBound`].
     #[must_use]
     pub fn matching(filter: Filter) -> Self {
+        let bound = LagBound::default();
         Self {
             filter,
             start: BusStart::Latest,
-            capacity: DEFAULT_CAPACITY,
+            capacity: bound.capacity(),
+            reserve: bound.reserve(),
+            policy: bound.policy(),
             predicate: None,
         }
     }
@@ -69,6 +77,28 @@ impl SubscribeOptions {
         self
     }
 
+    /// Keeping this many of the places for final events.
+    #[must_use]
+    pub fn reserve(mut self, events: usize) -> Self {
+        self.reserve = events;
+        self
+    }
+
+    /// Giving up events by this policy.
+    #[must_use]
+    pub fn policy(mut self, policy: OverflowPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Lagging as this bound says.
+    #[must_use]
+    pub fn bounded(self, bound: LagBound) -> Self {
+        self.capacity(bound.capacity())
+            .reserve(bound.reserve())
+            .policy(bound.policy())
+    }
+
     /// Only events for which this answers `true`, besides what the filter asks for. It runs in the
     /// subscriber's own poll; a panic in it skips the event, is counted, and reaches nobody else. It
     /// does not count for the lag.
@@ -78,11 +108,13 @@ impl SubscribeOptions {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), Invalid> {
-        match self.capacity {
-            0 => Err(Invalid::form("capacity", "is 0")),
-            _ => Ok(()),
+    pub(crate) fn bound(&self) -> Result<LagBound, BusError> {
+        // Nobody who publishes waits for a subscriber.
+        if self.policy == OverflowPolicy::BackpressureCaller {
+            let policy = self.policy;
+            return Err(BusError::InvalidOverflowPolicy { policy });
         }
+        LagBound::new(self.capacity, self.reserve, self.policy).map_err(BusError::InvalidOption)
     }
 }
 
@@ -92,6 +124,8 @@ impl fmt::Debug for SubscribeOptions {
             .field("filter", &self.filter)
             .field("start", &self.start)
             .field("capacity", &self.capacity)
+            .field("reserve", &self.reserve)
+            .field("policy", &self.policy)
             .field("predicate", &self.predicate.is_some())
             .finish()
     }

@@ -7,73 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reveille_bus::{
-    Bus, BusError, BusFrame, BusItem, BusStart, BusSubscription, EventBus, HistoryQuery,
-    SubscribeOptions,
+    Bus, BusError, BusItem, BusStart, BusSubscription, EventBus, HistoryQuery, SubscribeOptions,
 };
-use reveille_memory::MemoryBackend;
-use reveille_queue::{Sessions, TailLimits};
-use reveille_types::{
-    Cursor, CursorError, EventDraft, Filter, FilterSpec, GapReason, Label, Pattern, SessionKey,
-    Tenant,
-};
+use reveille_queue::TailLimits;
+use reveille_types::sets::OverflowPolicy;
+use reveille_types::{Cursor, CursorError, Filter, FilterSpec, GapReason, Label, Pattern};
 use tokio::sync::{mpsc, oneshot};
 
-const LIMITS: TailLimits = TailLimits {
-    events: 10_000,
-    bytes: usize::MAX,
-};
-
-async fn bus_with(limits: TailLimits) -> Bus {
-    let sessions = Sessions::builder(MemoryBackend::new()).tail(limits).build();
-    Bus::open(sessions, Tenant::default_tenant()).await.unwrap()
-}
-
-async fn bus() -> Bus {
-    bus_with(LIMITS).await
-}
-
-fn key(name: &str) -> SessionKey {
-    SessionKey::in_tenant(Tenant::default_tenant(), name).unwrap()
-}
-
-fn draft(kind: &str) -> EventDraft {
-    EventDraft::parse(kind).unwrap()
-}
-
-async fn publish(bus: &Bus, session: &str, kind: &str) -> Cursor {
-    let published = bus.publish(key(session), vec![draft(kind)]).await;
-    published.unwrap().cursor
-}
-
-/// The next event, past a note that history is done.
-async fn event(events: &mut BusSubscription) -> BusFrame {
-    loop {
-        match events.next().await.unwrap().unwrap() {
-            BusItem::Event(frame) => return frame,
-            BusItem::CaughtUp(_) => {}
-            BusItem::Gap(gap) => panic!("{gap:?}"),
-        }
-    }
-}
-
-/// Everything up to the place where history is done.
-async fn history(events: &mut BusSubscription) -> Vec<BusItem> {
-    let mut items = Vec::new();
-    loop {
-        match events.next().await.unwrap().unwrap() {
-            BusItem::CaughtUp(_) => return items,
-            item => items.push(item),
-        }
-    }
-}
-
-fn seqs(items: &[BusItem]) -> Vec<u64> {
-    let seq = |item: &BusItem| match item {
-        BusItem::Event(frame) => Some(frame.event.place().seq.0),
-        _ => None,
-    };
-    items.iter().filter_map(seq).collect()
-}
+mod common;
+use common::{LIMITS, bus, bus_with, draft, event, history, key, publish, seqs};
 
 fn from(start: BusStart) -> SubscribeOptions {
     SubscribeOptions::default().from(start)
@@ -162,7 +104,7 @@ async fn d003_17_a_cursor_of_the_future_or_of_another_time_is_an_error() {
     let ahead = Cursor::bus(bus.tail().epoch(), reveille_types::Seq(500));
     let error = bus.subscribe(from(BusStart::After(ahead))).unwrap_err();
     assert_eq!(error.code(), "cursor_ahead");
-    let other = self::bus().await;
+    let other = common::bus().await;
     let foreign = publish(&other, "s", "a").await;
     let error = bus.subscribe(from(BusStart::After(foreign))).unwrap_err();
     assert_eq!(error.code(), "cursor_epoch_mismatch");
@@ -434,7 +376,9 @@ async fn d003_08_a_replay_is_not_bounded() {
 async fn d003_14_a_slow_subscriber_sees_the_newest_and_learns_what_it_missed() {
     let bus = bus().await;
     let filter = Filter::matching("step").unwrap();
-    let options = SubscribeOptions::matching(filter).capacity(10);
+    let options = SubscribeOptions::matching(filter)
+        .capacity(10)
+        .policy(OverflowPolicy::DropOldest);
     let mut events = bus.subscribe(options).unwrap();
     assert_eq!(history(&mut events).await, []);
     for _ in 0..200 {

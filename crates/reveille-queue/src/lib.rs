@@ -73,4 +73,4 @@ pub use outcome::{
 };
 pub use sessions::{ListOptions, Sessions, Swept};
 pub use subscription::Subscription;
-pub use tail::{Overflow, Tail, TailInfo, TailLimits, TailPage, TailWatch};
+pub use tail::{Tail, TailInfo, TailLimits, TailPage, TailWatch};

@@ -117,10 +117,10 @@ impl Tail {
         self.0.state.lock().ring.count(filter)
     }
 
-    /// Sequence numbers after `after` of events that match, but for the last `keep`.
+    /// The event with this sequence number, if it is shown and retained.
     #[must_use]
-    pub fn beyond(&self, after: Seq, filter: &Filter, keep: usize) -> Option<Overflow> {
-        self.0.state.lock().ring.beyond(after, filter, keep)
+    pub fn get(&self, seq: Seq) -> Option<Event> {
+        self.0.state.lock().ring.get(seq)
     }
 
     /// Adds an event that a session has applied.
@@ -147,15 +147,6 @@ impl Tail {
             key: None,
         }
     }
-}
-
-/// Events that a reader would have to skip.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Overflow {
-    /// The sequence numbers of the events to skip.
-    pub skipped: PositionRanges,
-    /// Skipping them, the reader goes on after this sequence number.
-    pub resumes_after: Seq,
 }
 
 /// A place to wait for events that match. Dropping it takes the waiter out.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use reveille_types::{Epoch, Event, Filter, PositionRanges, Seq, SessionKey};
 
-use super::{Overflow, TailPage};
+use super::TailPage;
 
 /// How much a tail retains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,23 +163,9 @@ impl Ring {
         events.filter(|event| filter.matches(event)).count()
     }
 
-    /// What a reader that stands at `after` must skip so that at most `keep` matching events are left.
-    pub(super) fn beyond(&self, after: Seq, filter: &Filter, keep: usize) -> Option<Overflow> {
-        // What retention has taken is told first. And with no more entries than may be kept there is
-        // nothing to skip, and nothing to look at.
-        if after < self.oldest || self.latest().0.saturating_sub(after.0) <= keep as u64 {
-            return None;
-        }
-        let matching: Vec<Seq> = self
-            .entries(after)
-            .filter(|(_, event)| event.is_some_and(|event| filter.matches(event)))
-            .map(|(seq, _)| seq)
-            .collect();
-        let skip = matching.len().checked_sub(keep).filter(|skip| *skip > 0)?;
-        Some(Overflow {
-            skipped: matching[..skip].iter().map(|seq| (seq.0, seq.0)).collect(),
-            resumes_after: matching[skip - 1],
-        })
+    pub(super) fn get(&self, seq: Seq) -> Option<Event> {
+        let (_, event) = self.entries(Seq(seq.0.checked_sub(1)?)).next()?;
+        event.filter(|event| event.place().seq == seq).cloned()
     }
 }
 
@@ -274,29 +260,16 @@ mod tests {
             prop_assert_eq!(missing, gone);
         }
 
-        /// Skipping leaves the newest that match, and tells exactly which were skipped.
+        /// Each number gives its own event, or none.
         #[test]
-        fn what_is_skipped_and_what_is_left_is_everything_that_matches(
-            count in 0..60_u64,
-            after in 0..60_u64,
-            keep in 1..20_usize,
-        ) {
-            let mut ring = Ring::after(Seq(0), TailLimits::default());
+        fn an_event_is_found_by_its_number(count in 0..60_u64, retained in 1..60_usize) {
+            let limits = TailLimits { events: retained, bytes: usize::MAX };
+            let mut ring = Ring::after(Seq(0), limits);
             (1..=count).for_each(|seq| ring.push(event(seq), |_| {}));
-            let after = after.min(count);
-            let filter = Filter::matching("odd").unwrap();
-            let matching: Vec<u64> =
-                (after + 1..=count).filter(|seq| seq.is_multiple_of(3)).collect();
-            let overflow = ring.beyond(Seq(after), &filter, keep);
-            let skip = matching.len().saturating_sub(keep);
-            prop_assert_eq!(overflow.is_some(), skip > 0);
-            if let Some(overflow) = overflow {
-                let skipped: PositionRanges =
-                    matching[..skip].iter().map(|seq| (*seq, *seq)).collect();
-                prop_assert_eq!(overflow.skipped, skipped);
-                let rest = ring.read(overflow.resumes_after, &filter, 100, usize::MAX);
-                let rest: Vec<u64> = rest.events.iter().map(|e| e.place().seq.0).collect();
-                prop_assert_eq!(&rest[..], &matching[skip..]);
+            for seq in 0..=count + 1 {
+                let found = ring.get(Seq(seq)).map(|event| event.place().seq.0);
+                let retained = seq > ring.oldest().0 && seq <= count;
+                prop_assert_eq!(found, retained.then_some(seq));
             }
         }
     }
