@@ -180,6 +180,37 @@ async fn d003_20_publishing_touches_only_matching_subscriptions() {
     assert_eq!(event(&mut waiting[77]).await.event.place().seq.0, 2);
 }
 
+/// The same for patterns with wildcards, wherever they stand.
+#[tokio::test]
+async fn d003_20_a_wildcard_costs_those_whom_it_concerns_alone() {
+    let bus = bus().await;
+    let mut waiting = Vec::new();
+    for n in 0..1_000 {
+        for pattern in [format!("svc{n}.*"), format!("*.step{n}"), "**.z.end".into()] {
+            let filter = Filter::matching(&pattern).unwrap();
+            let mut events = bus.subscribe(SubscribeOptions::matching(filter)).unwrap();
+            assert_eq!(history(&mut events).await, []);
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(events.poll_item(&mut cx).is_pending());
+            waiting.push(events);
+        }
+    }
+    for (kind, matching) in [
+        ("svc7.step9", 2),
+        ("svc7.a.b", 1),
+        ("a.z.end", 1_000),
+        ("a", 0),
+    ] {
+        let before = bus.stats().visits;
+        publish(&bus, "s", kind).await;
+        assert_eq!(bus.stats().visits - before, matching, "{kind}");
+    }
+    assert_eq!(
+        event(&mut waiting[21]).await.event.kind().as_str(),
+        "svc7.step9"
+    );
+}
+
 fn forwarding(
     to: &mpsc::UnboundedSender<String>,
 ) -> impl FnMut(reveille_types::Event) -> std::future::Ready<Result<(), reveille_bus::HandlerError>>

@@ -8,6 +8,7 @@
 //! Events are shared with the session logs by reference count. The tail keeps the newest ones up to
 //! its own bounds, whatever the sessions retain.
 
+mod index;
 mod ring;
 mod watchers;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use reveille_core::sync::Mutex;
-use reveille_core::{Removed, WaiterKey, WakeBatch};
+use reveille_core::{WaiterKey, WakeBatch};
 use reveille_types::{Epoch, Event, Filter, PositionRanges, Seq, SessionKey};
 
 use ring::Ring;
@@ -188,8 +189,8 @@ impl TailWatch {
 impl Drop for TailWatch {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            let removed: Option<Removed<Filter>> = self.tail.0.state.lock().watchers.remove(key);
-            drop(removed);
+            let gone = self.tail.0.state.lock().watchers.remove(key);
+            drop(gone);
         }
     }
 }
