@@ -36,6 +36,11 @@ impl<T> Nodes<T> {
         Self(Slab::new())
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn insert(&mut self, value: T) -> usize {
         let links = [Links::default(); 2];
         self.0.insert(Node { links, value })

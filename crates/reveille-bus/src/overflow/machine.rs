@@ -209,6 +209,12 @@ impl OverflowMachine {
             .collect()
     }
 
+    /// How many nodes there are, kept or missing.
+    #[cfg(test)]
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Whether there is a free place for an event of this rank.
     fn has_place(&self, rank: Rank) -> bool {
         let kept = self.kept();

@@ -268,12 +268,14 @@ proptest! {
         let mut machine = OverflowMachine::new(bound);
         let mut reader = Reader::default();
         let (mut seq, mut accounted, mut finals) = (0, Vec::new(), BTreeSet::new());
+        let mut holes = 0;
         for step in steps {
             let Step::Offer { rank, key, hole } = step else {
                 reader.read(&mut machine, &finals);
                 continue;
             };
             seq += 1 + hole;
+            holes += usize::from(hole > 0);
             let offer = Offer { seq, rank, key };
             if rank.is_final() {
                 finals.insert(seq);
@@ -289,6 +291,8 @@ proptest! {
             let open = kept.iter().filter(|offer| !offer.rank.is_final()).count();
             prop_assert!(kept.len() <= capacity && open <= bound.open_places());
             prop_assert_eq!(machine.kept(), kept.len());
+            // What is missing between two kept places is one run, but for places never offered.
+            prop_assert!(machine.nodes() <= 2 * kept.len() + 1 + holes);
             // Nothing went while something of lower rank stayed.
             before.push(offer);
             let gone = before.iter().filter(|offer| !kept.contains(offer));
