@@ -29,6 +29,13 @@ pub enum BusError {
         /// Where to resume to get exactly what was not handed out.
         resume: Cursor,
     },
+    /// The events answer an event that answers an event, and so on, through more handlers than the
+    /// calling one allows.
+    #[error("the chain of causes is longer than {limit} handlers")]
+    LoopDetected {
+        /// The most that are allowed.
+        limit: u32,
+    },
     /// The session belongs to another tenant than the bus.
     #[error("the session belongs to another tenant")]
     TenantMismatch,
@@ -50,6 +57,7 @@ impl BusError {
             Self::InvalidOption(_) => "invalid_option",
             Self::InvalidOverflowPolicy { .. } => "invalid_overflow_policy",
             Self::Overflow { .. } => "slow_consumer",
+            Self::LoopDetected { .. } => "loop_detected",
             Self::TenantMismatch => "tenant_mismatch",
             Self::Session(error) => error.code(),
             Self::Append(error) => error.code(),

@@ -39,18 +39,23 @@
 //! ```
 
 mod bus;
+mod causes;
+mod emit;
 mod error;
 mod handlers;
 mod lag;
 mod options;
 mod overflow;
+mod progress;
+mod publisher;
 mod registry;
 mod subscription;
 
 pub use bus::{Bus, EventBus, Published};
+pub use emit::Emitted;
 pub use error::BusError;
-pub use handlers::{Handler, HandlerError, HandlerOptions};
-pub use options::{BusStart, HistoryQuery, SubscribeOptions};
+pub use handlers::{Handler, HandlerError};
+pub use options::{BusStart, HandlerOptions, HistoryQuery, SubscribeOptions};
 pub use overflow::{Folded, LagBound, Loss, Offer, OverflowMachine, Rank, Turn, Verdict};
 pub use registry::{BusStats, SubscriptionId, SubscriptionStats};
 pub use subscription::{BusFrame, BusItem, BusSubscription, BusSummary};

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reveille_types::sets::OverflowPolicy;
-use reveille_types::{Cursor, Event, Filter};
+use reveille_types::{Cursor, Event, Filter, SessionKey};
 
 use crate::error::BusError;
 use crate::overflow::LagBound;
@@ -128,6 +129,67 @@ impl fmt::Debug for SubscribeOptions {
             .field("policy", &self.policy)
             .field("predicate", &self.predicate.is_some())
             .finish()
+    }
+}
+
+/// What a handler is called for, and what happens when it fails.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HandlerOptions {
+    /// Which events, as for a subscription.
+    pub events: SubscribeOptions,
+    /// How often a call that failed is made again; 0 if nothing is said. The events after it wait.
+    pub retries: u32,
+    /// How long to wait before the first repetition, twice as long before the second, and so on; 100 ms
+    /// if nothing is said.
+    pub pause: Duration,
+    /// The session to which an `error.handler_failed` goes when the last repetition has failed.
+    pub dead_letters: Option<SessionKey>,
+    /// Through how many handlers a chain of events may come, each published in answer to the one
+    /// before; 16 if nothing is said. Longer ones are refused with
+    /// [`LoopDetected`](crate::BusError::LoopDetected).
+    pub hops: u32,
+}
+
+impl From<SubscribeOptions> for HandlerOptions {
+    fn from(events: SubscribeOptions) -> Self {
+        Self {
+            events,
+            retries: 0,
+            pause: Duration::from_millis(100),
+            dead_letters: None,
+            hops: 16,
+        }
+    }
+}
+
+impl HandlerOptions {
+    /// Called for these events.
+    #[must_use]
+    pub fn new(events: SubscribeOptions) -> Self {
+        events.into()
+    }
+
+    /// Making a call that failed again, so often, after this pause and then twice as long each time.
+    #[must_use]
+    pub fn retries(mut self, times: u32, pause: Duration) -> Self {
+        self.retries = times;
+        self.pause = pause;
+        self
+    }
+
+    /// Telling this session of events that could not be handled.
+    #[must_use]
+    pub fn dead_letters(mut self, session: SessionKey) -> Self {
+        self.dead_letters = Some(session);
+        self
+    }
+
+    /// Continuing chains of at most this many handlers.
+    #[must_use]
+    pub fn hops(mut self, limit: u32) -> Self {
+        self.hops = limit;
+        self
     }
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reveille_bus::{Bus, EventBus, SubscribeOptions};
-use reveille_types::Event;
+use reveille_bus::{Bus, Emitted, EventBus, HandlerOptions, HistoryQuery, SubscribeOptions};
+use reveille_types::{Event, Filter, Kind, Label};
 use tokio::sync::{mpsc, oneshot};
 
 mod common;
-use common::{bus, publish};
+use common::{bus, draft, key, publish};
 
 fn forwarding(
     to: &mpsc::UnboundedSender<String>,
@@ -261,4 +261,129 @@ async fn d004_16_a_slow_handler_sees_everything_in_order() {
     for n in 1..=1_000 {
         assert_eq!(seen.recv().await, Some(n));
     }
+}
+
+/// 004-D02, 004-F06: emitting waits for the handlers, but no longer than it is told to.
+#[tokio::test(start_paused = true)]
+async fn d004_02_emitting_waits_for_handlers_up_to_its_deadline() {
+    let bus = bus().await;
+    let (to, mut seen) = mpsc::unbounded_channel();
+    let only = |pattern| SubscribeOptions::matching(Filter::matching(pattern).unwrap());
+    bus.on(only("task.*"), forwarding(&to)).unwrap();
+    bus.on(only("other.*"), forwarding(&to)).unwrap();
+    bus.on(only("task.*"), |_event| async { Err("it fails".into()) })
+        .unwrap();
+    bus.on(only("task.*").predicate(|_| false), forwarding(&to))
+        .unwrap();
+    let emit = |kind, millis| {
+        let deadline = Duration::from_millis(millis);
+        bus.emit(key("s"), vec![draft(kind)], deadline)
+    };
+    let emitted = emit("task.done", 100).await.unwrap();
+    let counts = |emitted: &Emitted| (emitted.handled, emitted.failed, emitted.timed_out);
+    assert_eq!(counts(&emitted), (2, 1, 0));
+    assert_eq!(seen.try_recv().unwrap(), "task.done", "it has been handled");
+    assert_eq!(emitted.published.receipt.results.len(), 1);
+
+    bus.on(only("task.*"), |_event| async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(())
+    })
+    .unwrap();
+    let began = tokio::time::Instant::now();
+    assert_eq!(counts(&emit("task.done", 100).await.unwrap()), (2, 1, 1));
+    assert_eq!(began.elapsed(), Duration::from_millis(100));
+    // It went on with the first one, and comes to this one after it.
+    assert_eq!(counts(&emit("task.done", 5_000).await.unwrap()), (3, 1, 0));
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    assert_eq!(counts(&emit("nobody", 100).await.unwrap()), (0, 0, 0));
+}
+
+/// 004-D12: who answers his own answers is stopped.
+#[tokio::test]
+async fn d004_12_a_chain_of_answers_ends() {
+    let bus = bus().await;
+    let publisher = bus.clone();
+    let (to, mut refused) = mpsc::unbounded_channel();
+    let options = HandlerOptions::new(SubscribeOptions::default()).hops(16);
+    let id = bus
+        .on(options, move |event: Event| {
+            let (bus, to) = (publisher.clone(), to.clone());
+            async move {
+                let again = draft(event.kind().as_str());
+                if let Err(error) = bus.publish(key("s"), vec![again]).await {
+                    to.send(error.code())?;
+                }
+                Ok(())
+            }
+        })
+        .unwrap();
+    let first = publish(&bus, "s", "ping").await;
+    // Once for the answer that is one too many, once for the answer to the report of it.
+    for _ in 0..2 {
+        assert_eq!(refused.recv().await, Some("loop_detected"));
+    }
+    assert!(bus.off(id).await);
+    let kinds = bus.stats().retained_by_kind;
+    let count = |kind: &str| kinds[&Kind::parse(kind).unwrap()];
+    assert_eq!((count("ping"), count("error.loop_detected")), (1 + 16, 1));
+    let all = bus.history(&HistoryQuery::default());
+    for pair in all.windows(2) {
+        let cause = pair[1].envelope().caused_by.as_ref();
+        assert_eq!(cause.map(Label::as_str), Some(pair[0].id().as_str()));
+    }
+    // Whoever is not in a handler publishes as before.
+    assert!(publish(&bus, "s", "ping").await.place() > first.place());
+}
+
+/// 004-D15: what fails for good is told, and who.
+#[tokio::test(start_paused = true)]
+async fn d004_15_an_event_that_cannot_be_handled_becomes_a_dead_letter() {
+    let bus = bus().await;
+    let (to, mut seen) = mpsc::unbounded_channel();
+    bus.on(SubscribeOptions::default(), forwarding(&to))
+        .unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let began = tokio::time::Instant::now();
+    let bad_ones = SubscribeOptions::matching(Filter::matching("bad").unwrap());
+    let options = HandlerOptions::new(bad_ones)
+        .retries(2, Duration::from_secs(1))
+        .dead_letters(key("letters"));
+    let id = bus
+        .on(options, move |_event| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async { Err("it cannot be handled".into()) }
+        })
+        .unwrap();
+    let bad = bus.publish(key("s"), vec![draft("bad")]).await.unwrap();
+    assert_eq!(seen.recv().await.unwrap(), "bad");
+    assert_eq!(seen.recv().await.unwrap(), "error.handler_failed");
+    assert_eq!(began.elapsed(), Duration::from_secs(1 + 2));
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+    assert_eq!(bus.stats().subscriptions[&id].errors, 3);
+
+    let letters = bus.history(&HistoryQuery::default().limit(1));
+    assert_eq!(letters[0].session().name(), "letters");
+    let letter: serde_json::Value = letters[0].payload().parse().unwrap();
+    assert_eq!(letter["error"], "it cannot be handled");
+    assert_eq!(letter["calls"], 3);
+    assert_eq!(letter["event"]["type"], "bad");
+    assert_eq!(letter["cursor"], bad.receipt.cursor.to_string());
+}
+
+/// A handler that fails on everything fails on letters, too, and gets no letter about them.
+#[tokio::test(start_paused = true)]
+async fn d004_15_no_letter_is_written_about_a_letter() {
+    let bus = bus().await;
+    let options = HandlerOptions::new(SubscribeOptions::default()).dead_letters(key("letters"));
+    let id = bus
+        .on(options, |_event| async { Err("it always fails".into()) })
+        .unwrap();
+    publish(&bus, "s", "bad").await;
+    while bus.stats().subscriptions[&id].errors < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(bus.off(id).await);
+    assert_eq!(bus.tail().info().latest.0, 2);
 }
