@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reveille_core::sync::Mutex;
-use reveille_queue::{AppendOptions, SessionOptions, Sessions, Tail};
+use reveille_queue::{Sessions, Tail};
 use reveille_types::{Cursor, Event, EventDraft, Filter, Kind, Receipt, Seq, SessionKey, Tenant};
 
 use crate::error::BusError;
 use crate::handlers::Running;
 use crate::options::{BusStart, HistoryQuery, SubscribeOptions};
+use crate::publisher::Publisher;
 use crate::registry::{BusStats, Registry, SubscriptionId};
 use crate::subscription::{BusFrame, BusItem, BusSubscription};
 
@@ -28,10 +29,13 @@ pub struct Published {
 /// What layers above need of a bus.
 #[async_trait]
 pub trait EventBus: fmt::Debug + Send + Sync {
-    /// Appends to a session, which is created if it is not there. Never waits for a subscriber.
+    /// Appends to a session, which is created if it is not there. Never waits for a subscriber. Within
+    /// a handler the events say that the event it is called for has caused them, unless they say
+    /// otherwise.
     ///
     /// # Errors
-    /// [`BusError`]; nothing was stored then.
+    /// [`BusError`]; nothing was stored then, but for an `error.loop_detected` in place of the events
+    /// if it is [`BusError::LoopDetected`].
     async fn publish(
         &self,
         session: SessionKey,
@@ -41,7 +45,8 @@ pub trait EventBus: fmt::Debug + Send + Sync {
     /// Subscribes to all sessions of the tenant. The subscription counts from now on.
     ///
     /// # Errors
-    /// [`BusError::Cursor`] when the start cannot be followed, [`BusError::InvalidOption`].
+    /// [`BusError::Cursor`] when the start cannot be followed, [`BusError::InvalidOption`],
+    /// [`BusError::InvalidOverflowPolicy`].
     fn subscribe(&self, options: SubscribeOptions) -> Result<BusSubscription, BusError>;
 
     /// Retained events that match, oldest first.
@@ -56,8 +61,7 @@ pub trait EventBus: fmt::Debug + Send + Sync {
 pub struct Bus(Arc<Inner>);
 
 struct Inner {
-    sessions: Sessions,
-    tenant: Tenant,
+    publisher: Publisher,
     order: Arc<Order>,
     /// Dropped with the bus, which is what ends the handlers' tasks.
     handlers: Mutex<HashMap<SubscriptionId, Running>>,
@@ -84,7 +88,7 @@ impl Order {
 impl fmt::Debug for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bus")
-            .field("tenant", &self.0.tenant)
+            .field("tenant", self.tenant())
             .finish_non_exhaustive()
     }
 }
@@ -103,8 +107,7 @@ impl Bus {
             .await?
             .ok_or(BusError::NoTail)?;
         Ok(Self(Arc::new(Inner {
-            sessions,
-            tenant,
+            publisher: Publisher { sessions, tenant },
             order: Arc::new(Order {
                 tail,
                 registry: Registry::default(),
@@ -116,7 +119,7 @@ impl Bus {
     /// Whose bus it is.
     #[must_use]
     pub fn tenant(&self) -> &Tenant {
-        &self.0.tenant
+        &self.0.publisher.tenant
     }
 
     /// The order that is read.
@@ -176,6 +179,10 @@ impl Bus {
         &self.0.order
     }
 
+    pub(crate) fn publisher(&self) -> &Publisher {
+        &self.0.publisher
+    }
+
     pub(crate) fn handlers(&self) -> &Mutex<HashMap<SubscriptionId, Running>> {
         &self.0.handlers
     }
@@ -184,7 +191,7 @@ impl Bus {
 impl BusSubscription {
     /// Begins a subscription.
     pub(crate) fn begin(bus: &Bus, options: SubscribeOptions) -> Result<Self, BusError> {
-        options.check().map_err(BusError::InvalidOption)?;
+        let bound = options.bound()?;
         let info = bus.tail().info();
         let after = match options.start {
             BusStart::Earliest => info.oldest,
@@ -196,7 +203,7 @@ impl BusSubscription {
                 info.latest,
             )?,
         };
-        Ok(Self::new(Arc::clone(bus.order()), after, options))
+        Ok(Self::new(Arc::clone(bus.order()), after, bound, options))
     }
 }
 
@@ -207,12 +214,7 @@ impl EventBus for Bus {
         session: SessionKey,
         events: Vec<EventDraft>,
     ) -> Result<Published, BusError> {
-        if session.tenant != self.0.tenant {
-            return Err(BusError::TenantMismatch);
-        }
-        let options = SessionOptions::default();
-        let (log, _) = self.0.sessions.get_or_create(session, options).await?;
-        let receipt = log.append(events, AppendOptions::default()).await?;
+        let receipt = self.0.publisher.publish(session, events).await?;
         let last = receipt.results.iter().map(|placed| placed.seq).max();
         Ok(Published {
             cursor: self.cursor(last.unwrap_or_default(), &Filter::all()),

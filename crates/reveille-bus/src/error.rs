@@ -1,7 +1,8 @@
 //! Why the bus says no.
 
 use reveille_queue::{AppendError, SessionError};
-use reveille_types::{CursorError, Invalid};
+use reveille_types::sets::OverflowPolicy;
+use reveille_types::{Cursor, CursorError, Invalid};
 
 /// Why the bus says no.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,25 @@ pub enum BusError {
     /// An option is not allowed.
     #[error("option is not allowed")]
     InvalidOption(#[source] Invalid),
+    /// The policy is not for live subscriptions: nobody who publishes waits for a subscriber.
+    #[error("overflow policy {policy} is not for live subscriptions")]
+    InvalidOverflowPolicy {
+        /// The policy.
+        policy: OverflowPolicy,
+    },
+    /// The subscriber lagged beyond its bound, and its policy is to fail then. The subscription is over.
+    #[error("the subscriber is too slow; what it did not get comes after {resume}")]
+    Overflow {
+        /// Where to resume to get exactly what was not handed out.
+        resume: Cursor,
+    },
+    /// The events answer an event that answers an event, and so on, through more handlers than the
+    /// calling one allows.
+    #[error("the chain of causes is longer than {limit} handlers")]
+    LoopDetected {
+        /// The most that are allowed.
+        limit: u32,
+    },
     /// The session belongs to another tenant than the bus.
     #[error("the session belongs to another tenant")]
     TenantMismatch,
@@ -35,6 +55,9 @@ impl BusError {
             Self::NoTail => "no_tail",
             Self::Cursor(error) => error.code(),
             Self::InvalidOption(_) => "invalid_option",
+            Self::InvalidOverflowPolicy { .. } => "invalid_overflow_policy",
+            Self::Overflow { .. } => "slow_consumer",
+            Self::LoopDetected { .. } => "loop_detected",
             Self::TenantMismatch => "tenant_mismatch",
             Self::Session(error) => error.code(),
             Self::Append(error) => error.code(),

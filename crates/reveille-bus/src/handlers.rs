@@ -1,17 +1,22 @@
 //! Handlers: called back for each event, in a task of their own.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use reveille_types::Event;
+use reveille_types::{Event, EventDraft, Filter, Payload, Seq};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::bus::Bus;
+use crate::causes;
 use crate::error::BusError;
-use crate::options::SubscribeOptions;
+use crate::options::HandlerOptions;
+use crate::progress::{Progress, Watching};
+use crate::publisher::Publisher;
 use crate::registry::SubscriptionId;
 use crate::subscription::{BusItem, BusSubscription};
 
@@ -20,12 +25,19 @@ pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Code that is called for each event, one at a time, in the order of the bus. Asynchronous closures
 /// are handlers; decided by their type, so that nothing is called wrongly.
+///
+/// ```compile_fail
+/// # async fn on(bus: reveille_bus::Bus) {
+/// // Whoever forgets the `async` does not get a handler that never runs, but an error.
+/// bus.on(reveille_bus::SubscribeOptions::default(), |_event| Ok(()));
+/// # }
+/// ```
 #[async_trait]
 pub trait Handler: Send + 'static {
-    /// Handles an event.
+    /// Handles an event. What it publishes on the bus meanwhile says that this event caused it.
     ///
     /// # Errors
-    /// Whatever went wrong: it is counted.
+    /// Whatever went wrong: it is counted, and the call is made again if the options say so.
     async fn handle(&mut self, event: Event) -> Result<(), HandlerError>;
 }
 
@@ -40,32 +52,62 @@ where
     }
 }
 
-/// What a handler is called for: as a subscription, whose gaps it does not see but in its statistics.
-pub type HandlerOptions = SubscribeOptions;
-
 /// A running handler.
 #[derive(Debug)]
 pub(crate) struct Running {
+    pub(crate) filter: Filter,
+    pub(crate) watching: Watching,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Bus {
     /// Calls `handler` for each event that matches. It runs in a task of its own and sees one event at
-    /// a time; its failures and panics are counted and reach nobody else. Needs a tokio runtime.
+    /// a time; its failures and panics are counted and reach nobody else. What its policy gives up when
+    /// it lags it does not see but in its statistics. Needs a tokio runtime.
+    ///
+    /// ```
+    /// # async fn on(bus: reveille_bus::Bus) -> Result<(), reveille_bus::BusError> {
+    /// use reveille_bus::SubscribeOptions;
+    ///
+    /// let id = bus.on(SubscribeOptions::default(), |event: reveille_types::Event| async move {
+    ///     println!("{}", event.kind());
+    ///     Ok(())
+    /// })?;
+    /// bus.off(id).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`subscribe`](crate::EventBus::subscribe).
     pub fn on(
         &self,
-        options: HandlerOptions,
+        options: impl Into<HandlerOptions>,
         handler: impl Handler,
     ) -> Result<SubscriptionId, BusError> {
-        let subscription = BusSubscription::begin(self, options)?;
-        let id = subscription.id();
+        let options = options.into();
+        let filter = options.events.filter.clone();
+        let events = BusSubscription::begin(self, options.events.clone())?;
+        let id = events.id();
+        let (progress, watching) = Progress::new();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(run(subscription, handler, stopped));
-        self.handlers().lock().insert(id, Running { stop, task });
+        let called = Called {
+            handler,
+            events,
+            options,
+            publisher: self.publisher().clone(),
+            progress,
+            stopped,
+        };
+        let task = tokio::spawn(called.run());
+        let running = Running {
+            filter,
+            watching,
+            stop,
+            task,
+        };
+        self.handlers().lock().insert(id, running);
         Ok(id)
     }
 
@@ -76,7 +118,7 @@ impl Bus {
     /// A dropped future has told the handler to stop and does not wait for the running call.
     pub async fn off(&self, id: SubscriptionId) -> bool {
         let running = self.handlers().lock().remove(&id);
-        let Some(Running { stop, task }) = running else {
+        let Some(Running { stop, task, .. }) = running else {
             return false;
         };
         // The receiver is gone if the task has ended already.
@@ -87,27 +129,113 @@ impl Bus {
     }
 }
 
-async fn run(
-    mut events: BusSubscription,
-    mut handler: impl Handler,
-    mut stopped: oneshot::Receiver<()>,
-) {
-    loop {
-        let item = tokio::select! {
-            biased;
-            // A dropped sender means that the bus is gone.
-            _ = &mut stopped => return,
-            item = events.next() => item,
-        };
-        let Some(Ok(item)) = item else {
-            return;
-        };
-        let BusItem::Event(frame) = item else {
-            continue;
-        };
-        let call = AssertUnwindSafe(handler.handle(frame.event)).catch_unwind();
-        if !matches!(call.await, Ok(Ok(()))) {
-            events.count_error();
+/// The handler was taken off, or its bus is gone.
+struct Stopped;
+
+struct Called<H> {
+    handler: H,
+    events: BusSubscription,
+    options: HandlerOptions,
+    publisher: Publisher,
+    progress: Progress,
+    stopped: oneshot::Receiver<()>,
+}
+
+impl<H: Handler> Called<H> {
+    async fn run(mut self) {
+        while let Some(item) = self.next().await {
+            if let BusItem::Event(frame) = item
+                && self.call(&frame.event).await.is_err()
+            {
+                return;
+            }
+            self.progress.done_to(Seq(self.events.cursor().place()));
         }
     }
+
+    async fn next(&mut self) -> Option<BusItem> {
+        let (events, progress) = (&mut self.events, &self.progress);
+        let next = poll_fn(|cx| {
+            let polled = events.poll_item(cx);
+            if polled.is_pending() {
+                // Also what its predicate did not want is done with.
+                progress.done_to(Seq(events.cursor().place()));
+            }
+            polled
+        });
+        tokio::select! {
+            biased;
+            // A dropped sender means that the bus is gone.
+            _ = &mut self.stopped => None,
+            item = next => item.and_then(Result::ok),
+        }
+    }
+
+    /// Calls the handler until it succeeds, or has failed too often.
+    async fn call(&mut self, event: &Event) -> Result<(), Stopped> {
+        let mut pause = self.options.pause;
+        for calls in 1.. {
+            let call = AssertUnwindSafe(self.handler.handle(event.clone())).catch_unwind();
+            let error = match causes::answering(event, self.options.hops, call).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the handler panicked".to_owned(),
+            };
+            self.events.count_error();
+            if calls > self.options.retries {
+                self.give_up(event, calls, &error).await;
+                break;
+            }
+            tokio::select! {
+                biased;
+                _ = &mut self.stopped => return Err(Stopped),
+                () = tokio::time::sleep(pause) => pause = pause.saturating_mul(2),
+            }
+        }
+        Ok(())
+    }
+
+    async fn give_up(&mut self, event: &Event, calls: u32, error: &str) {
+        if let Some(session) = &self.options.dead_letters
+            // A letter about a letter would never end.
+            && **event.session() != *session
+            && let Some(letter) = dead_letter(event, calls, error)
+        {
+            let posted = self.publisher.append(session.clone(), vec![letter]).await;
+            if posted.is_err() {
+                self.events.count_error();
+            }
+        }
+        self.progress.failed_at(event.place().seq);
+    }
+}
+
+/// Most bytes of an event that is repeated in a letter; of a larger one the letter has the place.
+const LETTER_BYTES: usize = 128 * 1024;
+/// What tells of an event that a handler could not handle.
+const HANDLER_FAILED: &str = "error.handler_failed";
+
+fn dead_letter(event: &Event, calls: u32, error: &str) -> Option<EventDraft> {
+    #[derive(Serialize)]
+    struct Letter<'a> {
+        error: &'a str,
+        calls: u32,
+        session: String,
+        cursor: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        event: Option<&'a RawValue>,
+    }
+    let json = Some(event.json()).filter(|json| json.len() <= LETTER_BYTES);
+    let letter = Letter {
+        error: &error[..error.floor_char_boundary(1_024)],
+        calls,
+        session: event.session().name(),
+        cursor: event.cursor().to_string(),
+        event: json.and_then(|json| serde_json::from_slice(json).ok()),
+    };
+    let mut draft = EventDraft::parse(HANDLER_FAILED).ok()?;
+    draft.payload = Payload::json(&letter).ok()?;
+    // An id keeps the rules of a label.
+    draft.caused_by = reveille_types::Label::parse(event.id().as_str()).ok();
+    Some(draft)
 }

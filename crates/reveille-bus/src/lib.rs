@@ -2,7 +2,7 @@
 //!
 //! A [`Bus`] publishes into sessions and reads them all in one order, that of the sequence numbers. A
 //! subscriber is a cursor with a lag bound: one that keeps up reads the retained events themselves;
-//! one that lags beyond its capacity skips, and is told exactly what. A handler is a task of its own
+//! one that lags beyond its capacity loses what its policy gives up, and is told exactly what. A handler is a task of its own
 //! over such a subscription, so that neither its pace nor its panics reach anybody else. History is a
 //! query over what is retained, not a copy.
 //!
@@ -39,15 +39,23 @@
 //! ```
 
 mod bus;
+mod causes;
+mod emit;
 mod error;
 mod handlers;
+mod lag;
 mod options;
+mod overflow;
+mod progress;
+mod publisher;
 mod registry;
 mod subscription;
 
 pub use bus::{Bus, EventBus, Published};
+pub use emit::Emitted;
 pub use error::BusError;
-pub use handlers::{Handler, HandlerError, HandlerOptions};
-pub use options::{BusStart, HistoryQuery, SubscribeOptions};
+pub use handlers::{Handler, HandlerError};
+pub use options::{BusStart, HandlerOptions, HistoryQuery, SubscribeOptions};
+pub use overflow::{Folded, LagBound, Loss, Offer, OverflowMachine, Rank, Turn, Verdict};
 pub use registry::{BusStats, SubscriptionId, SubscriptionStats};
-pub use subscription::{BusFrame, BusItem, BusSubscription};
+pub use subscription::{BusFrame, BusItem, BusSubscription, BusSummary};

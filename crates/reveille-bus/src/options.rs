@@ -2,8 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use reveille_types::{Cursor, Event, Filter, Invalid};
+use reveille_types::sets::OverflowPolicy;
+use reveille_types::{Cursor, Event, Filter, SessionKey};
+
+use crate::error::BusError;
+use crate::overflow::LagBound;
 
 /// Where a subscriber begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,9 +22,6 @@ pub enum BusStart {
     After(Cursor),
 }
 
-/// How many events a subscriber may lag behind if it does not say.
-const DEFAULT_CAPACITY: usize = 1_024;
-
 /// A predicate over an event: code of the caller's, which runs in the subscriber's own poll.
 pub(crate) type Predicate = Arc<dyn Fn(&Event) -> bool + Send + Sync>;
 
@@ -31,9 +33,13 @@ pub struct SubscribeOptions {
     pub filter: Filter,
     /// Where to begin.
     pub start: BusStart,
-    /// How many matching events the subscriber may lag behind, once it has caught up, before it skips
-    /// the oldest of them.
+    /// How many matching events the subscriber may lag behind, once it has caught up, before its policy
+    /// gives some up.
     pub capacity: usize,
+    /// How many of these places are for final events alone; less than the capacity.
+    pub reserve: usize,
+    /// Which events are given up: see [`LagBound`].
+    pub policy: OverflowPolicy,
     pub(crate) predicate: Option<Predicate>,
 }
 
@@ -44,13 +50,16 @@ impl Default for SubscribeOptions {
 }
 
 impl SubscribeOptions {
-    /// Events that match, from now on.
+    /// Events that match, from now on, with the default [`LagBound`].
     #[must_use]
     pub fn matching(filter: Filter) -> Self {
+        let bound = LagBound::default();
         Self {
             filter,
             start: BusStart::Latest,
-            capacity: DEFAULT_CAPACITY,
+            capacity: bound.capacity(),
+            reserve: bound.reserve(),
+            policy: bound.policy(),
             predicate: None,
         }
     }
@@ -69,6 +78,28 @@ impl SubscribeOptions {
         self
     }
 
+    /// Keeping this many of the places for final events.
+    #[must_use]
+    pub fn reserve(mut self, events: usize) -> Self {
+        self.reserve = events;
+        self
+    }
+
+    /// Giving up events by this policy.
+    #[must_use]
+    pub fn policy(mut self, policy: OverflowPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Lagging as this bound says.
+    #[must_use]
+    pub fn bounded(self, bound: LagBound) -> Self {
+        self.capacity(bound.capacity())
+            .reserve(bound.reserve())
+            .policy(bound.policy())
+    }
+
     /// Only events for which this answers `true`, besides what the filter asks for. It runs in the
     /// subscriber's own poll; a panic in it skips the event, is counted, and reaches nobody else. It
     /// does not count for the lag.
@@ -78,11 +109,13 @@ impl SubscribeOptions {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), Invalid> {
-        match self.capacity {
-            0 => Err(Invalid::form("capacity", "is 0")),
-            _ => Ok(()),
+    pub(crate) fn bound(&self) -> Result<LagBound, BusError> {
+        // Nobody who publishes waits for a subscriber.
+        if self.policy == OverflowPolicy::BackpressureCaller {
+            let policy = self.policy;
+            return Err(BusError::InvalidOverflowPolicy { policy });
         }
+        LagBound::new(self.capacity, self.reserve, self.policy).map_err(BusError::InvalidOption)
     }
 }
 
@@ -92,8 +125,71 @@ impl fmt::Debug for SubscribeOptions {
             .field("filter", &self.filter)
             .field("start", &self.start)
             .field("capacity", &self.capacity)
+            .field("reserve", &self.reserve)
+            .field("policy", &self.policy)
             .field("predicate", &self.predicate.is_some())
             .finish()
+    }
+}
+
+/// What a handler is called for, and what happens when it fails.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HandlerOptions {
+    /// Which events, as for a subscription.
+    pub events: SubscribeOptions,
+    /// How often a call that failed is made again; 0 if nothing is said. The events after it wait.
+    pub retries: u32,
+    /// How long to wait before the first repetition, twice as long before the second, and so on; 100 ms
+    /// if nothing is said.
+    pub pause: Duration,
+    /// The session to which an `error.handler_failed` goes when the last repetition has failed.
+    pub dead_letters: Option<SessionKey>,
+    /// Through how many handlers a chain of events may come, each published in answer to the one
+    /// before; 16 if nothing is said. Longer ones are refused with
+    /// [`LoopDetected`](crate::BusError::LoopDetected).
+    pub hops: u32,
+}
+
+impl From<SubscribeOptions> for HandlerOptions {
+    fn from(events: SubscribeOptions) -> Self {
+        Self {
+            events,
+            retries: 0,
+            pause: Duration::from_millis(100),
+            dead_letters: None,
+            hops: 16,
+        }
+    }
+}
+
+impl HandlerOptions {
+    /// Called for these events.
+    #[must_use]
+    pub fn new(events: SubscribeOptions) -> Self {
+        events.into()
+    }
+
+    /// Making a call that failed again, so often, after this pause and then twice as long each time.
+    #[must_use]
+    pub fn retries(mut self, times: u32, pause: Duration) -> Self {
+        self.retries = times;
+        self.pause = pause;
+        self
+    }
+
+    /// Telling this session of events that could not be handled.
+    #[must_use]
+    pub fn dead_letters(mut self, session: SessionKey) -> Self {
+        self.dead_letters = Some(session);
+        self
+    }
+
+    /// Continuing chains of at most this many handlers.
+    #[must_use]
+    pub fn hops(mut self, limit: u32) -> Self {
+        self.hops = limit;
+        self
     }
 }
 

@@ -1,4 +1,5 @@
-//! A subscriber: a cursor with a lag bound.
+//! A subscriber: a cursor with a lag bound. One that keeps up reads the log itself; see `lag.rs` for
+//! one that does not.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,11 +10,13 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use reveille_queue::{Tail, TailPage, TailWatch};
-use reveille_types::{Cursor, Event, Filter, Gap, GapReason, PositionRanges, Seq};
+use reveille_types::{Cursor, Event, Filter, Gap, GapReason, OverflowDetail, PositionRanges, Seq};
 
 use crate::bus::Order;
 use crate::error::BusError;
+use crate::lag::{Found, Lag};
 use crate::options::{Predicate, SubscribeOptions};
+use crate::overflow::{LagBound, Loss};
 use crate::registry::{Counters, SubscriptionId};
 
 /// Most events that a subscriber fetches at once.
@@ -35,10 +38,23 @@ pub struct BusFrame {
 pub enum BusItem {
     /// Events are missing exactly here. The ranges are of sequence numbers.
     Gap(Gap),
+    /// As a gap, with progress among what is missing, of which the last event is given.
+    Summary(BusSummary),
     /// An event.
     Event(BusFrame),
     /// History is done, live begins. Comes once.
     CaughtUp(Cursor),
+}
+
+/// Progress that was folded because the subscriber was too slow for all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BusSummary {
+    /// Everything that is missing here, folded or not.
+    pub gap: Gap,
+    /// How many of the missing events are progress.
+    pub folded: u64,
+    /// The last of these, if it is still retained.
+    pub last: Option<Event>,
 }
 
 /// A subscriber of a bus. It holds at most a few events that it fetched at once, however slow its
@@ -50,13 +66,16 @@ pub struct BusSubscription {
     watch: TailWatch,
     filter: Filter,
     predicate: Option<PredicateBox>,
-    capacity: usize,
+    bound: LagBound,
+    /// Only while the subscriber is beyond its bound.
+    lag: Option<Box<Lag>>,
     /// Everything up to it has been fetched or told as missing.
     read_to: Seq,
     fetched: VecDeque<Event>,
     gap: Option<Gap>,
     cursor: Cursor,
     caught_up: bool,
+    failed: bool,
     counters: Arc<Counters>,
 }
 
@@ -69,7 +88,12 @@ impl std::fmt::Debug for PredicateBox {
 }
 
 impl BusSubscription {
-    pub(crate) fn new(order: Arc<Order>, after: Seq, options: SubscribeOptions) -> Self {
+    pub(crate) fn new(
+        order: Arc<Order>,
+        after: Seq,
+        bound: LagBound,
+        options: SubscribeOptions,
+    ) -> Self {
         let counters = Arc::new(Counters::default());
         counters.read_to.store(after.0, Ordering::Relaxed);
         let cursor = order.cursor(after, &options.filter);
@@ -81,12 +105,14 @@ impl BusSubscription {
             order,
             filter: options.filter,
             predicate: options.predicate.map(PredicateBox),
-            capacity: options.capacity,
+            bound,
+            lag: None,
             read_to: after,
             fetched: VecDeque::new(),
             gap: None,
             cursor,
             caught_up: false,
+            failed: false,
             counters,
         }
     }
@@ -116,10 +142,10 @@ impl BusSubscription {
         &self.order.tail
     }
 
-    /// The next item. Never ends by itself: a bus has no end.
+    /// The next item. Never ends by itself, since a bus has no end, but after an error.
     ///
     /// # Errors
-    /// None yet; a policy that fails its subscriber would.
+    /// [`BusError::Overflow`] when the subscriber lags beyond its bound and its policy is to fail then.
     ///
     /// # Cancel safety
     /// A dropped future has taken no item.
@@ -130,13 +156,19 @@ impl BusSubscription {
     /// Polls for the next item, as [`next`](Self::next).
     pub fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BusItem, BusError>>> {
         loop {
+            if self.failed {
+                return Poll::Ready(None);
+            }
             if let Some(item) = self.fetched_item() {
                 return Poll::Ready(Some(Ok(item)));
             }
-            if self.caught_up {
-                self.skip_what_is_too_much();
-                if self.gap.is_some() {
-                    continue;
+            // What there was before the subscriber came is not bounded by how it keeps up.
+            if self.caught_up
+                && let Some(found) = self.beyond_bound()
+            {
+                match self.found_item(found) {
+                    Some(item) => return Poll::Ready(Some(item)),
+                    None => continue,
                 }
             }
             match self
@@ -147,35 +179,116 @@ impl BusSubscription {
                 Poll::Pending if self.caught_up => return Poll::Pending,
                 Poll::Pending => {
                     self.caught_up = true;
-                    self.cursor = self.order.cursor(self.read_to, &self.filter);
+                    self.cursor = self.cursor_at(self.read_to);
                     return Poll::Ready(Some(Ok(BusItem::CaughtUp(self.cursor))));
                 }
             }
         }
     }
 
-    /// Beyond its capacity the subscriber skips the oldest events that match, and is told which.
-    fn skip_what_is_too_much(&mut self) {
-        let beyond = self
-            .order
-            .tail
-            .beyond(self.read_to, &self.filter, self.capacity);
-        let Some(overflow) = beyond else {
-            return;
-        };
-        let missed = overflow.skipped.count();
-        Counters::add(&self.counters.skipped, missed);
-        let requested = self.order.cursor(self.read_to, &self.filter);
-        self.set_read_to(overflow.resumes_after);
-        self.gap = Some(Gap {
+    fn cursor_at(&self, seq: Seq) -> Cursor {
+        self.order.cursor(seq, &self.filter)
+    }
+
+    /// What comes next for a subscriber that is beyond its bound, or has been and is not back in the
+    /// log yet.
+    fn beyond_bound(&mut self) -> Option<Found> {
+        let tail = &self.order.tail;
+        if self.lag.is_none() {
+            let behind = tail.info().latest.0.saturating_sub(self.read_to.0);
+            if behind <= self.bound.capacity() as u64 {
+                return None;
+            }
+        }
+        let lag = self
+            .lag
+            .get_or_insert_with(|| Box::new(Lag::new(self.bound, self.read_to)));
+        lag.scan(tail, &self.filter);
+        let found = lag.next(tail);
+        if found.is_none() {
+            self.back_in_log();
+        }
+        found
+    }
+
+    /// The machine is empty: everything up to where it was told of has been looked through.
+    fn back_in_log(&mut self) {
+        if let Some(lag) = self.lag.take() {
+            self.set_read_to(lag.scanned_to());
+            self.cursor = self.cursor_at(self.read_to);
+        }
+    }
+
+    /// Moves behind `seq`, and behind what does not match after it if nothing else is left to tell.
+    fn move_behind(&mut self, seq: u64) {
+        self.set_read_to(Seq(seq));
+        self.cursor = self.cursor_at(self.read_to);
+        if self.lag.as_ref().is_some_and(|lag| lag.is_done()) {
+            self.back_in_log();
+        }
+    }
+
+    /// `None` for an event that the predicate does not want.
+    fn found_item(&mut self, found: Found) -> Option<Result<BusItem, BusError>> {
+        match found {
+            Found::Event(event) => {
+                self.move_behind(event.place().seq.0);
+                self.hand_out(event).map(Ok)
+            }
+            Found::Missing(loss) => Some(Ok(self.tell_loss(&loss))),
+            Found::Gone(ranges) => {
+                let before = self.cursor;
+                let missed = ranges.count();
+                Counters::add(&self.counters.skipped, missed);
+                self.move_behind(last_of(&ranges));
+                Some(Ok(BusItem::Gap(Gap {
+                    reason: GapReason::Expired,
+                    ranges,
+                    missed: Some(missed),
+                    requested: Some(before),
+                    resumes_at: self.cursor,
+                    repair: None,
+                    overflow: None,
+                })))
+            }
+            Found::Failed => {
+                self.failed = true;
+                self.lag = None;
+                let resume = self.cursor;
+                Some(Err(BusError::Overflow { resume }))
+            }
+        }
+    }
+
+    fn tell_loss(&mut self, loss: &Loss) -> BusItem {
+        Counters::add(&self.counters.skipped, loss.count);
+        let before = self.read_to;
+        let requested = self.cursor;
+        let last = last_of(&loss.ranges);
+        let oldest = self.order.tail.info().oldest;
+        self.move_behind(last);
+        let gap = Gap {
             reason: GapReason::Overflow,
-            ranges: overflow.skipped,
-            missed: Some(missed),
+            ranges: loss.ranges.clone(),
+            missed: Some(loss.count),
             requested: Some(requested),
-            resumes_at: self.order.cursor(self.read_to, &self.filter),
-            // What was skipped is still retained where the skipping began.
-            repair: Some(requested),
-        });
+            resumes_at: self.cursor,
+            // What retention has taken since cannot be had any more; all that is left lies after it.
+            repair: (Seq(last) > oldest).then(|| self.cursor_at(before.max(oldest))),
+            overflow: Some(OverflowDetail {
+                policy: self.bound.policy(),
+                detail: loss.detail,
+                terminal_preserved: loss.terminal_preserved,
+            }),
+        };
+        match loss.folded {
+            None => BusItem::Gap(gap),
+            Some(folded) => BusItem::Summary(BusSummary {
+                gap,
+                folded: folded.count,
+                last: self.order.tail.get(Seq(folded.last)),
+            }),
+        }
     }
 
     fn take(&mut self, page: TailPage) {
@@ -186,7 +299,7 @@ impl BusSubscription {
             self.gap = Some(self.expired(before, page.missing));
         }
         if self.fetched.is_empty() {
-            self.cursor = self.order.cursor(self.read_to, &self.filter);
+            self.cursor = self.cursor_at(self.read_to);
         }
     }
 
@@ -196,9 +309,10 @@ impl BusSubscription {
             reason: GapReason::Expired,
             missed: self.filter.is_all().then(|| ranges.count()),
             ranges,
-            requested: Some(self.order.cursor(before, &self.filter)),
-            resumes_at: self.order.cursor(self.read_to, &self.filter),
+            requested: Some(self.cursor_at(before)),
+            resumes_at: self.cursor_at(self.read_to),
             repair: None,
+            overflow: None,
         }
     }
 
@@ -220,15 +334,22 @@ impl BusSubscription {
                 true => self.read_to,
                 false => event.place().seq,
             };
-            self.cursor = self.order.cursor(at, &self.filter);
-            if self.is_wanted(&event) {
-                Counters::add(&self.counters.delivered, 1);
-                return Some(BusItem::Event(BusFrame {
-                    event,
-                    cursor: self.cursor,
-                }));
+            self.cursor = self.cursor_at(at);
+            if let Some(item) = self.hand_out(event) {
+                return Some(item);
             }
         }
+    }
+
+    /// The event with the cursor that stands behind it, if the predicate wants it.
+    fn hand_out(&self, event: Event) -> Option<BusItem> {
+        self.is_wanted(&event).then(|| {
+            Counters::add(&self.counters.delivered, 1);
+            BusItem::Event(BusFrame {
+                event,
+                cursor: self.cursor,
+            })
+        })
     }
 
     /// Asks the caller's own code, whose panic is its own affair.
@@ -246,6 +367,11 @@ impl BusSubscription {
     pub(crate) fn count_error(&self) {
         Counters::add(&self.counters.errors, 1);
     }
+}
+
+/// The last of ranges of which there is at least one.
+fn last_of(ranges: &PositionRanges) -> u64 {
+    ranges.as_slice().last().map_or(0, |range| range.1)
 }
 
 impl Stream for BusSubscription {

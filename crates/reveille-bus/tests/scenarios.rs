@@ -2,78 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reveille_bus::{
-    Bus, BusError, BusFrame, BusItem, BusStart, BusSubscription, EventBus, HistoryQuery,
-    SubscribeOptions,
+    Bus, BusError, BusItem, BusStart, BusSubscription, EventBus, HistoryQuery, SubscribeOptions,
 };
 use reveille_memory::MemoryBackend;
-use reveille_queue::{Sessions, TailLimits};
-use reveille_types::{
-    Cursor, CursorError, EventDraft, Filter, FilterSpec, GapReason, Label, Pattern, SessionKey,
-    Tenant,
-};
-use tokio::sync::{mpsc, oneshot};
+use reveille_queue::{AppendOptions, SessionOptions, Sessions, TailLimits};
+use reveille_types::sets::OverflowPolicy;
+use reveille_types::{Cursor, CursorError, Filter, FilterSpec, GapReason, Label, Pattern, Tenant};
 
-const LIMITS: TailLimits = TailLimits {
-    events: 10_000,
-    bytes: usize::MAX,
-};
-
-async fn bus_with(limits: TailLimits) -> Bus {
-    let sessions = Sessions::builder(MemoryBackend::new()).tail(limits).build();
-    Bus::open(sessions, Tenant::default_tenant()).await.unwrap()
-}
-
-async fn bus() -> Bus {
-    bus_with(LIMITS).await
-}
-
-fn key(name: &str) -> SessionKey {
-    SessionKey::in_tenant(Tenant::default_tenant(), name).unwrap()
-}
-
-fn draft(kind: &str) -> EventDraft {
-    EventDraft::parse(kind).unwrap()
-}
-
-async fn publish(bus: &Bus, session: &str, kind: &str) -> Cursor {
-    let published = bus.publish(key(session), vec![draft(kind)]).await;
-    published.unwrap().cursor
-}
-
-/// The next event, past a note that history is done.
-async fn event(events: &mut BusSubscription) -> BusFrame {
-    loop {
-        match events.next().await.unwrap().unwrap() {
-            BusItem::Event(frame) => return frame,
-            BusItem::CaughtUp(_) => {}
-            BusItem::Gap(gap) => panic!("{gap:?}"),
-        }
-    }
-}
-
-/// Everything up to the place where history is done.
-async fn history(events: &mut BusSubscription) -> Vec<BusItem> {
-    let mut items = Vec::new();
-    loop {
-        match events.next().await.unwrap().unwrap() {
-            BusItem::CaughtUp(_) => return items,
-            item => items.push(item),
-        }
-    }
-}
-
-fn seqs(items: &[BusItem]) -> Vec<u64> {
-    let seq = |item: &BusItem| match item {
-        BusItem::Event(frame) => Some(frame.event.place().seq.0),
-        _ => None,
-    };
-    items.iter().filter_map(seq).collect()
-}
+mod common;
+use common::{LIMITS, bus, bus_with, draft, event, history, key, publish, seqs};
 
 fn from(start: BusStart) -> SubscribeOptions {
     SubscribeOptions::default().from(start)
@@ -162,7 +102,7 @@ async fn d003_17_a_cursor_of_the_future_or_of_another_time_is_an_error() {
     let ahead = Cursor::bus(bus.tail().epoch(), reveille_types::Seq(500));
     let error = bus.subscribe(from(BusStart::After(ahead))).unwrap_err();
     assert_eq!(error.code(), "cursor_ahead");
-    let other = self::bus().await;
+    let other = common::bus().await;
     let foreign = publish(&other, "s", "a").await;
     let error = bus.subscribe(from(BusStart::After(foreign))).unwrap_err();
     assert_eq!(error.code(), "cursor_epoch_mismatch");
@@ -238,121 +178,35 @@ async fn d003_20_publishing_touches_only_matching_subscriptions() {
     assert_eq!(event(&mut waiting[77]).await.event.place().seq.0, 2);
 }
 
-fn forwarding(
-    to: &mpsc::UnboundedSender<String>,
-) -> impl FnMut(reveille_types::Event) -> std::future::Ready<Result<(), reveille_bus::HandlerError>>
-+ Send
-+ 'static {
-    let to = to.clone();
-    move |event| std::future::ready(to.send(event.kind().to_string()).map_err(Into::into))
-}
-
+/// The same for patterns with wildcards, wherever they stand.
 #[tokio::test]
-async fn d004_01_a_predicate_that_panics_stays_in_its_subscription() {
+async fn d003_20_a_wildcard_costs_those_whom_it_concerns_alone() {
     let bus = bus().await;
-    let (to, mut seen) = mpsc::unbounded_channel();
-    let everything = SubscribeOptions::default;
-    bus.on(everything(), forwarding(&to)).unwrap();
-    let panicking = everything().predicate(|_| panic!("a predicate of the test panics"));
-    let second = bus.on(panicking, forwarding(&to)).unwrap();
-    let third = bus.on(everything(), forwarding(&to)).unwrap();
-    publish(&bus, "s", "task.failed").await;
-    for _ in 0..2 {
-        assert_eq!(seen.recv().await.unwrap(), "task.failed");
-    }
-    let errors = |id| move |bus: &Bus| bus.stats().subscriptions[&id].errors;
-    while errors(second)(&bus) == 0 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!((errors(second)(&bus), errors(third)(&bus)), (1, 0));
-    assert!(seen.try_recv().is_err());
-}
-
-#[tokio::test]
-async fn d004_01_a_handler_that_panics_or_fails_goes_on_and_is_counted() {
-    let bus = bus().await;
-    let (to, mut seen) = mpsc::unbounded_channel();
-    let calls = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&calls);
-    let id = bus
-        .on(SubscribeOptions::default(), move |_event| {
-            let call = counted.fetch_add(1, Ordering::Relaxed);
-            async move {
-                match call {
-                    0 => panic!("a handler of the test panics"),
-                    1 => Err("a handler of the test fails".into()),
-                    _ => Ok(()),
-                }
-            }
-        })
-        .unwrap();
-    bus.on(SubscribeOptions::default(), forwarding(&to))
-        .unwrap();
-    for n in 0..3 {
-        publish(&bus, "s", &format!("e.{n}")).await;
-        assert_eq!(seen.recv().await.unwrap(), format!("e.{n}"));
-    }
-    while calls.load(Ordering::Relaxed) < 3 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(bus.stats().subscriptions[&id].errors, 2);
-}
-
-#[tokio::test]
-async fn d004_03_subscribing_and_unsubscribing_disturb_nobody() {
-    let bus = bus().await;
-    let (to, mut seen) = mpsc::unbounded_channel();
-    // A handler that is in the middle of an event while the set of subscriptions changes.
-    let (entered, in_handler) = oneshot::channel();
-    let (release, released) = oneshot::channel::<()>();
-    let (mut entered, mut released) = (Some(entered), Some(released));
-    let busy = bus
-        .on(SubscribeOptions::default(), move |_event| {
-            let entered = entered.take();
-            let released = released.take();
-            async move {
-                if let (Some(entered), Some(released)) = (entered, released) {
-                    let _ = entered.send(());
-                    let _ = released.await;
-                }
-                Ok(())
-            }
-        })
-        .unwrap();
-    let mut early = Vec::new();
-    for _ in 0..10 {
-        early.push(
-            bus.on(SubscribeOptions::default(), forwarding(&to))
-                .unwrap(),
-        );
-    }
-    publish(&bus, "s", "one").await;
-    in_handler.await.unwrap();
-    for id in early.drain(..5) {
-        assert!(bus.off(id).await);
-        assert!(!bus.off(id).await, "it is off");
-    }
-    let mut late = Vec::new();
-    for _ in 0..10 {
-        late.push(
-            bus.on(SubscribeOptions::default(), forwarding(&to))
-                .unwrap(),
-        );
-    }
-    release.send(()).unwrap();
-    publish(&bus, "s", "two").await;
-    // Each of the five that were there all the time gets both; each new one gets the second.
-    let mut ones = 0;
-    let mut twos = 0;
-    while twos < 15 {
-        match seen.recv().await.unwrap().as_str() {
-            "one" => ones += 1,
-            _ => twos += 1,
+    let mut waiting = Vec::new();
+    for n in 0..1_000 {
+        for pattern in [format!("svc{n}.*"), format!("*.step{n}"), "**.z.end".into()] {
+            let filter = Filter::matching(&pattern).unwrap();
+            let mut events = bus.subscribe(SubscribeOptions::matching(filter)).unwrap();
+            assert_eq!(history(&mut events).await, []);
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(events.poll_item(&mut cx).is_pending());
+            waiting.push(events);
         }
     }
-    assert!((5..=10).contains(&ones), "{ones}");
-    assert_eq!(bus.stats().subscriptions.len(), 16);
-    assert!(bus.off(busy).await);
+    for (kind, matching) in [
+        ("svc7.step9", 2),
+        ("svc7.a.b", 1),
+        ("a.z.end", 1_000),
+        ("a", 0),
+    ] {
+        let before = bus.stats().visits;
+        publish(&bus, "s", kind).await;
+        assert_eq!(bus.stats().visits - before, matching, "{kind}");
+    }
+    assert_eq!(
+        event(&mut waiting[21]).await.event.kind().as_str(),
+        "svc7.step9"
+    );
 }
 
 #[tokio::test]
@@ -434,7 +288,9 @@ async fn d003_08_a_replay_is_not_bounded() {
 async fn d003_14_a_slow_subscriber_sees_the_newest_and_learns_what_it_missed() {
     let bus = bus().await;
     let filter = Filter::matching("step").unwrap();
-    let options = SubscribeOptions::matching(filter).capacity(10);
+    let options = SubscribeOptions::matching(filter)
+        .capacity(10)
+        .policy(OverflowPolicy::DropOldest);
     let mut events = bus.subscribe(options).unwrap();
     assert_eq!(history(&mut events).await, []);
     for _ in 0..200 {
@@ -516,16 +372,58 @@ async fn d003_03_all_subscribers_see_one_order() {
     }
 }
 
-/// Handlers end with their bus: nothing keeps either alive.
+/// 003-D02: what is kept is bounded, and what is not kept costs nothing.
 #[tokio::test]
-async fn handlers_end_with_their_bus() {
-    let bus = bus().await;
-    let (to, mut seen) = mpsc::unbounded_channel();
-    bus.on(SubscribeOptions::default(), forwarding(&to))
+async fn d003_02_history_is_bounded_and_subscribing_does_not_look_at_it() {
+    let limits = TailLimits {
+        events: 1_000,
+        ..LIMITS
+    };
+    let bus = bus_with(limits).await;
+    for n in 0..200 {
+        let session = key(&format!("s{}", n % 7));
+        bus.publish(session, vec![draft("step"); 100])
+            .await
+            .unwrap();
+    }
+    let info = bus.tail().info();
+    assert_eq!((info.retained, info.latest.0), (1_000, 20_000));
+    // A subscriber begins at a place; it has read nothing by then, and holds nothing.
+    let events = bus.subscribe(from(BusStart::Earliest)).unwrap();
+    assert_eq!(events.cursor().place(), 19_000);
+    let late = bus.subscribe(from(BusStart::Latest)).unwrap();
+    assert_eq!(late.cursor().place(), 20_000);
+    let stats = bus.stats().subscriptions;
+    assert_eq!((stats[&events.id()].lag, stats[&late.id()].lag), (1_000, 0));
+}
+
+/// 003-D25: whoever publishes, and however: a wait that has begun sees it.
+#[tokio::test(start_paused = true)]
+async fn d003_25_a_wait_is_woken_by_any_publisher_or_times_out() {
+    let sessions = Sessions::builder(MemoryBackend::new()).tail(LIMITS).build();
+    let bus = Bus::open(sessions.clone(), Tenant::default_tenant())
+        .await
         .unwrap();
-    drop(to);
-    publish(&bus, "s", "a").await;
-    assert_eq!(seen.recv().await.as_deref(), Some("a"));
-    drop(bus);
-    assert_eq!(seen.recv().await, None);
+    let filter = Filter::matching("wanted").unwrap();
+    let timeout = Duration::from_millis(200);
+    let began = tokio::time::Instant::now();
+    let mut waiting = tokio_test::task::spawn(bus.wait(filter.clone(), BusStart::Latest, timeout));
+    assert!(waiting.poll().is_pending());
+    // Straight into a session, past the bus.
+    let (log, _) = sessions
+        .get_or_create(key("s"), SessionOptions::default())
+        .await
+        .unwrap();
+    log.append(
+        vec![draft("other"), draft("wanted")],
+        AppendOptions::default(),
+    )
+    .await
+    .unwrap();
+    assert!(waiting.is_woken());
+    assert_eq!(waiting.await.unwrap().unwrap().event.place().seq.0, 2);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+
+    let nothing = bus.wait(filter, BusStart::Latest, timeout).await.unwrap();
+    assert_eq!((nothing, began.elapsed()), (None, timeout));
 }

@@ -7,6 +7,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reveille_bus::{Bus, BusError, BusStart, BusSubscription, EventBus, SubscribeOptions};
+use reveille_types::sets::OverflowPolicy;
 use reveille_types::wire::{
     CLOUDEVENT_BATCH_JSON, CURSOR_HEADER, EventPage, EventQuery, Open, SessionState,
 };
@@ -198,6 +199,7 @@ fn page_of(bus: &Bus, after: Seq, filter: &Filter, limit: usize) -> EventPage {
             requested: Some(cursor(after)),
             resumes_at: cursor(read.read_to),
             repair: None,
+            overflow: None,
         });
         let resumed = tail.read(read.read_to, filter, limit, PAGE_BYTES);
         // What is missing further on is told on the next page.
@@ -232,8 +234,7 @@ fn stream(
                 (_, Start::Latest) => (GapReason::UnknownCursor, BusStart::Latest),
                 _ => (GapReason::UnknownCursor, BusStart::Earliest),
             };
-            let options = SubscribeOptions::matching(filter.clone()).from(start);
-            let events = bus.subscribe(options)?;
+            let events = bus.subscribe(streaming(&filter, start))?;
             let requested = match asking.asked {
                 Asked::After(cursor) => Some(cursor),
                 _ => None,
@@ -275,5 +276,13 @@ fn subscribe(bus: &Bus, asked: Asked, filter: &Filter) -> Result<BusSubscription
             return Err(CursorError::EpochMismatch { start }.into());
         }
     };
-    bus.subscribe(SubscribeOptions::matching(filter.clone()).from(start))
+    bus.subscribe(streaming(filter, start))
+}
+
+/// A client that is too slow is told to come back: it resumes where it was, and loses nothing that is
+/// still retained.
+fn streaming(filter: &Filter, start: BusStart) -> SubscribeOptions {
+    SubscribeOptions::matching(filter.clone())
+        .from(start)
+        .policy(OverflowPolicy::FailSubscriber)
 }

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use reveille_bus::{BusItem, BusSubscription};
+use reveille_bus::{BusError, BusItem, BusSubscription};
 use reveille_queue::{StreamItem, Subscription};
 use reveille_types::{Cursor, Event, Gap, wire};
 
@@ -23,18 +23,23 @@ pub(crate) enum Item {
     Ended(wire::End),
 }
 
-/// Too many readers wait: the stream cannot go on now.
+/// Why a stream cannot go on now; its reader may come back.
 #[derive(Debug)]
-pub(crate) struct Overloaded;
+pub(crate) enum Interrupted {
+    /// Too many readers wait.
+    Overloaded,
+    /// The reader is slower than its bound allows.
+    TooSlow,
+}
 
 impl Feed {
     pub(crate) fn poll_item(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Item, Overloaded>>> {
+    ) -> Poll<Option<Result<Item, Interrupted>>> {
         match self {
             Self::Session(events) => events.poll_item(cx).map(|item| {
-                item.map(|item| match item.map_err(|_| Overloaded)? {
+                item.map(|item| match item.map_err(|_| Interrupted::Overloaded)? {
                     StreamItem::Gap(gap) => Ok(Item::Gap(gap)),
                     StreamItem::Event(event) => {
                         let cursor = event.cursor();
@@ -47,8 +52,9 @@ impl Feed {
                 })
             }),
             Self::Bus(events) => events.poll_item(cx).map(|item| {
-                item.map(|item| match item.map_err(|_| Overloaded)? {
+                item.map(|item| match item.map_err(|error| interrupted(&error))? {
                     BusItem::Gap(gap) => Ok(Item::Gap(gap)),
+                    BusItem::Summary(summary) => Ok(Item::Gap(summary.gap)),
                     BusItem::Event(frame) => Ok(Item::Event(frame.event, frame.cursor)),
                     BusItem::CaughtUp(cursor) => Ok(Item::CaughtUp(cursor)),
                 })
@@ -70,5 +76,12 @@ impl Feed {
             Self::Session(events) => events.log().latest(),
             Self::Bus(events) => events.latest(),
         }
+    }
+}
+
+fn interrupted(error: &BusError) -> Interrupted {
+    match error {
+        BusError::Overflow { .. } => Interrupted::TooSlow,
+        _ => Interrupted::Overloaded,
     }
 }

@@ -21,7 +21,7 @@ use reveille_types::wire::{
 use reveille_types::{Cursor, Gap};
 use tokio::time::{Instant, Sleep};
 
-use crate::feed::{Feed, Item};
+use crate::feed::{Feed, Interrupted, Item};
 use crate::frames::{Dialect, Frame};
 use crate::gateway::Gateway;
 
@@ -117,8 +117,11 @@ impl EventStream {
                     self.over = true;
                     return;
                 }
-                Poll::Ready(Some(Err(_))) => {
-                    return self.end_connection(ReconnectReason::Overloaded);
+                Poll::Ready(Some(Err(interrupted))) => {
+                    return self.end_connection(match interrupted {
+                        Interrupted::Overloaded => ReconnectReason::Overloaded,
+                        Interrupted::TooSlow => ReconnectReason::SlowConsumer,
+                    });
                 }
                 Poll::Ready(Some(Ok(item))) => item,
             };

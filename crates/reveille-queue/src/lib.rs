@@ -89,4 +89,4 @@ pub use outcome::{
 pub use sessions::Sessions;
 pub use subscription::Subscription;
 pub use sweeping::Swept;
-pub use tail::{Overflow, Tail, TailInfo, TailLimits, TailPage, TailWatch};
+pub use tail::{Tail, TailInfo, TailLimits, TailPage, TailWatch};

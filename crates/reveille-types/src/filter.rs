@@ -295,6 +295,21 @@ impl Filter {
         })
     }
 
+    /// The patterns of which the kind must match one; empty if any kind will do.
+    #[must_use]
+    pub fn kinds(&self) -> &[Pattern] {
+        self.0.as_ref().map_or(&[], |compiled| &compiled.kinds)
+    }
+
+    /// How many fields ask for something. An index that has looked up the only one need not look at
+    /// the event again.
+    #[must_use]
+    pub fn fields(&self) -> usize {
+        self.0.as_ref().map_or(0, |compiled| {
+            compiled.selectors.len() + usize::from(!compiled.kinds.is_empty())
+        })
+    }
+
     /// A field and the texts of which every matching event has one in it: what an index can look up.
     /// The field that tells events apart best; nothing if the filter has only wildcards.
     #[must_use]

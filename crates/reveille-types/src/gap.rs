@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cursor::Cursor;
 use crate::invalid::Invalid;
 use crate::place::Position;
+use crate::sets::{OverflowPolicy, OverflowReason};
 
 /// A set of event positions, kept as inclusive ranges that ascend and neither overlap nor touch.
 ///
@@ -165,6 +166,17 @@ pub enum GapReason {
     UnknownCursor,
 }
 
+/// What only a gap of the reason [`Overflow`](GapReason::Overflow) tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OverflowDetail {
+    /// The policy that chose what to give up.
+    pub policy: OverflowPolicy,
+    /// Why these events were chosen.
+    pub detail: OverflowReason,
+    /// Whether no event that ends something is among those that are missing.
+    pub terminal_preserved: bool,
+}
+
 /// What a reader did not get. Told exactly where the events are missing, before the next frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
@@ -182,6 +194,9 @@ pub struct Gap {
     pub resumes_at: Cursor,
     /// Reading from here brings back what can be brought back; null when nothing can.
     pub repair: Option<Cursor>,
+    /// How the subscriber's policy chose them; only if it did. Its fields stand beside the others.
+    #[serde(flatten)]
+    pub overflow: Option<OverflowDetail>,
 }
 
 impl Gap {
@@ -201,6 +216,7 @@ impl Gap {
             requested: Some(at),
             resumes_at: Cursor::session(at.epoch(), oldest),
             repair: None,
+            overflow: None,
         })
     }
 
@@ -214,6 +230,7 @@ impl Gap {
             requested,
             resumes_at,
             repair: None,
+            overflow: None,
         }
     }
 }

@@ -53,12 +53,12 @@ pub use event::{
 };
 pub use filter::{Filter, FilterField, FilterSpec};
 pub use fingerprint::Fingerprint;
-pub use gap::{Gap, GapReason, PositionRanges};
+pub use gap::{Gap, GapReason, OverflowDetail, PositionRanges};
 pub use invalid::Invalid;
 pub use json::json_line;
 pub use kind::{Class, EndReason, Finality, Kind};
 pub use known_filter::UnknownKind;
-pub use pattern::Pattern;
+pub use pattern::{Pattern, PatternPart};
 pub use payload::Payload;
 pub use place::{Epoch, Position, Seq};
 pub use receipt::{Durability, Placed, Receipt};

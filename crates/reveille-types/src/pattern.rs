@@ -54,6 +54,17 @@ enum Segment {
     Many,
 }
 
+/// A segment of a pattern: see [`Pattern::parts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PatternPart<'a> {
+    /// Just this segment.
+    Literal(&'a str),
+    /// One segment, any.
+    One,
+    /// Zero or more segments, any.
+    Many,
+}
+
 impl Pattern {
     /// The pattern that matches every kind.
     #[must_use]
@@ -99,6 +110,30 @@ impl Pattern {
                     .collect();
                 names.join(".")
             }
+        }
+    }
+
+    /// The segments to match one after another, for indexes of patterns; the same for all patterns of
+    /// one [`canonical`](Self::canonical) text. One or more segments are [`One`](PatternPart::One) and
+    /// [`Many`](PatternPart::Many).
+    #[must_use]
+    pub fn parts(&self) -> Vec<PatternPart<'_>> {
+        let below = [PatternPart::One, PatternPart::Many];
+        let literals = |text| str::split(text, '.').map(PatternPart::Literal);
+        match &self.form {
+            Form::Every => below.to_vec(),
+            Form::Exact => literals(&self.text).collect(),
+            Form::Below(prefix) => literals(prefix.trim_end_matches('.'))
+                .chain(below)
+                .collect(),
+            Form::Segments(segments) => segments
+                .iter()
+                .map(|segment| match segment {
+                    Segment::Literal(text) => PatternPart::Literal(text),
+                    Segment::One => PatternPart::One,
+                    Segment::Many => PatternPart::Many,
+                })
+                .collect(),
         }
     }
 

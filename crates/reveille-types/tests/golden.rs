@@ -8,13 +8,15 @@
 )]
 
 use jiff::Timestamp;
+use reveille_types::sets::{OverflowPolicy, OverflowReason};
 use reveille_types::wire::{
     CancelInfo, End, EventPage, LeaseInfo, Open, Problem, Reconnect, ReconnectReason, SessionInfo,
     SessionState, TakeAnswer, WaitAnswer, WaitOutcomeKind,
 };
 use reveille_types::{
     Class, Cursor, Durability, EndReason, Epoch, Event, EventDraft, EventId, ExtensionValue,
-    Finality, Gap, GapReason, Label, Payload, Placed, Position, Privacy, Receipt, Seq, Source,
+    Finality, Gap, GapReason, Label, OverflowDetail, Payload, Placed, Position, Privacy, Receipt,
+    Seq, Source,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -138,6 +140,24 @@ fn expired() -> Gap {
     gap
 }
 
+/// What a subscriber of a bus learns when its policy has given up a final event.
+fn overflown() -> Gap {
+    let at = |seq| Cursor::bus(Epoch::from_parts(1_700_000_000_000, 1), Seq(seq));
+    Gap {
+        reason: GapReason::Overflow,
+        ranges: [(5, 6), (9, 9)].into_iter().collect(),
+        missed: Some(3),
+        requested: Some(at(4)),
+        resumes_at: at(9),
+        repair: Some(at(4)),
+        overflow: Some(OverflowDetail {
+            policy: OverflowPolicy::DropNonTerminal,
+            detail: OverflowReason::SubscriberQueueFull,
+            terminal_preserved: false,
+        }),
+    }
+}
+
 #[test]
 fn frames_of_a_stream() {
     let mut open = Open {
@@ -158,6 +178,7 @@ fn frames_of_a_stream() {
     check(golden!("gap_expired.json"), &expired());
     let unknown = Gap::unfollowable(GapReason::UnknownCursor, None, cursor(10));
     check(golden!("gap_unknown.json"), &unknown);
+    check(golden!("gap_overflow.json"), &overflown());
     let end = End {
         reason: EndReason::Completed,
         cursor: cursor(42),

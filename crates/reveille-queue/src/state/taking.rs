@@ -134,6 +134,7 @@ impl SessionState {
             requested: None,
             resumes_at: self.cursor(next),
             repair: None,
+            overflow: None,
         })
     }
 

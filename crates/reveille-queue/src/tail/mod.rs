@@ -8,6 +8,7 @@
 //! Events are shared with the session logs by reference count. The tail keeps the newest ones up to
 //! its own bounds, whatever the sessions retain.
 
+mod index;
 mod ring;
 mod watchers;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use reveille_core::sync::Mutex;
-use reveille_core::{Removed, WaiterKey, WakeBatch};
+use reveille_core::{WaiterKey, WakeBatch};
 use reveille_types::{Epoch, Event, Filter, PositionRanges, Seq, SessionKey};
 
 use ring::Ring;
@@ -141,38 +142,17 @@ impl Tail {
     pub fn count(&self, filter: &Filter) -> usize {
         let (mut count, mut after) = (0, Some(Seq(0)));
         while let Some(at) = after {
-            let (seqs, next) = self.0.state.lock().ring.matching(at, filter);
-            count += seqs.len();
+            let (some, next) = self.0.state.lock().ring.count(at, filter);
+            count += some;
             after = next;
         }
         count
     }
 
-    /// Sequence numbers after `after` of events that match, but for the last `keep`.
+    /// The event with this sequence number, if it is shown and retained.
     #[must_use]
-    pub fn beyond(&self, after: Seq, filter: &Filter, keep: usize) -> Option<Overflow> {
-        let (mut matching, mut next) = (Vec::new(), Some(after));
-        while let Some(at) = next {
-            let state = self.0.state.lock();
-            // What retention has taken is told first.
-            if at < state.ring.oldest() {
-                return None;
-            }
-            // With no more entries than may be kept there is nothing to skip, and nothing to look at.
-            let ahead = state.ring.latest().0.saturating_sub(after.0);
-            if ahead <= keep as u64 {
-                return None;
-            }
-            let (seqs, more) = state.ring.matching(at, filter);
-            drop(state);
-            matching.extend(seqs);
-            next = more;
-        }
-        let skip = matching.len().checked_sub(keep).filter(|skip| *skip > 0)?;
-        Some(Overflow {
-            skipped: matching[..skip].iter().map(|seq| (seq.0, seq.0)).collect(),
-            resumes_after: matching[skip - 1],
-        })
+    pub fn get(&self, seq: Seq) -> Option<Event> {
+        self.0.state.lock().ring.get(seq)
     }
 
     /// Adds an event that a session has applied.
@@ -200,15 +180,6 @@ impl Tail {
             key: None,
         }
     }
-}
-
-/// Events that a reader would have to skip.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Overflow {
-    /// The sequence numbers of the events to skip.
-    pub skipped: PositionRanges,
-    /// Skipping them, the reader goes on after this sequence number.
-    pub resumes_after: Seq,
 }
 
 /// A place to wait for events that match. Dropping it takes the waiter out.
@@ -257,8 +228,8 @@ impl TailWatch {
 impl Drop for TailWatch {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            let removed: Option<Removed<Filter>> = self.tail.0.state.lock().watchers.remove(key);
-            drop(removed);
+            let gone = self.tail.0.state.lock().watchers.remove(key);
+            drop(gone);
         }
     }
 }

@@ -176,18 +176,20 @@ impl Ring {
         (start > 0 && events.len() < limit).then(|| self.oldest.plus(start).next())
     }
 
-    /// The sequence numbers after `after` of events that match, as far as one lock may go, and where to
-    /// go on; `None` at the end.
-    pub(super) fn matching(&self, after: Seq, filter: &Filter) -> (Vec<Seq>, Option<Seq>) {
-        let mut seqs = Vec::new();
-        let mut read_to = after.max(self.oldest);
+    /// How many events after `after` match, as far as one lock may go, and where to go on; `None` at
+    /// the end.
+    pub(super) fn count(&self, after: Seq, filter: &Filter) -> (usize, Option<Seq>) {
+        let (mut count, mut read_to) = (0, after.max(self.oldest));
         for (seq, event) in self.entries(after).take(SCAN) {
             read_to = seq;
-            if event.is_some_and(|event| filter.matches(event)) {
-                seqs.push(seq);
-            }
+            count += usize::from(event.is_some_and(|event| filter.matches(event)));
         }
-        (seqs, (read_to < self.latest()).then_some(read_to))
+        (count, (read_to < self.latest()).then_some(read_to))
+    }
+
+    pub(super) fn get(&self, seq: Seq) -> Option<Event> {
+        let (_, event) = self.entries(Seq(seq.0.checked_sub(1)?)).next()?;
+        event.filter(|event| event.place().seq == seq).cloned()
     }
 }
 
@@ -206,9 +208,6 @@ mod tests {
         DraftDefaults, EventDraft, EventId, KindRegistry, Place, Position, Tenant,
     };
 
-    use reveille_core::WakeBatch;
-
-    use super::super::Tail;
     use super::*;
 
     /// Every third event is odd.
@@ -291,30 +290,16 @@ mod tests {
             prop_assert_eq!(missing, gone);
         }
 
-        /// Skipping leaves the newest that match, and tells exactly which were skipped.
+        /// Each number gives its own event, or none.
         #[test]
-        fn what_is_skipped_and_what_is_left_is_everything_that_matches(
-            count in 0..60_u64,
-            after in 0..60_u64,
-            keep in 1..20_usize,
-        ) {
-            let ring = Tail::new(Epoch::from_parts(1, 1), Seq(0), TailLimits::default());
-            let mut batch = WakeBatch::new();
-            (1..=count).for_each(|seq| ring.push(&event(seq), &mut batch, &mut Vec::new()));
-            let after = after.min(count);
-            let filter = Filter::matching("odd").unwrap();
-            let matching: Vec<u64> =
-                (after + 1..=count).filter(|seq| seq.is_multiple_of(3)).collect();
-            let overflow = ring.beyond(Seq(after), &filter, keep);
-            let skip = matching.len().saturating_sub(keep);
-            prop_assert_eq!(overflow.is_some(), skip > 0);
-            if let Some(overflow) = overflow {
-                let skipped: PositionRanges =
-                    matching[..skip].iter().map(|seq| (*seq, *seq)).collect();
-                prop_assert_eq!(overflow.skipped, skipped);
-                let rest = ring.read(overflow.resumes_after, &filter, 100, usize::MAX);
-                let rest: Vec<u64> = rest.events.iter().map(|e| e.place().seq.0).collect();
-                prop_assert_eq!(&rest[..], &matching[skip..]);
+        fn an_event_is_found_by_its_number(count in 0..60_u64, retained in 1..60_usize) {
+            let limits = TailLimits { events: retained, bytes: usize::MAX };
+            let mut ring = Ring::after(Seq(0), limits);
+            (1..=count).for_each(|seq| ring.push(event(seq), &mut Vec::new(), |_| {}));
+            for seq in 0..=count + 1 {
+                let found = ring.get(Seq(seq)).map(|event| event.place().seq.0);
+                let retained = seq > ring.oldest().0 && seq <= count;
+                prop_assert_eq!(found, retained.then_some(seq));
             }
         }
     }
