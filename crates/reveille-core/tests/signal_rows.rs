@@ -423,7 +423,11 @@ fn pending_signals_are_bounded_and_room_returns() {
     let (a, b) = (system.create().unwrap(), system.create().unwrap());
     let exhausted = Err(SignalError::Exhausted { limit: 2 });
     assert_eq!(system.create().map(drop), exhausted);
+    // Merges are bounded apart from them.
+    let merges = [0; 2].map(|_| system.merge(&[a.handle()]).unwrap());
     assert_eq!(system.merge(&[a.handle()]).map(drop), exhausted);
+    system.cancel(merges[0], "not needed").unwrap();
+    assert!(system.merge(&[a.handle()]).is_ok());
     drop(a);
     assert!(system.create().is_ok());
     drop(b);

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::outcome::{Outcome, Record};
@@ -39,6 +38,14 @@ impl<T> SignalAwaiter<T> {
     /// The signal that is waited for.
     pub fn handle(&self) -> SignalHandle {
         self.waiter.handle()
+    }
+
+    /// Takes over a reference and the cell of its signal.
+    pub(super) fn owning(slot: SlotRef<T>) -> Self {
+        let seat = Seat::Cell;
+        Self {
+            waiter: Waiter::Live { slot, seat },
+        }
     }
 
     /// Waits for the signal of a `Signal`; `None` at the limit of awaiters.
@@ -147,7 +154,7 @@ enum Waiter<T> {
     /// The signal had left its slot when it was asked for.
     Past {
         handle: SignalHandle,
-        record: Arc<Record<T>>,
+        record: Record<T>,
     },
 }
 
@@ -201,7 +208,7 @@ impl<T> Waiter<T> {
     fn is_derived(&self) -> bool {
         match self {
             Self::Live { slot, .. } => slot.word().is_derived(),
-            Self::Plain { .. } => false,
+            Self::Plain { plain, .. } => plain.is_derived(),
             Self::Past { record, .. } => record.derived,
         }
     }
@@ -224,8 +231,8 @@ impl<T> Waiter<T> {
         self.ended().map_err(Poison::clone)?;
         let value = match self {
             Self::Live { slot, .. } => slot.value(),
-            Self::Plain { plain, .. } => Some(plain.value()),
-            Self::Past { record, .. } => match &record.outcome {
+            Self::Plain { plain, .. } => plain.value(),
+            Self::Past { record, .. } => match &*record.outcome {
                 Outcome::Triggered(Some(value)) => Some(value.clone()),
                 Outcome::Triggered(None) | Outcome::Failed(_) => None,
             },

@@ -60,19 +60,27 @@ pub(super) fn settle<T>(slot: &SlotRef<T>, done: Completed) -> usize {
         return 1;
     }
     let mut telling = Telling::default();
-    if !done.is_simple() {
-        telling.tell_all(slot, done);
+    if done.is_simple() {
+        // The cases that matter: nothing is set up for them.
+        let decided = match slot.take_subscriber(done) {
+            Some(Subscriber::Task(waker)) => {
+                wake(waker);
+                None
+            }
+            Some(Subscriber::Merge(merge)) => note(slot, &merge),
+            None => None,
+        };
+        let Some(decided) = decided else { return 1 };
+        telling.untold.push(decided);
     } else {
-        match slot.take_subscriber(done) {
-            Some(Subscriber::Task(waker)) => wake(waker),
-            Some(Subscriber::Merge(merge)) => telling.note(slot, &merge),
-            None => {}
-        }
+        telling.tell_all(slot, done);
     }
+    let mut completed = 1;
     while let Some((slot, done)) = telling.untold.pop() {
+        completed += 1;
         telling.tell_all(&slot, done);
     }
-    telling.completed + 1
+    completed
 }
 
 /// As a batch does: a waker that panics is a fault of its executor alone.
@@ -80,20 +88,33 @@ fn wake(waker: Waker) {
     let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }
 
+/// Notes the end of the signal in `slot`, and completes the merge if that decides it.
+fn note<T>(slot: &SlotRef<T>, merge: &Merge) -> Option<(SlotRef<T>, Completed)> {
+    if !merge.note(slot.ended()?) {
+        return None;
+    }
+    let core = slot.core();
+    let (index, generation) = merge.merged();
+    let merged = core.claim_merged(index, generation)?;
+    let own = merged.take_merge();
+    let done = merged.complete(merge.outcome(core));
+    own.cut(core);
+    Some((merged, done))
+}
+
+/// What is left to do after a completion.
 struct Telling<T> {
-    /// Wakes when it is dropped.
-    wakes: Option<WakeBatch>,
     /// Complete, but their subscribers have not been told.
     untold: Vec<(SlotRef<T>, Completed)>,
-    completed: usize,
+    /// Wakes when it is dropped, after the merges.
+    wakes: Option<WakeBatch>,
 }
 
 impl<T> Default for Telling<T> {
     fn default() -> Self {
         Self {
-            wakes: None,
             untold: Vec::new(),
-            completed: 0,
+            wakes: None,
         }
     }
 }
@@ -102,12 +123,12 @@ impl<T> Telling<T> {
     fn tell_all(&mut self, slot: &SlotRef<T>, done: Completed) {
         match slot.take_subscriber(done) {
             Some(Subscriber::Task(waker)) => self.wakes().push(waker),
-            Some(Subscriber::Merge(merge)) => self.note(slot, &merge),
+            Some(Subscriber::Merge(merge)) => self.untold.extend(note(slot, &merge)),
             None => {}
         }
         if let Some(mut extra) = slot.take_extra(done) {
             for merge in extra.merges.drain() {
-                self.note(slot, &merge);
+                self.untold.extend(note(slot, &merge));
             }
             extra.waiters.wake_all(self.wakes());
         }
@@ -118,23 +139,5 @@ impl<T> Telling<T> {
 
     fn wakes(&mut self) -> &mut WakeBatch {
         self.wakes.get_or_insert_default()
-    }
-
-    /// Notes the end of the signal in `slot`, and completes the merge if that decides it.
-    fn note(&mut self, slot: &SlotRef<T>, merge: &Merge) {
-        if !slot.ended().is_some_and(|ended| merge.note(ended)) {
-            return;
-        }
-        let core = slot.core();
-        let (index, generation) = merge.merged();
-        let Some(merged) = core.find_live(index, generation) else {
-            return;
-        };
-        if merged.claim().is_some() {
-            let done = merged.complete(merge.outcome(core));
-            merge.cut(core);
-            self.completed += 1;
-            self.untold.push((merged, done));
-        }
     }
 }

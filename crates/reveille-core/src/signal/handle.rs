@@ -25,49 +25,61 @@ const DIGITS: usize = 32;
 /// assert_eq!(handle.to_string().parse(), Ok(handle));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SignalHandle(u128);
+pub struct SignalHandle {
+    // In this order, by which handles compare.
+    system: u64,
+    index: u32,
+    generation: u32,
+}
 
 impl SignalHandle {
     /// The handle that is this number. Systems answer handles that they never gave out with
     /// [`UnknownSignal`](crate::SignalError::UnknownSignal).
     pub const fn from_raw(raw: u128) -> Self {
-        Self(raw)
+        Self {
+            system: (raw >> 64) as u64,
+            index: (raw >> 32) as u32,
+            generation: raw as u32,
+        }
     }
 
     /// The handle as a number.
     pub const fn raw(self) -> u128 {
-        self.0
+        ((self.system as u128) << 64) | ((self.index as u128) << 32) | self.generation as u128
     }
 
     /// The system that gave it out.
     pub const fn system_id(self) -> u64 {
-        (self.0 >> 64) as u64
+        self.system
     }
 
     /// The slot in its system.
     pub const fn index(self) -> u32 {
-        (self.0 >> 32) as u32
+        self.index
     }
 
     /// Which signal of its slot it is, from 1.
     pub const fn generation(self) -> u32 {
-        self.0 as u32
+        self.generation
     }
 
     /// The handle of another generation of the same slot.
     pub const fn with_generation(self, generation: u32) -> Self {
-        Self((self.0 & !(u32::MAX as u128)) | generation as u128)
+        Self { generation, ..self }
     }
 
     pub(super) fn new(system: NonZeroU64, index: u32, generation: u32) -> Self {
-        let upper = u128::from(system.get()) << 64;
-        Self(upper | (u128::from(index) << 32) | u128::from(generation))
+        Self {
+            system: system.get(),
+            index,
+            generation,
+        }
     }
 }
 
 impl fmt::Display for SignalHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:0DIGITS$x}", self.0)
+        write!(f, "{:0DIGITS$x}", self.raw())
     }
 }
 
@@ -99,7 +111,7 @@ impl FromStr for SignalHandle {
             return Err(ParseHandleError);
         }
         u128::from_str_radix(text, 16)
-            .map(Self)
+            .map(Self::from_raw)
             .map_err(|_| ParseHandleError)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::outcome::Record;
+use super::outcome::Outcome;
 
 /// A slot's index and a generation of it.
 pub(super) type Key = (u32, u32);
@@ -21,8 +21,8 @@ pub(super) struct History<T> {
 /// A record, which is shared from the first time that somebody asks for it: cloning a value is
 /// the caller's code, and must not happen under the lock.
 pub(super) enum Kept<T> {
-    Own(Record<T>),
-    Shared(Arc<Record<T>>),
+    Own(Outcome<T>),
+    Shared(Arc<Outcome<T>>),
     /// Between the two.
     Moved,
 }
@@ -40,11 +40,11 @@ impl<T> History<T> {
         self.order.len()
     }
 
-    pub(super) fn get(&mut self, key: Key) -> Option<Arc<Record<T>>> {
+    pub(super) fn get(&mut self, key: Key) -> Option<Arc<Outcome<T>>> {
         let kept = self.records.get_mut(&key)?;
         let shared = match mem::replace(kept, Kept::Moved) {
-            Kept::Own(record) => Arc::new(record),
-            Kept::Shared(record) => record,
+            Kept::Own(outcome) => Arc::new(outcome),
+            Kept::Shared(outcome) => outcome,
             Kept::Moved => return None,
         };
         *kept = Kept::Shared(Arc::clone(&shared));
@@ -53,9 +53,9 @@ impl<T> History<T> {
 
     /// Adds a record and hands back the one that must go for it.
     #[must_use = "a value in it is dropped after unlocking"]
-    pub(super) fn push(&mut self, key: Key, record: Record<T>) -> Option<(Key, Kept<T>)> {
+    pub(super) fn push(&mut self, key: Key, outcome: Outcome<T>) -> Option<(Key, Kept<T>)> {
         if self.capacity == 0 {
-            return Some((key, Kept::Own(record)));
+            return Some((key, Kept::Own(outcome)));
         }
         let evicted = if self.order.len() == self.capacity {
             self.order
@@ -65,7 +65,7 @@ impl<T> History<T> {
             None
         };
         self.order.push_back(key);
-        self.records.insert(key, Kept::Own(record));
+        self.records.insert(key, Kept::Own(outcome));
         evicted
     }
 

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::completion::settle;
 use super::outcome::Outcome;
-use super::slots::{Core, Place, Subscribed, Subscriber};
+use super::slots::{Core, Pinned, Place, Subscribed, Subscriber};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex};
 use crate::{Poison, PoisonKind, SignalError, SignalHandle};
@@ -224,7 +224,8 @@ pub(super) fn merge<T>(
         return Err(SignalError::UnreachableMerge { needed, inputs });
     }
     // All inputs are looked at before anything changes.
-    core.check(&inputs)?;
+    let mut pinned = Pinned::default();
+    core.check(&inputs, &mut pinned)?;
 
     let mut made = None;
     let slot = Core::create_derived(core, |index, generation| {
@@ -236,7 +237,7 @@ pub(super) fn merge<T>(
     let merge = made.expect("a merge was made");
 
     let mut refused = None;
-    core.subscribe(&inputs, &merge, |at, how| {
+    core.subscribe(&inputs, &mut pinned, &merge, |at, how| {
         let how = match how {
             Subscribed::Cell => IN_CELL,
             Subscribed::Listed(key) => key,

@@ -1,5 +1,7 @@
 //! How a signal ended, inside and outside.
 
+use std::sync::Arc;
+
 use crate::{Poison, SignalError};
 
 /// Where a signal stands, as [`SignalSystem::poll`](crate::SignalSystem::poll) tells.
@@ -24,7 +26,6 @@ pub(super) enum Attempt {
 }
 
 /// How one generation ended; for good.
-#[derive(Clone)]
 pub(super) enum Outcome<T> {
     /// With its value; a merge has none.
     Triggered(Option<T>),
@@ -33,15 +34,14 @@ pub(super) enum Outcome<T> {
 }
 
 /// What is known of a generation that left its slot.
-#[derive(Clone)]
 pub(super) struct Record<T> {
-    pub(super) outcome: Outcome<T>,
+    pub(super) outcome: Arc<Outcome<T>>,
     pub(super) derived: bool,
 }
 
 impl<T> Record<T> {
     pub(super) fn ended(&self) -> Result<(), &Poison> {
-        match &self.outcome {
+        match &*self.outcome {
             Outcome::Triggered(_) => Ok(()),
             Outcome::Failed(poison) => Err(poison),
         }

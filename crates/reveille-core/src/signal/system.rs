@@ -101,10 +101,11 @@ impl<T> SignalSystemBuilder<T> {
         }
     }
 
-    /// How many signals may be in memory at once: 2^20 by default, 2 046 820 291 at most.
+    /// How many signals, and how many merges, may be in memory at once: 2^20 each by default.
+    /// Handles can name about 2^31 of both together.
     ///
-    /// Those are the pending ones, and the complete ones that a [`Signal`] or an awaiter still
-    /// refers to.
+    /// In memory are the pending ones, and the complete ones that a [`Signal`] or an awaiter
+    /// still refers to.
     #[must_use]
     pub fn max_signals(self, signals: usize) -> Self {
         Self {
@@ -190,6 +191,25 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// [`Exhausted`](SignalError::Exhausted) if too many signals are in memory.
     pub fn create(&self) -> Result<Signal<T>, SignalError> {
         Ok(Signal::new(Core::create_held(self.core())?))
+    }
+
+    /// Makes a signal and its first awaiter in one step, which is a little less work than
+    /// [`create`](Self::create) and [`Signal::awaiter`].
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<u32>::new();
+    /// let (signal, awaiter) = system.create_awaited()?;
+    /// signal.trigger(42)?;
+    /// assert_eq!(tokio_test::block_on(awaiter), Ok(42));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
+    pub fn create_awaited(&self) -> Result<(Signal<T>, SignalAwaiter<T>), SignalError> {
+        let (slot, other) = Core::create_awaited(self.core())?;
+        Ok((Signal::new(slot), SignalAwaiter::owning(other)))
     }
 
     /// Completes a signal with success.
@@ -414,6 +434,7 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
             },
             Place::Past(record) if by_hand && record.derived => Err(SignalError::Derived),
             Place::Past(record) => answer(record.ended(), attempt),
+            Place::Plain(plain) if by_hand && plain.is_derived() => Err(SignalError::Derived),
             Place::Plain(_) => answer(Ok(()), attempt),
         }
     }

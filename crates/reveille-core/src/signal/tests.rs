@@ -4,11 +4,21 @@ use std::sync::{Arc, Weak};
 
 use tokio_test::{assert_pending, assert_ready_err, task};
 
-use super::slots::Core;
-use crate::{Signal, SignalError, SignalHandle, SignalStatus, SignalSystem};
+use super::slots::{self, Core};
+use crate::{Signal, SignalAwaiter, SignalError, SignalHandle, SignalStatus, SignalSystem};
 
 fn memory_of<T: Clone + Send + Sync + 'static>(system: &SignalSystem<T>) -> Weak<Core<T>> {
     Arc::downgrade(system.core())
+}
+
+/// A pending signal is a slot, a share of its chunk, and its `Signal`; with a waiter its
+/// awaiter comes to that.
+#[test]
+fn signals_and_awaiters_are_small() {
+    let pending = size_of::<Signal>() + slots::SLOT_BYTES;
+    assert!(pending <= 48, "{pending}");
+    let waiting = pending + size_of::<SignalAwaiter>();
+    assert!(waiting <= 90, "{waiting}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use reveille_core::{
 use reveille_types::{Payload, Tenant};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::SignalLimits;
 use crate::problem::Refusal;
@@ -56,6 +57,8 @@ impl Signals {
 pub(super) struct TenantSignals {
     system: SignalSystem<Payload>,
     limits: SignalLimits,
+    /// A permit for each request that may wait.
+    waiting: Semaphore,
     book: Mutex<Book>,
 }
 
@@ -83,6 +86,7 @@ impl TenantSignals {
                 .max_signals(limits.pending)
                 .history(limits.history)
                 .build(),
+            waiting: Semaphore::new(limits.waiters.min(Semaphore::MAX_PERMITS)),
             limits,
             book: Mutex::new(Book {
                 held: HashMap::new(),
@@ -199,10 +203,11 @@ impl TenantSignals {
 
     /// Waits for the end of a signal.
     pub(super) async fn end(&self, handle: SignalHandle) -> Result<End, Refusal> {
-        let limit = self.limits.waiters;
-        if self.stats().waiters >= limit && self.system.poll(handle)? == SignalStatus::Pending {
-            return Err(Refusal::too_many("too_many_waiters", limit));
-        }
+        // What is complete is told at once, and needs no room.
+        let _room = match self.system.poll(handle)? {
+            SignalStatus::Pending => Some(self.room_to_wait()?),
+            _ => None,
+        };
         match self.system.awaiter(handle) {
             Ok(awaiter) => Ok(awaiter.await),
             Err(SignalError::Derived) => {
@@ -211,6 +216,13 @@ impl TenantSignals {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Counts one more who waits, until it is dropped.
+    fn room_to_wait(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        self.waiting
+            .try_acquire()
+            .map_err(|_| Refusal::too_many("too_many_waiters", self.limits.waiters))
     }
 
     /// The name of a signal, if it has one and its outcome is not forgotten.

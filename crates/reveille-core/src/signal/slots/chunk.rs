@@ -1,12 +1,14 @@
 //! A chunk: the slots that come and go together, and what stays of them.
 
 use std::ptr::{NonNull, null_mut};
+use std::sync::OnceLock;
 
 use crossbeam_utils::Backoff;
 
+use super::cell::Subscribed;
 use super::core::Core;
-use super::slot::{Owned, Slot, SlotRef, Subscribed};
-use super::word::{DERIVED, HELD};
+use super::slot::{Owned, Slot, SlotRef};
+use super::word::{CELL_OWNED, DERIVED, HELD};
 use crate::signal::extra::Extras;
 use crate::signal::merge::Merge;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -38,8 +40,7 @@ pub(super) struct Slots<T> {
 /// What stays of a chunk as long as the core.
 pub(super) struct Chunk<T> {
     number: u32,
-    /// A bit for each slot that the bound of the system allows.
-    usable: u64,
+    role: OnceLock<Role>,
     core: *const Core<T>,
     /// A bit for each slot, set while it is free, and the flags above.
     free: AtomicU64,
@@ -55,6 +56,21 @@ pub(super) struct Chunk<T> {
     /// The last generations of the slots while there is no memory.
     rest: Mutex<Rest>,
     extras: Mutex<Extras>,
+}
+
+/// What a chunk is for, from its first use on.
+struct Role {
+    kind: Kind,
+    /// A bit for each slot that the bound of the system allows.
+    usable: u64,
+}
+
+/// Who completes the signals of a chunk. A chunk never changes it, so the index of a signal
+/// tells it even when nothing else is known of the signal any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Held,
+    Derived,
 }
 
 /// Where the generations of the slots are.
@@ -167,10 +183,10 @@ fn place_of<T>(slots: NonNull<Slots<T>>, place: u8) -> NonNull<Slot<T>> {
 }
 
 impl<T> Chunk<T> {
-    pub(super) fn new(number: u32, usable: u32, core: *const Core<T>) -> Self {
+    pub(super) fn new(number: u32, core: *const Core<T>) -> Self {
         Self {
             number,
-            usable: ALL >> (SLOTS - usable.min(SLOTS)),
+            role: OnceLock::new(),
             core,
             free: AtomicU64::new(0),
             slots: AtomicPtr::new(null_mut()),
@@ -184,6 +200,21 @@ impl<T> Chunk<T> {
 
     pub(super) fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Says what the chunk is for, once, before it has memory.
+    pub(super) fn assign(&self, kind: Kind, usable: usize) {
+        let unusable = (SLOTS as usize).saturating_sub(usable);
+        let usable = ALL >> unusable;
+        let _ = self.role.set(Role { kind, usable });
+    }
+
+    pub(super) fn kind(&self) -> Option<Kind> {
+        self.role.get().map(|role| role.kind)
+    }
+
+    fn usable(&self) -> u64 {
+        self.role.get().map_or(0, |role| role.usable)
     }
 
     pub(super) fn index_of(&self, place: u8) -> u32 {
@@ -207,7 +238,7 @@ impl<T> Chunk<T> {
     pub(super) fn claim(&self) -> Option<u8> {
         let mut free = self.free.load(Ordering::Relaxed);
         loop {
-            let place = (free & self.usable).trailing_zeros();
+            let place = (free & ALL).trailing_zeros();
             if place >= SLOTS {
                 return None;
             }
@@ -249,8 +280,22 @@ impl<T> Chunk<T> {
         // `start` on.
         unsafe {
             let slot = self.claimed(place);
-            slot.as_ref().start(HELD);
+            slot.as_ref().start(1, HELD);
             SlotRef::from_counted(slot)
+        }
+    }
+
+    /// Starts a generation with a reference for an awaiter, who also owns the cell.
+    ///
+    /// # Safety
+    ///
+    /// The caller claimed it.
+    pub(super) unsafe fn start_awaited(&self, place: u8) -> (SlotRef<T>, SlotRef<T>) {
+        // SAFETY: as in `start`, with two references.
+        unsafe {
+            let slot = self.claimed(place);
+            slot.as_ref().start(2, HELD | CELL_OWNED);
+            (SlotRef::from_counted(slot), SlotRef::from_counted(slot))
         }
     }
 
@@ -269,7 +314,7 @@ impl<T> Chunk<T> {
             let slot = self.claimed(place);
             let merge = make(self.index_of(place), slot.as_ref().next_generation());
             slot.as_ref().store_merge(merge);
-            slot.as_ref().start(DERIVED);
+            slot.as_ref().start(1, DERIVED);
             SlotRef::from_counted(slot)
         }
     }
@@ -281,6 +326,27 @@ impl<T> Chunk<T> {
     /// The caller claimed it, or had the last reference to it; it is idle.
     pub(super) unsafe fn give_back(&self, place: u8, generation: u32) {
         let bit = 1 << place;
+        let free = self.free.load(Ordering::Relaxed);
+        let usual = free & (CURRENT | CLOSED) == CURRENT && generation != u32::MAX;
+        // Release: the slot's next user sees it idle.
+        if !usual
+            || self
+                .free
+                .compare_exchange(free, free | bit, Ordering::SeqCst, Ordering::Relaxed)
+                .is_err()
+        {
+            // SAFETY: passed on.
+            unsafe { self.give_back_with_care(bit, generation) };
+        }
+    }
+
+    /// The same where the chunk may have to be looked after.
+    ///
+    /// # Safety
+    ///
+    /// As for [`give_back`](Self::give_back).
+    #[cold]
+    unsafe fn give_back_with_care(&self, bit: u64, generation: u32) {
         if generation == u32::MAX {
             let before = self.exhausted.fetch_or(bit, Ordering::AcqRel);
             if before & bit != 0 {
@@ -298,8 +364,8 @@ impl<T> Chunk<T> {
             if free & (LISTED | CURRENT | CLOSED) == 0 {
                 next |= LISTED;
             }
-            let work =
-                free & (CURRENT | CLOSED) == 0 && (free & LISTED == 0 || next & ALL == self.usable);
+            let work = free & (CURRENT | CLOSED) == 0
+                && (free & LISTED == 0 || next & ALL == self.usable());
             if work && hold.is_none() {
                 // SAFETY: the slot is not free yet, so the core is alive.
                 hold = Some(unsafe {
@@ -307,7 +373,6 @@ impl<T> Chunk<T> {
                     Arc::from_raw(self.core)
                 });
             }
-            // Release: the slot's next user sees it idle.
             match self
                 .free
                 .compare_exchange_weak(free, next, Ordering::SeqCst, Ordering::Relaxed)
@@ -364,7 +429,7 @@ impl<T> Chunk<T> {
         *rest = Rest::InMemory;
         drop(rest);
         self.slots.store(Box::into_raw(slots), Ordering::SeqCst);
-        let free = self.usable & !self.exhausted.load(Ordering::Acquire);
+        let free = self.usable() & !self.exhausted.load(Ordering::Acquire);
         self.free.store(free | CURRENT, Ordering::SeqCst);
     }
 
@@ -376,7 +441,7 @@ impl<T> Chunk<T> {
                 .compare_exchange(old, new, Ordering::SeqCst, Ordering::Relaxed)
                 .is_ok()
         };
-        if !swap(self.usable | LISTED, 0) {
+        if !swap(self.usable() | LISTED, 0) {
             return false;
         }
         // From here on nobody can claim a slot, and a handle can only look.
@@ -394,7 +459,7 @@ impl<T> Chunk<T> {
             *rest = Rest::InMemory;
             self.slots.store(slots, Ordering::SeqCst);
             drop(rest);
-            self.free.store(self.usable | LISTED, Ordering::SeqCst);
+            self.free.store(self.usable() | LISTED, Ordering::SeqCst);
             return false;
         }
         drop(rest);
@@ -411,6 +476,15 @@ impl<T> Chunk<T> {
             return None;
         };
         Some(Pin { chunk: self, slots })
+    }
+
+    /// Claims the completion of a merge by its inputs.
+    pub(super) fn claim_merged(&self, place: u8, generation: u32) -> Option<SlotRef<T>> {
+        let pin = self.pin()?;
+        pin.slot(place).claim_merged(generation).then(|| {
+            // SAFETY: the reference was just counted.
+            unsafe { SlotRef::from_counted(place_of(pin.slots, place)) }
+        })
     }
 
     /// What a handle of this chunk means.
@@ -462,7 +536,7 @@ impl<T> Chunk<T> {
     /// The slots that are not free.
     fn taken(&self) -> u64 {
         let free = self.free.load(Ordering::SeqCst);
-        self.usable & !free & !self.exhausted.load(Ordering::Acquire)
+        self.usable() & !free & !self.exhausted.load(Ordering::Acquire)
     }
 
     /// How many slots the memory of the chunk has.
@@ -489,7 +563,7 @@ impl<T> Chunk<T> {
         // A slot that uses its last generation finds its bit set, and so that it was counted,
         // or is found here, and was not.
         let exhausted = self.exhausted.fetch_or(ALL, Ordering::AcqRel);
-        let holding = (self.usable & !free & !exhausted).count_ones();
+        let holding = (self.usable() & !free & !exhausted).count_ones();
         for _ in holding..SLOTS {
             // SAFETY: takes back what was added above.
             unsafe { Arc::decrement_strong_count(self.core) };

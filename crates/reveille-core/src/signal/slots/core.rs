@@ -1,25 +1,25 @@
 //! The core of a system: where slots come from, and what handles mean.
 
-use std::marker::PhantomData;
 use std::num::NonZeroU64;
 use std::ptr::{NonNull, null_mut};
 use std::sync::{Arc as StdArc, OnceLock};
 
 use crossbeam_utils::CachePadded;
 
-use super::chunk::{Chunk, Found, Pin, SLOTS, STRIDE};
-use super::slot::{SlotRef, Subscribed};
+use super::cell::Subscribed;
+use super::chunk::{Chunk, Found, Kind, Pin, SLOTS, STRIDE};
+use super::slot::SlotRef;
 use super::word::{CELL_OWNED, plain_success};
 use crate::signal::drain::Drain;
 use crate::signal::history::{History, Kept, Key};
 use crate::signal::merge::Merge;
-use crate::signal::outcome::Record;
+use crate::signal::outcome::{Outcome, Record};
 use crate::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::{Clock, SignalError, SignalHandle};
 
-/// The most slots that handles can name: their indices stay below 2^31.
-const SLOTS_MAX: usize = (i32::MAX as u32 / STRIDE) as usize * SLOTS as usize;
+/// The most chunks that handles can name: their indices stay below 2^31.
+const CHUNKS_MAX: u32 = i32::MAX as u32 / STRIDE;
 
 /// How many chunks the first segment of the table has; each further one has twice as many.
 #[cfg(not(loom))]
@@ -49,19 +49,32 @@ pub(in crate::signal) struct Core<T> {
     phase: AtomicU8,
     /// Why it was closed.
     reason: OnceLock<StdArc<str>>,
-    /// The chunk that each group of threads takes its slots from, or null.
-    shards: Box<[CachePadded<AtomicPtr<Chunk<T>>>]>,
-    chunks: [OnceLock<Box<[CachePadded<Chunk<T>>]>>; SEGMENTS],
+    shards: Box<[CachePadded<Shard<T>>]>,
+    chunks: [OnceLock<Segment<T>>; SEGMENTS],
     growth: Mutex<Growth>,
     history: Mutex<History<T>>,
     drain: Drain,
 }
 
-/// Where a shard finds its next chunk.
+/// The chunks that a group of threads takes its slots from, by [`Kind`], or null.
+type Shard<T> = [AtomicPtr<Chunk<T>>; 2];
+
+/// Chunks with numbers in a row.
+type Segment<T> = Box<[CachePadded<Chunk<T>>]>;
+
+/// How many chunks there are, and where a shard finds its next one.
 #[derive(Default)]
 struct Growth {
     /// How many chunks have ever had memory.
     len: u32,
+    /// By [`Kind`].
+    lists: [Lists; 2],
+}
+
+#[derive(Default)]
+struct Lists {
+    /// How many chunks have ever been of this kind.
+    len: usize,
     /// The numbers of chunks with free slots; stale if the chunk does not know of it.
     listed: Vec<u32>,
     /// The numbers of chunks without memory.
@@ -78,13 +91,13 @@ impl<T> Core<T> {
     ) -> Self {
         Self {
             id,
-            limit: limit.min(SLOTS_MAX),
+            limit,
             unit,
             clock,
             phase: AtomicU8::new(Phase::Open as u8),
             reason: OnceLock::new(),
             shards: (0..shard::count())
-                .map(|_| CachePadded::new(AtomicPtr::new(null_mut())))
+                .map(|_| CachePadded::new([0; 2].map(|_| AtomicPtr::new(null_mut()))))
                 .collect(),
             chunks: [const { OnceLock::new() }; SEGMENTS],
             growth: Mutex::default(),
@@ -115,9 +128,18 @@ impl<T> Core<T> {
 
     /// A pending signal that a [`Signal`](crate::Signal) holds the right to complete.
     pub(in crate::signal) fn create_held(this: &Arc<Self>) -> Result<SlotRef<T>, SignalError> {
-        let (chunk, place) = Self::claim(this)?;
+        let (chunk, place) = Self::claim(this, Kind::Held)?;
         // SAFETY: claimed above.
         Ok(unsafe { chunk.start(place) })
+    }
+
+    /// The same with a reference for an awaiter, who also owns the cell.
+    pub(in crate::signal) fn create_awaited(
+        this: &Arc<Self>,
+    ) -> Result<(SlotRef<T>, SlotRef<T>), SignalError> {
+        let (chunk, place) = Self::claim(this, Kind::Held)?;
+        // SAFETY: claimed above.
+        Ok(unsafe { chunk.start_awaited(place) })
     }
 
     /// A pending signal that its inputs complete, as `make` says for its index and generation.
@@ -125,20 +147,20 @@ impl<T> Core<T> {
         this: &Arc<Self>,
         make: impl FnOnce(u32, u32) -> Arc<Merge>,
     ) -> Result<SlotRef<T>, SignalError> {
-        let (chunk, place) = Self::claim(this)?;
+        let (chunk, place) = Self::claim(this, Kind::Derived)?;
         // SAFETY: claimed above.
         Ok(unsafe { chunk.start_merge(place, make) })
     }
 
     /// free → idle: takes a free slot, to start a generation in it.
-    fn claim(this: &Arc<Self>) -> Result<(&Chunk<T>, u8), SignalError> {
-        let shard = &this.shards[shard::of_thread() & (this.shards.len() - 1)];
+    fn claim(this: &Arc<Self>, kind: Kind) -> Result<(&Chunk<T>, u8), SignalError> {
+        let shard = &this.shards[shard::of_thread() & (this.shards.len() - 1)][kind as usize];
         // SAFETY: null, or a chunk of this core.
         let current = unsafe { shard.load(Ordering::Acquire).as_ref() };
         let claimed = current.and_then(|chunk| Some((chunk, chunk.claim()?)));
         let (chunk, place) = match claimed {
             Some(claimed) => claimed,
-            None => Self::refill(this, shard)?,
+            None => Self::refill(this, shard, kind)?,
         };
         // A shutdown ends the phase, then looks for claimed slots; this claims a slot, then
         // looks at the phase. One of both sees the other.
@@ -155,6 +177,7 @@ impl<T> Core<T> {
     fn refill<'a>(
         this: &'a Arc<Self>,
         shard: &AtomicPtr<Chunk<T>>,
+        kind: Kind,
     ) -> Result<(&'a Chunk<T>, u8), SignalError> {
         let mut growth = this.growth.lock();
         // SAFETY: null, or a chunk of this core.
@@ -169,7 +192,7 @@ impl<T> Core<T> {
             }
             shard.store(null_mut(), Ordering::Release);
         }
-        while let Some(chunk) = this.next_chunk(&mut growth, Arc::as_ptr(this)) {
+        while let Some(chunk) = this.next_chunk(&mut growth, kind, Arc::as_ptr(this)) {
             shard.store(std::ptr::from_ref(chunk).cast_mut(), Ordering::Release);
             if let Some(place) = chunk.claim() {
                 return Ok((chunk, place));
@@ -180,51 +203,55 @@ impl<T> Core<T> {
         }
         // The others may have room, from which anybody can take.
         this.in_use(&growth)
+            .filter(|chunk| chunk.kind() == Some(kind))
             .find_map(|chunk| Some((chunk, chunk.claim()?)))
             .ok_or(SignalError::Exhausted { limit: this.limit })
     }
 
     /// A chunk with free slots: one that has some, one that had memory before, or a new one.
-    fn next_chunk(&self, growth: &mut Growth, core: *const Self) -> Option<&Chunk<T>> {
-        while let Some(number) = growth.listed.pop() {
+    fn next_chunk(&self, growth: &mut Growth, kind: Kind, core: *const Self) -> Option<&Chunk<T>> {
+        let lists = &mut growth.lists[kind as usize];
+        while let Some(number) = lists.listed.pop() {
             if let Some(chunk) = self.chunk(number)
                 && chunk.enter_current()
             {
                 return Some(chunk);
             }
         }
-        let number = match growth.empty.pop() {
-            Some(number) => number,
-            None if growth.len as usize * SLOTS as usize >= self.limit => return None,
-            None => {
-                growth.len += 1;
-                growth.len - 1
-            }
-        };
+        if let Some(chunk) = lists.empty.pop().and_then(|number| self.chunk(number)) {
+            chunk.revive();
+            return Some(chunk);
+        }
+        let rest = self.limit.saturating_sub(lists.len * SLOTS as usize);
+        if rest == 0 || growth.len >= CHUNKS_MAX {
+            return None;
+        }
+        let number = growth.len;
+        lists.len += 1;
+        growth.len += 1;
         let (segment, offset) = segment_of(number);
         let chunks = self.chunks[segment].get_or_init(|| {
             let first = number - offset as u32;
             (first..)
                 .take(FIRST_SEGMENT << segment)
-                .map(|number| {
-                    let rest = self.limit.saturating_sub(number as usize * SLOTS as usize);
-                    let usable = rest.min(SLOTS as usize) as u32;
-                    CachePadded::new(Chunk::new(number, usable, core))
-                })
+                .map(|number| CachePadded::new(Chunk::new(number, core)))
                 .collect()
         });
         let chunk = &chunks[offset];
+        chunk.assign(kind, rest);
         chunk.revive();
         Some(chunk)
     }
 
     /// Looks after a chunk that was full until a slot became `free`, or has only free slots.
     pub(super) fn regard(&self, chunk: &Chunk<T>, was_full: bool) {
+        let Some(kind) = chunk.kind() else { return };
         let mut growth = self.growth.lock();
+        let lists = &mut growth.lists[kind as usize];
         if was_full {
-            growth.listed.push(chunk.number());
-        } else if growth.listed.len() > self.shards.len() && chunk.give_memory_back() {
-            growth.empty.push(chunk.number());
+            lists.listed.push(chunk.number());
+        } else if lists.listed.len() > self.shards.len() && chunk.give_memory_back() {
+            lists.empty.push(chunk.number());
         }
     }
 
@@ -261,22 +288,42 @@ impl<T> Core<T> {
             .ok_or(SignalError::UnknownSignal)?;
         match chunk.find((index % STRIDE) as u8, generation, cell) {
             Found::Live(slot, owns) => Ok(Place::Live(slot, owns)),
-            Found::Plain => Ok(Place::Plain(Plain(PhantomData))),
+            Found::Plain => Ok(Place::Plain(self.plain(chunk))),
             Found::Unknown => Err(SignalError::UnknownSignal),
             Found::Past => {
                 let mut history = self.history.lock();
-                if let Some(record) = history.get((index, generation)) {
-                    return Ok(Place::Past(record));
+                if let Some(outcome) = history.get((index, generation)) {
+                    drop(history);
+                    let derived = chunk.kind() == Some(Kind::Derived);
+                    return Ok(Place::Past(Record { outcome, derived }));
                 }
                 // Under the lock: what is evicted is marked under it.
                 let forgotten = chunk.is_forgotten(generation);
                 drop(history);
-                if forgotten || !plain_success::<T>() {
+                let plain = self.plain(chunk);
+                if forgotten || !(plain.is_derived() || plain_success::<T>()) {
                     return Err(SignalError::OutcomeForgotten);
                 }
-                Ok(Place::Plain(Plain(PhantomData)))
+                Ok(Place::Plain(plain))
             }
         }
+    }
+
+    fn plain(&self, chunk: &Chunk<T>) -> Plain<T> {
+        Plain {
+            kind: chunk.kind(),
+            unit: self.unit,
+        }
+    }
+
+    /// Claims the completion of a merge by its inputs, if nobody did.
+    pub(in crate::signal) fn claim_merged(
+        &self,
+        index: u32,
+        generation: u32,
+    ) -> Option<SlotRef<T>> {
+        self.chunk(index / STRIDE)?
+            .claim_merged((index % STRIDE) as u8, generation)
     }
 
     /// The signal of a slot, if it is still in there and not plainly complete.
@@ -291,8 +338,11 @@ impl<T> Core<T> {
     }
 
     /// Whether every input means a signal whose end is known or to come.
-    pub(in crate::signal) fn check(&self, inputs: &[SignalHandle]) -> Result<(), SignalError> {
-        let mut pinned = Pinned::default();
+    pub(in crate::signal) fn check<'a>(
+        &'a self,
+        inputs: &[SignalHandle],
+        pinned: &mut Pinned<'a, T>,
+    ) -> Result<(), SignalError> {
         for input in inputs {
             if input.system_id() != self.id.get() || !pinned.has(self, *input) {
                 self.find(*input)?;
@@ -303,13 +353,13 @@ impl<T> Core<T> {
 
     /// Registers a merge with as many of `inputs` as are pending in their slots; `told` gets
     /// the place of each, or what else became of it.
-    pub(in crate::signal) fn subscribe(
-        &self,
+    pub(in crate::signal) fn subscribe<'a>(
+        &'a self,
         inputs: &[SignalHandle],
+        pinned: &mut Pinned<'a, T>,
         merge: &Arc<Merge>,
         mut told: impl FnMut(usize, Subscribed),
     ) {
-        let mut pinned = Pinned::default();
         for (at, input) in inputs.iter().enumerate() {
             told(
                 at,
@@ -322,13 +372,13 @@ impl<T> Core<T> {
     }
 
     /// Adds to the history, and gives what left it for that.
-    pub(super) fn remember(&self, key: Key, record: Record<T>) -> Option<Kept<T>> {
+    pub(super) fn remember(&self, key: Key, outcome: Outcome<T>) -> Option<Kept<T>> {
         let mut history = self.history.lock();
-        let (key, record) = history.push(key, record)?;
+        let (key, gone) = history.push(key, outcome)?;
         if let Some(chunk) = self.chunk(key.0 / STRIDE) {
             chunk.forget_through(key.1);
         }
-        Some(record)
+        Some(gone)
     }
 
     /// Makes an idle slot look as if it had seen very many generations.
@@ -393,7 +443,7 @@ impl<T> Core<T> {
 }
 
 /// The chunk that was looked at last: handles of one chunk mostly follow each other.
-struct Pinned<'a, T>(Option<(u32, Pin<'a, T>)>);
+pub(in crate::signal) struct Pinned<'a, T>(Option<(u32, Pin<'a, T>)>);
 
 impl<T> Default for Pinned<'_, T> {
     fn default() -> Self {
@@ -425,23 +475,34 @@ impl<'a, T> Pinned<'a, T> {
 pub(in crate::signal) enum Place<T> {
     /// In its slot; and whether the cell is the caller's.
     Live(SlotRef<T>, bool),
-    /// Triggered, by itself, with a value that needs no memory.
+    /// Triggered, and there is nothing more to know.
     Plain(Plain<T>),
-    Past(StdArc<Record<T>>),
+    /// It left its slot.
+    Past(Record<T>),
 }
 
-/// Proves that a signal was triggered with a value that needs no memory.
-pub(in crate::signal) struct Plain<T>(PhantomData<fn() -> T>);
+/// Proves that a signal was triggered, by its inputs or with a value that needs no memory.
+pub(in crate::signal) struct Plain<T> {
+    kind: Option<Kind>,
+    unit: fn() -> Option<T>,
+}
 
 impl<T> Plain<T> {
-    /// The value.
-    pub(in crate::signal) fn value(&self) -> T
+    pub(in crate::signal) fn is_derived(&self) -> bool {
+        self.kind == Some(Kind::Derived)
+    }
+
+    /// The value; a merge has one only where it is `()`.
+    pub(in crate::signal) fn value(&self) -> Option<T>
     where
         T: Clone,
     {
+        if self.is_derived() {
+            return (self.unit)();
+        }
         // SAFETY: made for a signal that was triggered with a value without size and drop, which
         // was forgotten, not dropped: it is still there, wherever an aligned pointer points.
-        unsafe { NonNull::<T>::dangling().as_ref() }.clone()
+        Some(unsafe { NonNull::<T>::dangling().as_ref() }.clone())
     }
 }
 
@@ -498,7 +559,6 @@ mod tests {
                 expected = (expected.0 + 1, 0);
             }
         }
-        let last = (SLOTS_MAX / SLOTS as usize) as u32;
-        assert!(segment_of(last).0 < SEGMENTS);
+        assert!(segment_of(CHUNKS_MAX).0 < SEGMENTS);
     }
 }

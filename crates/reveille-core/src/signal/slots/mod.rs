@@ -54,11 +54,17 @@
     reason = "one slot is shared without a lock; argued above"
 )]
 
+mod cell;
 mod chunk;
 mod core;
 mod slot;
 mod word;
 
-pub(super) use core::{Core, Phase, Place, Plain};
-pub(super) use slot::{AlreadyComplete, Completed, SlotRef, Subscribed, Subscriber};
+pub(super) use cell::{AlreadyComplete, Subscribed, Subscriber};
+pub(super) use core::{Core, Phase, Pinned, Place, Plain};
+pub(super) use slot::{Completed, SlotRef};
 pub(super) use word::plain_success;
+
+/// What the slot of a signal without a value takes.
+#[cfg(test)]
+pub(super) const SLOT_BYTES: usize = size_of::<slot::Slot<()>>();

@@ -2,28 +2,22 @@
 
 use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
 use std::ptr::NonNull;
-use std::task::Waker;
 
 use crossbeam_utils::Backoff;
 
+use super::cell::Subscriber;
 use super::chunk::{Chunk, Slots};
 use super::core::Core;
 use super::word::{
-    CELL_MERGE, CELL_OWNED, CELL_SET, CLAIMED, COMPLETE, COUNTED, DERIVED, EXTRA, FAILED, HELD,
-    LOOKING, REF, REFS_MAX, Word, plain_success,
+    CELL_OWNED, CELL_SET, CLAIMED, COMPLETE, COUNTED, DERIVED, EXTRA, FAILED, HELD, LOOKING, REF,
+    REFS_MAX, Word, plain_success,
 };
 use crate::signal::extra::Extra;
 use crate::signal::merge::Merge;
-use crate::signal::outcome::{Outcome, Record};
+use crate::signal::outcome::Outcome;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, UnsafeCell, pause};
 use crate::{Poison, SignalHandle};
-
-/// Who is told when a signal completes.
-pub(in crate::signal) enum Subscriber {
-    Task(Waker),
-    Merge(Arc<Merge>),
-}
 
 /// What a signal is made of beside its state; which of the three, its flags tell.
 union Stored<T> {
@@ -37,9 +31,9 @@ union Stored<T> {
 
 /// The memory of one signal after the other. See the module's documentation.
 pub(super) struct Slot<T> {
-    word: AtomicU64,
+    pub(super) word: AtomicU64,
     /// The first subscriber: full exactly while [`CELL_SET`] is set and [`COMPLETE`] is not.
-    cell: UnsafeCell<MaybeUninit<Subscriber>>,
+    pub(super) cell: UnsafeCell<MaybeUninit<Subscriber>>,
     /// Written before the start of a merge, and by whoever set [`CLAIMED`], which also takes the
     /// merge out; empty when idle.
     stored: UnsafeCell<MaybeUninit<Stored<T>>>,
@@ -86,18 +80,38 @@ impl<T> Slot<T> {
     }
 
     /// idle → pending, in a slot that was claimed from the free ones of its chunk.
-    pub(super) fn start(&self, flags: u64) {
+    pub(super) fn start(&self, refs: u64, flags: u64) {
         let generation = self.next_generation();
-        let word = (u64::from(generation) << 32) | REF | flags;
+        let word = (u64::from(generation) << 32) | (refs * REF) | flags;
         // Release: whoever reads this generation sees the cells empty.
         self.word.store(word, Ordering::Release);
     }
 
-    fn exchange(&self, old: Word, new: u64, order: Ordering) -> Result<(), Word> {
+    pub(super) fn exchange(&self, old: Word, new: u64, order: Ordering) -> Result<(), Word> {
         self.word
             .compare_exchange_weak(old.0, new, order, Ordering::Acquire)
             .map(drop)
             .map_err(Word)
+    }
+
+    /// Claims the completion of a pending merge, and takes a reference.
+    pub(super) fn claim_merged(&self, generation: u32) -> bool {
+        let backoff = Backoff::new();
+        let mut word = self.load(Ordering::Acquire);
+        loop {
+            if word.generation() != generation || word.has(CLAIMED | COMPLETE) {
+                return false;
+            }
+            if word.has(LOOKING) {
+                pause(&backoff);
+                word = self.load(Ordering::Acquire);
+                continue;
+            }
+            match self.exchange(word, (word.0 + REF) | CLAIMED, Ordering::AcqRel) {
+                Ok(()) => return true,
+                Err(now) => word = now,
+            }
+        }
     }
 
     /// One more reference, and the cell if nobody has it, while pending in `generation`.
@@ -151,17 +165,6 @@ pub(super) enum Owned {
     Nothing,
 }
 
-/// How a merge is registered with an input.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::signal) enum Subscribed {
-    /// In the cell.
-    Cell,
-    /// In the side table, under this key.
-    Listed(u32),
-    /// It is not: the input is complete, or its handle means nothing.
-    Elsewhere,
-}
-
 /// A counted reference to a slot: while it lives, the slot keeps its generation, the chunk its
 /// memory, and so does the core.
 pub(in crate::signal) struct SlotRef<T>(NonNull<Slot<T>>);
@@ -187,7 +190,7 @@ impl<T> SlotRef<T> {
         Self(slot)
     }
 
-    fn slot(&self) -> &Slot<T> {
+    pub(super) fn slot(&self) -> &Slot<T> {
         // SAFETY: the reference keeps the memory; a slot is only ever accessed shared.
         unsafe { self.0.as_ref() }
     }
@@ -238,92 +241,6 @@ impl<T> SlotRef<T> {
                 Err(now) => word = now,
             }
         }
-    }
-
-    /// Gives the empty cell up.
-    pub(in crate::signal) fn disown_cell(&self) {
-        let flags = CELL_OWNED | CELL_MERGE;
-        self.slot().word.fetch_and(!flags, Ordering::AcqRel);
-    }
-
-    /// Fills the empty cell, by its owner. Hands the waker back if the signal is complete.
-    pub(in crate::signal) fn fill_cell(&self, waker: Waker) -> Result<(), Subscriber> {
-        self.write_cell(Subscriber::Task(waker));
-        let before = Word(self.slot().word.fetch_or(CELL_SET, Ordering::AcqRel));
-        if before.has(COMPLETE) {
-            // The completion found no subscriber, so the cell is still the caller's.
-            return Err(self.read_cell());
-        }
-        Ok(())
-    }
-
-    /// Fills the empty cell, by its owner, with a merge, and gives the reference up in the same
-    /// step: a pending signal keeps its slot.
-    pub(super) fn subscribe(self, merge: &Arc<Merge>) -> Subscribed {
-        self.write_cell(Subscriber::Merge(Arc::clone(merge)));
-        let slot = self.slot();
-        let mut word = slot.load(Ordering::Acquire);
-        while !word.has(COMPLETE) {
-            let next = (word.0 | CELL_SET | CELL_MERGE) - REF;
-            match slot.exchange(word, next, Ordering::AcqRel) {
-                Ok(()) => {
-                    std::mem::forget(self);
-                    return Subscribed::Cell;
-                }
-                Err(now) => word = now,
-            }
-        }
-        // The completion found no subscriber.
-        drop(self.read_cell());
-        Subscribed::Elsewhere
-    }
-
-    /// Empties the cell, by its owner; an error if the signal is complete, and the subscriber
-    /// is, or was, told.
-    pub(in crate::signal) fn empty_cell(&self) -> Result<Option<Subscriber>, AlreadyComplete> {
-        let slot = self.slot();
-        let mut word = slot.load(Ordering::Acquire);
-        loop {
-            if word.has(COMPLETE) {
-                return Err(AlreadyComplete);
-            }
-            if !word.has(CELL_SET) {
-                return Ok(None);
-            }
-            match slot.exchange(word, word.0 & !CELL_SET, Ordering::AcqRel) {
-                Ok(()) => return Ok(Some(self.read_cell())),
-                Err(now) => word = now,
-            }
-        }
-    }
-
-    fn write_cell(&self, subscriber: Subscriber) {
-        self.slot().cell.with_mut(|cell| {
-            // SAFETY: the cell is the caller's and empty, and nobody else looks at it while
-            // CELL_SET is not set.
-            unsafe { (*cell).write(subscriber) };
-        });
-    }
-
-    /// Whether the cell, asked by its owner, holds a waker of this task.
-    pub(in crate::signal) fn cell_wakes(&self, waker: &Waker) -> bool {
-        self.word().has(CELL_SET)
-            && self.slot().cell.with(|cell| {
-                // SAFETY: only the owner writes the cell. A completion may be moving the
-                // subscriber out meanwhile, which leaves these bytes as they are, and
-                // `will_wake` compares two pointers without following them.
-                let cell = unsafe { &*(*cell).as_ptr() };
-                matches!(cell, Subscriber::Task(present) if present.will_wake(waker))
-            })
-    }
-
-    /// Moves the subscriber out of the cell.
-    fn read_cell(&self) -> Subscriber {
-        self.slot().cell.with(|cell| {
-            // SAFETY: called by the one who cleared CELL_SET or who set COMPLETE while it was
-            // set; both happen at most once for each filling, and after it.
-            unsafe { (*cell).assume_init_read() }
-        })
     }
 
     /// Triggers a signal with a value that needs no memory, and gives the reference up: in one
@@ -386,15 +303,18 @@ impl<T> SlotRef<T> {
                 Err(now) => word = now,
             }
         }
-        Some(word.has(DERIVED).then(|| {
-            let stored = slot.stored.with(|stored| {
-                // SAFETY: a pending merge has stored what it waits for, and the one who claimed
-                // takes it out, while nobody is LOOKING.
-                unsafe { (*stored).assume_init_read() }
-            });
-            // SAFETY: DERIVED says which of the three it is.
-            ManuallyDrop::into_inner(unsafe { stored.merge })
-        }))
+        Some(word.has(DERIVED).then(|| self.take_merge()))
+    }
+
+    /// Takes out what a merge waited for, by the one who claimed it, once.
+    pub(in crate::signal) fn take_merge(&self) -> Arc<Merge> {
+        let stored = self.slot().stored.with(|stored| {
+            // SAFETY: a pending merge has stored what it waits for, and the one who claimed
+            // takes it out, while nobody is LOOKING.
+            unsafe { (*stored).assume_init_read() }
+        });
+        // SAFETY: as above: which of the three it is.
+        ManuallyDrop::into_inner(unsafe { stored.merge })
     }
 
     /// Completes the signal, by the one who claimed it. The subscribers are the caller's to
@@ -451,11 +371,6 @@ impl<T> SlotRef<T> {
         });
         slot.word.fetch_and(!LOOKING, Ordering::AcqRel);
         Some(merge)
-    }
-
-    /// The subscriber in the cell, by the one who completed the signal, once.
-    pub(in crate::signal) fn take_subscriber(&self, at: Completed) -> Option<Subscriber> {
-        at.0.has(CELL_SET).then(|| self.read_cell())
     }
 
     /// Whether the signal is complete: triggered, or failed as the poison says.
@@ -561,16 +476,13 @@ impl<T> SlotRef<T> {
                 });
                 // SAFETY: FAILED says which of both it is.
                 Outcome::Failed(ManuallyDrop::into_inner(unsafe { stored.poison }))
-            } else if word.has(DERIVED) {
-                Outcome::Triggered(self.core().unit())
             } else {
                 let value = slot.stored.with(<*const _>::cast::<T>);
                 // SAFETY: as in `value`, and moved out by the last reference.
                 Outcome::Triggered(Some(unsafe { value.read() }))
             };
-            let derived = word.has(DERIVED);
             let key = (self.index(), word.generation());
-            _gone = self.core().remember(key, Record { outcome, derived });
+            _gone = self.core().remember(key, outcome);
             // Release: who finds the slot idle finds the record in the history.
             let idle = Word::idle(word.generation());
             slot.word.store(idle.0, Ordering::Release);
@@ -610,12 +522,9 @@ impl<T> Drop for SlotRef<T> {
     }
 }
 
-/// What the owner of a cell learns too late for.
-pub(in crate::signal) struct AlreadyComplete;
-
 /// The flags at the moment of a completion. Whoever has it is the one who completed.
 #[derive(Clone, Copy)]
-pub(in crate::signal) struct Completed(Word);
+pub(in crate::signal) struct Completed(pub(super) Word);
 
 impl Completed {
     /// Whether nobody needs to hear of it.

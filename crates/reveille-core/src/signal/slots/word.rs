@@ -64,11 +64,12 @@ impl Word {
         self.0 & flags != 0
     }
 
-    /// Whether the complete signal leaves nothing to remember: it was triggered, by itself and
-    /// with a value without size and drop. Nothing but the references to a plain slot changes
+    /// Whether the complete signal leaves nothing to remember: it was triggered, by its inputs
+    /// or with a value without size and drop. Nothing but the references to a plain slot changes
     /// its word, and no new ones are made but from those.
     pub(super) fn is_plain<T>(self) -> bool {
-        plain_success::<T>() && self.0 & (COMPLETE | FAILED | DERIVED) == COMPLETE
+        let bare = self.has(DERIVED) || plain_success::<T>();
+        bare && self.has(COMPLETE) && !self.has(FAILED)
     }
 
     pub(super) fn is_idle(self) -> bool {
