@@ -85,6 +85,15 @@ impl CancelToken {
     ///
     /// Cancelling the child leaves this one alone, and so does dropping it. The child of a
     /// cancelled token is cancelled from the start.
+    ///
+    /// ```
+    /// # let token = reveille_core::CancelToken::new(std::sync::Arc::new(reveille_core::SystemClock));
+    /// let child = token.child();
+    /// child.cancel(Some("this step only"));
+    /// assert!(child.is_cancelled() && !token.is_cancelled());
+    /// token.cancel(None);
+    /// assert!(token.child().is_cancelled());
+    /// ```
     pub fn child(&self) -> Self {
         let clock = std::sync::Arc::clone(&self.node.clock);
         let mut parent = self.node.shared.state.lock();
@@ -107,6 +116,13 @@ impl CancelToken {
     }
 
     /// Asks to stop. The first call wins; later ones change nothing and are told so.
+    ///
+    /// ```
+    /// # let token = reveille_core::CancelToken::new(std::sync::Arc::new(reveille_core::SystemClock));
+    /// token.cancel(Some("user left"));
+    /// let second = token.cancel(Some("too late"));
+    /// assert_eq!(second.cancellation().reason.as_deref(), Some("user left"));
+    /// ```
     pub fn cancel(&self, reason: Option<&str>) -> CancelOutcome {
         let reason = reason.map(|text| clip(text.into(), REASON_BYTES_MAX));
         // The clock is the caller's code, so it is read before the lock is taken.
@@ -127,11 +143,25 @@ impl CancelToken {
     }
 
     /// Whether somebody asked to stop.
+    ///
+    /// ```
+    /// # let token = reveille_core::CancelToken::new(std::sync::Arc::new(reveille_core::SystemClock));
+    /// assert!(!token.is_cancelled());
+    /// token.cancel(None);
+    /// assert!(token.is_cancelled());
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.node.shared.state.lock().cancellation.is_some()
     }
 
     /// The request to stop, if there is one.
+    ///
+    /// ```
+    /// # let token = reveille_core::CancelToken::new(std::sync::Arc::new(reveille_core::SystemClock));
+    /// assert_eq!(token.cancellation(), None);
+    /// token.cancel(Some("user left"));
+    /// assert_eq!(token.cancellation().unwrap().reason.as_deref(), Some("user left"));
+    /// ```
     pub fn cancellation(&self) -> Option<Cancellation> {
         self.node.shared.state.lock().cancellation.clone()
     }
@@ -143,6 +173,13 @@ impl CancelToken {
     /// # Cancel safety
     ///
     /// Dropping the future unregisters it and has no other effect.
+    ///
+    /// ```
+    /// # let token = reveille_core::CancelToken::new(std::sync::Arc::new(reveille_core::SystemClock));
+    /// let stopped = token.cancelled();
+    /// token.cancel(Some("user left"));
+    /// assert_eq!(tokio_test::block_on(stopped).reason.as_deref(), Some("user left"));
+    /// ```
     pub fn cancelled(&self) -> Cancelled {
         Cancelled {
             token: self.clone(),

@@ -118,6 +118,15 @@ impl Poison {
     pub const CAUSES_MAX: usize = 16;
 
     /// The failure of a signal by itself.
+    ///
+    /// ```
+    /// use reveille_core::{Poison, PoisonKind, SignalHandle};
+    ///
+    /// let handle = SignalHandle::from_raw(1);
+    /// let poison = Poison::new(handle, PoisonKind::Explicit, "disk full");
+    /// assert_eq!((poison.handle(), poison.kind()), (handle, PoisonKind::Explicit));
+    /// assert_eq!((poison.reason(), poison.cause_count()), ("disk full", 1));
+    /// ```
     pub fn new(handle: SignalHandle, kind: PoisonKind, reason: impl Into<Arc<str>>) -> Self {
         let reason = clip(reason.into(), Self::REASON_BYTES_MAX);
         Self {
@@ -133,6 +142,17 @@ impl Poison {
     ///
     /// Without any failed input there is nothing that went wrong; the poison then names the
     /// merge itself as its cause.
+    ///
+    /// ```
+    /// use reveille_core::{Poison, PoisonKind, SignalHandle};
+    ///
+    /// let [a, b, merge] = [1, 2, 3].map(SignalHandle::from_raw);
+    /// let disk = Poison::new(a, PoisonKind::Explicit, "disk full");
+    /// let net = Poison::new(b, PoisonKind::Dropped, "gone");
+    /// let poison = Poison::merged(merge, [&disk, &net]);
+    /// assert_eq!(poison.kind(), PoisonKind::Merged);
+    /// assert_eq!((poison.causes()[0].handle, poison.causes()[1].handle), (a, b));
+    /// ```
     pub fn merged<'a>(handle: SignalHandle, inputs: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut seen = HashSet::new();
         let mut causes = Vec::new();

@@ -157,7 +157,7 @@ impl<T> Signal<T> {
     ///
     /// # Errors
     ///
-    /// None today.
+    /// None that a caller can bring about: nobody else may complete the signal otherwise.
     ///
     /// ```
     /// # let system = reveille_core::SignalSystem::<()>::new();

@@ -29,6 +29,8 @@ use crate::{
 /// poisoned with [`PoisonKind::SystemDropped`]; neither [`Signal`]s nor awaiters own it.
 ///
 /// Operations by handle answer alike for a given handle:
+/// [`NotPermitted`](SignalError::NotPermitted) to complete a signal that a [`Signal`] holds the
+/// right to complete,
 /// [`ForeignHandle`](SignalError::ForeignHandle) if it names another system,
 /// [`UnknownSignal`](SignalError::UnknownSignal) if it was never given out, and
 /// [`OutcomeForgotten`](SignalError::OutcomeForgotten) if the signal is complete and left the
@@ -93,6 +95,15 @@ pub struct ShutdownReport {
 impl<T> SignalSystemBuilder<T> {
     /// Names the system; without it the id is random. Systems whose handles meet must have
     /// different ids.
+    ///
+    /// ```
+    /// use std::num::NonZeroU64;
+    /// use reveille_core::SignalSystem;
+    ///
+    /// let system = SignalSystem::<()>::builder().system_id(NonZeroU64::MIN).build();
+    /// assert_eq!(system.create()?.handle().system_id(), 1);
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     #[must_use]
     pub fn system_id(self, id: NonZeroU64) -> Self {
         Self {
@@ -106,6 +117,17 @@ impl<T> SignalSystemBuilder<T> {
     ///
     /// In memory are the pending ones, and the complete ones that a [`Signal`] or an awaiter
     /// still refers to.
+    ///
+    /// ```
+    /// use reveille_core::SignalSystem;
+    ///
+    /// let system = SignalSystem::<()>::builder().max_signals(1).build();
+    /// let only = system.create()?;
+    /// assert_eq!(system.create().unwrap_err().code(), "exhausted");
+    /// drop(only);
+    /// assert!(system.create().is_ok());
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     #[must_use]
     pub fn max_signals(self, signals: usize) -> Self {
         Self {
@@ -125,6 +147,19 @@ impl<T> SignalSystemBuilder<T> {
     ///
     /// A reason is at most 1 KiB, the failure of a merge a few; a value is as large as it is.
     /// Success without a value takes no place.
+    ///
+    /// ```
+    /// use reveille_core::SignalSystem;
+    ///
+    /// let system = SignalSystem::<()>::builder().history(1).build();
+    /// let [a, b] = [0; 2].map(|_| system.create().map(|signal| signal.into_handle()));
+    /// let (a, b) = (a?, b?);
+    /// system.poison(a, "first")?;
+    /// system.poison(b, "second")?;
+    /// assert_eq!(system.poll(a).unwrap_err().code(), "outcome_forgotten");
+    /// assert!(system.poll(b).is_ok());
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     #[must_use]
     pub fn history(self, outcomes: usize) -> Self {
         Self {
@@ -179,6 +214,12 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     }
 
     /// The id that all handles of this system carry.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<()>::new();
+    /// assert_eq!(system.create()?.handle().system_id(), system.system_id().get());
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn system_id(&self) -> NonZeroU64 {
         self.core().id()
     }
@@ -189,6 +230,15 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     ///
     /// [`ShutDown`](SignalError::ShutDown) once a shutdown has begun, and
     /// [`Exhausted`](SignalError::Exhausted) if too many signals are in memory.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<&str>::new();
+    /// let signal = system.create()?;
+    /// let awaiter = signal.awaiter();
+    /// signal.trigger("done")?;
+    /// assert_eq!(tokio_test::block_on(awaiter), Ok("done"));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn create(&self) -> Result<Signal<T>, SignalError> {
         Ok(Signal::new(Core::create_held(self.core())?))
     }
@@ -220,6 +270,14 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// [`AlreadyPoisoned`](SignalError::AlreadyPoisoned) or
     /// [`AlreadyCancelled`](SignalError::AlreadyCancelled) if it is complete,
     /// [`Derived`](SignalError::Derived) if it is a merge, and those of any handle.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<u32>::new();
+    /// let handle = system.create()?.into_handle();
+    /// system.trigger(handle, 42)?;
+    /// assert_eq!(system.trigger(handle, 43).unwrap_err().code(), "already_triggered");
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn trigger(&self, handle: SignalHandle, value: T) -> Result<(), SignalError> {
         self.complete(handle, Attempt::Trigger, Outcome::Triggered(Some(value)))
     }
@@ -232,6 +290,15 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// [`AlreadyTriggered`](SignalError::AlreadyTriggered) or
     /// [`AlreadyCancelled`](SignalError::AlreadyCancelled) if it is complete otherwise,
     /// [`Derived`](SignalError::Derived) if it is a merge, and those of any handle.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<()>::new();
+    /// let handle = system.create()?.into_handle();
+    /// system.poison(handle, "disk full")?;
+    /// let poison = tokio_test::block_on(system.awaiter(handle)?).unwrap_err();
+    /// assert_eq!(poison.reason(), "disk full");
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn poison(
         &self,
         handle: SignalHandle,
@@ -249,6 +316,15 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// [`AlreadyTriggered`](SignalError::AlreadyTriggered) or
     /// [`AlreadyPoisoned`](SignalError::AlreadyPoisoned) if it is complete otherwise, and those
     /// of any handle.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<()>::new();
+    /// let input = system.create()?;
+    /// let merged = system.merge(&[input.handle()])?;
+    /// system.cancel(merged, "not needed any more")?;
+    /// input.trigger(())?;
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn cancel(
         &self,
         handle: SignalHandle,
@@ -263,6 +339,18 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// # Errors
     ///
     /// Those of any handle.
+    ///
+    /// ```
+    /// use reveille_core::{SignalStatus, SignalSystem};
+    ///
+    /// let system = SignalSystem::<()>::new();
+    /// let signal = system.create()?;
+    /// let handle = signal.handle();
+    /// assert_eq!(system.poll(handle)?, SignalStatus::Pending);
+    /// signal.trigger(())?;
+    /// assert_eq!(system.poll(handle)?, SignalStatus::Triggered);
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn poll(&self, handle: SignalHandle) -> Result<SignalStatus, SignalError> {
         Ok(match self.core().find(handle)? {
             Place::Live(slot, _) => slot.ended().map_or(SignalStatus::Pending, status),
@@ -277,6 +365,15 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     ///
     /// [`Derived`](SignalError::Derived) if it is a merge and `T` is not `()`, since a merge
     /// has no value: see [`completion`](Self::completion). And those of any handle.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<u32>::new();
+    /// let handle = system.create()?.into_handle();
+    /// let awaiter = system.awaiter(handle)?;
+    /// system.trigger(handle, 42)?;
+    /// assert_eq!(tokio_test::block_on(awaiter), Ok(42));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn awaiter(&self, handle: SignalHandle) -> Result<SignalAwaiter<T>, SignalError> {
         SignalAwaiter::new(self.core(), handle)
     }
@@ -286,6 +383,15 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// # Errors
     ///
     /// Those of any handle.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<u32>::new();
+    /// let handle = system.create()?.into_handle();
+    /// let completion = system.completion(handle)?;
+    /// system.trigger(handle, 42)?;
+    /// assert_eq!(tokio_test::block_on(completion), Ok(()));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn completion(&self, handle: SignalHandle) -> Result<Completion<T>, SignalError> {
         Completion::new(self.core(), handle)
     }
@@ -300,6 +406,17 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     ///
     /// [`EmptyMerge`](SignalError::EmptyMerge), the errors of [`create`](Self::create), and
     /// those of any handle for each input; nothing has changed then.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<()>::new();
+    /// let (a, b) = (system.create()?, system.create()?);
+    /// let both = system.merge(&[a.handle(), b.handle()])?;
+    /// let awaiter = system.awaiter(both)?;
+    /// a.trigger(())?;
+    /// b.trigger(())?;
+    /// assert_eq!(tokio_test::block_on(awaiter), Ok(()));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn merge(&self, inputs: &[SignalHandle]) -> Result<SignalHandle, SignalError> {
         self.merge_with(inputs, MergeMode::AllSettled)
     }
@@ -310,6 +427,17 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     ///
     /// As [`merge`](Self::merge), and [`UnreachableMerge`](SignalError::UnreachableMerge) if
     /// the mode needs more inputs than there are.
+    ///
+    /// ```
+    /// use reveille_core::{MergeMode, SignalStatus, SignalSystem};
+    ///
+    /// let system = SignalSystem::<()>::new();
+    /// let (a, b) = (system.create()?, system.create()?);
+    /// let either = system.merge_with(&[a.handle(), b.handle()], MergeMode::AnyOf)?;
+    /// b.trigger(())?;
+    /// assert_eq!(system.poll(either)?, SignalStatus::Triggered);
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn merge_with(
         &self,
         inputs: &[SignalHandle],
@@ -322,6 +450,15 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     ///
     /// Merges fail by their inputs, with the reason among their causes. Doing it again changes
     /// nothing; the first reason stays. Gives the number of signals that were poisoned.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<()>::new();
+    /// let signal = system.create()?;
+    /// let awaiter = signal.awaiter();
+    /// assert_eq!(system.force_shutdown("closing"), 1);
+    /// assert_eq!(tokio_test::block_on(awaiter).unwrap_err().reason(), "closing");
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn force_shutdown(&self, reason: impl Into<StdArc<str>>) -> usize {
         let reason = clip(reason.into(), Poison::REASON_BYTES_MAX);
         self.core().close(&reason);
