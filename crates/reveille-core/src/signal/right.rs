@@ -76,7 +76,7 @@ impl<T> Signal<T> {
     ///
     /// # Panics
     ///
-    /// If the signal has two million awaiters; [`SignalSystem::awaiter`] refuses that instead.
+    /// If the signal has a million awaiters; [`SignalSystem::awaiter`] refuses that instead.
     ///
     /// [`SignalSystem::awaiter`]: crate::SignalSystem::awaiter
     ///
@@ -90,7 +90,7 @@ impl<T> Signal<T> {
     /// # Ok::<(), reveille_core::SignalError>(())
     /// ```
     pub fn awaiter(&self) -> SignalAwaiter<T> {
-        SignalAwaiter::of(self.slot()).expect("fewer than two million awaiters of one signal")
+        SignalAwaiter::of(self.slot()).expect("fewer than a million awaiters of one signal")
     }
 
     /// Gives the signal a name, which stands in the reason if the signal is dropped and in the

@@ -164,3 +164,21 @@ fn memory_is_given_back_after_a_peak_and_handles_keep_their_meaning() {
     assert_eq!(distinct.len(), 20_000);
     assert!(distinct.iter().all(|handle| handle.generation() <= 2));
 }
+
+#[test]
+fn awaiters_of_one_signal_are_bounded() {
+    let system = SignalSystem::<()>::new();
+    let handle = system.create().unwrap().into_handle();
+    let mut awaiters = Vec::new();
+    let refused = loop {
+        match system.awaiter(handle) {
+            Ok(awaiter) => awaiters.push(awaiter),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.code(), "exhausted");
+    assert!(awaiters.len() > 1_000_000);
+    system.trigger(handle, ()).unwrap();
+    drop(awaiters);
+    assert_eq!(system.create().unwrap().handle(), handle.with_generation(2));
+}

@@ -90,6 +90,8 @@ pub(super) enum Found<T> {
     /// The generation ended and left its slot.
     Past,
     Unknown,
+    /// As many wait as can.
+    Crowded,
 }
 
 /// Keeps the memory of a chunk.
@@ -166,6 +168,9 @@ impl<T> Pin<'_, T> {
             }
             if word.is_plain::<T>() {
                 return Found::Plain;
+            }
+            if !word.is_moving() {
+                return Found::Crowded;
             }
             // The outcome is on its way into the history.
             pause(&backoff);

@@ -8,7 +8,7 @@ use crossbeam_utils::CachePadded;
 
 use super::cell::Subscribed;
 use super::chunk::{Chunk, Found, Kind, Pin, SLOTS, STRIDE};
-use super::slot::SlotRef;
+use super::slot::{AWAITERS_MAX, SlotRef};
 use super::word::{CELL_OWNED, plain_success};
 use crate::signal::drain::Drain;
 use crate::signal::history::{History, Kept, Key};
@@ -290,6 +290,9 @@ impl<T> Core<T> {
             Found::Live(slot, owns) => Ok(Place::Live(slot, owns)),
             Found::Plain => Ok(Place::Plain(self.plain(chunk))),
             Found::Unknown => Err(SignalError::UnknownSignal),
+            Found::Crowded => Err(SignalError::Exhausted {
+                limit: AWAITERS_MAX as usize,
+            }),
             Found::Past => {
                 let mut history = self.history.lock();
                 if let Some(outcome) = history.get((index, generation)) {
@@ -333,7 +336,7 @@ impl<T> Core<T> {
             .find((index % STRIDE) as u8, generation, 0)
         {
             Found::Live(slot, _) => Some(slot),
-            Found::Plain | Found::Past | Found::Unknown => None,
+            Found::Plain | Found::Past | Found::Unknown | Found::Crowded => None,
         }
     }
 

@@ -132,7 +132,7 @@ impl<T> Slot<T> {
     }
 
     /// One more reference, if the word is still of `generation` and somebody needs the slot;
-    /// and the cell, if nobody has it and it is asked for.
+    /// and the cell, if nobody has it and it is asked for, to wait.
     pub(super) fn acquire(&self, generation: u32, cell: u64) -> Result<bool, Word> {
         let mut word = self.load(Ordering::Acquire);
         loop {
@@ -140,8 +140,10 @@ impl<T> Slot<T> {
             if gone || word.generation() != generation {
                 return Err(word);
             }
-            // Far fewer threads than there is room for are between this and their drop.
-            debug_assert!(word.refs() < REFS_MAX);
+            // Who does not wait is between this and its drop: there is room for far more threads.
+            if cell != 0 && word.refs() >= AWAITERS_MAX {
+                return Err(word);
+            }
             let owned = if word.has(CELL_OWNED | COMPLETE) {
                 0
             } else {
@@ -154,6 +156,9 @@ impl<T> Slot<T> {
         }
     }
 }
+
+/// How many awaiters one signal can have; there is room for passing references beyond.
+pub(super) const AWAITERS_MAX: u64 = REFS_MAX / 2;
 
 /// What a merge got to register with.
 pub(super) enum Owned {
@@ -177,9 +182,6 @@ unsafe impl<T: Send + Sync> Send for SlotRef<T> {}
 unsafe impl<T: Send + Sync> Sync for SlotRef<T> {}
 
 impl<T> SlotRef<T> {
-    /// How many awaiters one signal can have; there is room for passing references beyond.
-    pub(in crate::signal) const AWAITERS_MAX: usize = (REFS_MAX / 2) as usize;
-
     /// Takes over a reference that the word counts.
     ///
     /// # Safety
@@ -231,7 +233,7 @@ impl<T> SlotRef<T> {
         let slot = self.slot();
         let mut word = slot.load(Ordering::Acquire);
         loop {
-            if word.refs() >= Self::AWAITERS_MAX as u64 {
+            if word.refs() >= AWAITERS_MAX {
                 return None;
             }
             let owns = !word.has(CELL_OWNED | COMPLETE);
