@@ -1,7 +1,7 @@
 //! Appending: check outside the lock, commit within, wake after it.
 
 use reveille_core::WakeBatch;
-use reveille_types::{Cursor, EventDraft, Placed, Receipt};
+use reveille_types::{Cursor, EventDraft, Placed, Receipt, Source};
 
 use crate::error::AppendError;
 use crate::log::SessionLog;
@@ -57,6 +57,10 @@ impl SessionLog {
         let environment = &*self.0.environment;
         Preparing {
             session: &self.0.key,
+            source: self
+                .0
+                .source
+                .get_or_init(|| Source::of_session(&self.0.key)),
             registry: &environment.registry,
             ids: &*environment.ids,
             limits: &environment.limits,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use reveille_backend::{LogHandle, StoredLog};
 use reveille_core::{CancelToken, Clock, WakeBatch};
-use reveille_types::{Cursor, Epoch, SessionKey};
+use reveille_types::{Cursor, Epoch, SessionKey, Source};
 
 use crate::budget::{Account, TenantBudget};
 use crate::environment::{Environment, TokenClock};
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) key: Arc<SessionKey>,
     pub(crate) epoch: Epoch,
     pub(crate) created_at: jiff::Timestamp,
+    /// The source of events that name none, once there was one.
+    pub(crate) source: OnceLock<Source>,
     /// Most bytes of one event: by the limits, and by what the session retains.
     pub(crate) event_bytes: usize,
     pub(crate) state: StateLock,
@@ -171,6 +173,7 @@ impl Shared {
             key,
             epoch: opened.epoch,
             created_at: now.wall,
+            source: OnceLock::new(),
             event_bytes: environment.limits.event_bytes.min(terms.bounds.bytes),
             state: StateLock::new(state),
             token: CancelToken::new(Arc::clone(&token_clock) as Arc<dyn Clock>),

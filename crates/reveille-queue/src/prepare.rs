@@ -6,8 +6,10 @@ use jiff::Timestamp;
 use reveille_backend::{Entry, IdempotencyKey};
 use reveille_core::IdSource;
 use reveille_types::{
-    DraftDefaults, EventDraft, EventId, Finality, Fingerprint, KindRegistry, SessionKey, weight,
+    DraftDefaults, EventDraft, EventId, Finality, Fingerprint, KindRegistry, SessionKey, Source,
+    weight,
 };
+use uuid::fmt::Hyphenated;
 
 use crate::error::AppendError;
 use crate::options::QueueLimits;
@@ -16,6 +18,8 @@ use crate::options::QueueLimits;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Preparing<'a> {
     pub(crate) session: &'a SessionKey,
+    /// The source of what names none.
+    pub(crate) source: &'a Source,
     pub(crate) registry: &'a KindRegistry,
     pub(crate) ids: &'a dyn IdSource,
     pub(crate) limits: &'a QueueLimits,
@@ -92,12 +96,18 @@ pub(crate) fn complete(draft: EventDraft, with: Preparing<'_>) -> Result<Entry, 
         key,
         fingerprint: fingerprint(&draft),
     });
-    let id = EventId::parse(with.ids.uuid().to_string())
-        .map_err(|source| AppendError::InvalidEvent { index: 0, source })?;
+    let id = match &draft.id {
+        Some(id) => id.clone(),
+        None => {
+            let mut text = [0; Hyphenated::LENGTH];
+            let text = with.ids.uuid().hyphenated().encode_lower(&mut text);
+            EventId::parse(text).map_err(|source| AppendError::InvalidEvent { index: 0, source })?
+        }
+    };
     let (envelope, payload) = draft.complete(DraftDefaults {
         id,
         time: with.wall,
-        session: with.session,
+        source: with.source,
         registry: with.registry,
     });
     Ok(Entry {

@@ -275,7 +275,7 @@ pub fn decode_at(json: &str, place: Place) -> Result<Event, Invalid> {
     let (envelope, payload) = draft.complete(DraftDefaults {
         id,
         time,
-        session: &place.session,
+        source: &Source::of_session(&place.session),
         registry: &KindRegistry::empty(),
     });
     Ok(Event::new(envelope, payload, place))

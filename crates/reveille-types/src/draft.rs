@@ -108,8 +108,8 @@ pub struct DraftDefaults<'a> {
     pub id: EventId,
     /// Now, by the wall clock.
     pub time: Timestamp,
-    /// The log it goes to.
-    pub session: &'a SessionKey,
+    /// Who produces what names nobody, as [`Source::of_session`] says.
+    pub source: &'a Source,
     /// The known kinds.
     pub registry: &'a KindRegistry,
 }
@@ -236,12 +236,7 @@ impl EventDraft {
         let finality = self
             .finality
             .unwrap_or_else(|| finality_of(info.finality, &self.kind, &self.payload));
-        let source = self.source.unwrap_or_else(|| {
-            let SessionKey { namespace, id, .. } = defaults.session;
-            // Both parts are visible ASCII and far below the limit of a source.
-            Source::parse(format!("urn:reveille:{namespace}:{id}"))
-                .unwrap_or_else(|_| unreachable!("a session name is a valid URN part"))
-        });
+        let source = self.source.unwrap_or_else(|| defaults.source.clone());
         let envelope = Envelope {
             id: self.id.unwrap_or(defaults.id),
             source,

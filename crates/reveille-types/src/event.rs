@@ -32,6 +32,24 @@ checked_name! {
     Source, "source", |field, text| check_text(field, text, limits::REFERENCE_BYTES, VISIBLE)
 }
 
+impl Source {
+    /// The source of events of a session that name none: `urn:reveille:<namespace>:<id>`.
+    ///
+    /// ```
+    /// use reveille_types::{SessionKey, Source, Tenant};
+    ///
+    /// let key = SessionKey::in_tenant(Tenant::default_tenant(), "run/17")?;
+    /// assert_eq!(Source::of_session(&key).as_str(), "urn:reveille:run:17");
+    /// # Ok::<(), reveille_types::Invalid>(())
+    /// ```
+    #[must_use]
+    pub fn of_session(key: &SessionKey) -> Self {
+        let SessionKey { namespace, id, .. } = key;
+        // Both parts are visible ASCII and far below the limit of a source.
+        Self(format!("urn:reveille:{namespace}:{id}").into())
+    }
+}
+
 checked_name! {
     /// A short text of the producer's own: agent, run, turn, correlation, cause, tag.
     ///

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::kind::{Class, EndReason, Finality, Kind};
 use crate::known_kinds::{RUNS, WORK};
 
@@ -29,9 +31,9 @@ pub struct KindInfo {
 /// ```
 #[derive(Debug, Clone)]
 pub struct KindRegistry {
-    known: HashMap<Cow<'static, str>, KindInfo>,
+    known: HashMap<Cow<'static, str>, KindInfo, RandomState>,
     /// Older names, each with the kind it means.
-    aliases: HashMap<Cow<'static, str>, Cow<'static, str>>,
+    aliases: HashMap<Cow<'static, str>, Cow<'static, str>, RandomState>,
 }
 
 impl Default for KindRegistry {
@@ -45,8 +47,8 @@ impl KindRegistry {
     #[must_use]
     pub fn empty() -> Self {
         Self {
-            known: HashMap::new(),
-            aliases: HashMap::new(),
+            known: HashMap::default(),
+            aliases: HashMap::default(),
         }
     }
 

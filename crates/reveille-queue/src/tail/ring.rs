@@ -205,7 +205,7 @@ mod tests {
 
     use proptest::prelude::*;
     use reveille_types::{
-        DraftDefaults, EventDraft, EventId, KindRegistry, Place, Position, Tenant,
+        DraftDefaults, EventDraft, EventId, KindRegistry, Place, Position, Source, Tenant,
     };
 
     use super::*;
@@ -221,7 +221,7 @@ mod tests {
         let (envelope, payload) = EventDraft::parse(kind).unwrap().complete(DraftDefaults {
             id: EventId::parse(seq.to_string()).unwrap(),
             time: jiff::Timestamp::UNIX_EPOCH,
-            session: &session,
+            source: &Source::of_session(&session),
             registry: &KindRegistry::empty(),
         });
         let place = Place {

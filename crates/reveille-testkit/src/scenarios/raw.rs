@@ -13,7 +13,7 @@ use reveille_backend::{
     ListOptions, LogHandle, OpenOptions, Opened, ReadLimit, Slot, StoredLog, Watch,
 };
 use reveille_types::{
-    DraftDefaults, Epoch, Event, EventDraft, EventId, KindRegistry, Position, Tenant,
+    DraftDefaults, Epoch, Event, EventDraft, EventId, KindRegistry, Position, Source, Tenant,
 };
 
 use super::{draft, key};
@@ -93,7 +93,7 @@ pub(super) fn entry_of(draft: EventDraft) -> Entry {
     let (envelope, payload) = draft.complete(DraftDefaults {
         id: EventId::parse(id).unwrap(),
         time: Timestamp::UNIX_EPOCH,
-        session: &key("s"),
+        source: &Source::of_session(&key("s")),
         registry: &KindRegistry::default(),
     });
     Entry {

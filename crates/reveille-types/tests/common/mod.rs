@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use reveille_types::{
     DraftDefaults, Epoch, Event, EventDraft, EventId, KindRegistry, Place, Position, Seq,
-    SessionKey,
+    SessionKey, Source,
 };
 
 /// The event that `draft` becomes at `position` of one session log.
@@ -14,7 +14,7 @@ pub(crate) fn place(draft: EventDraft, position: u64) -> Event {
     let (envelope, payload) = draft.complete(DraftDefaults {
         id: EventId::parse("made").unwrap(),
         time: Timestamp::from_millisecond(1_769_860_800_100).unwrap(),
-        session: &session,
+        source: &Source::of_session(&session),
         registry: &KindRegistry::standard(),
     });
     let place = Place {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use reveille_types::{
     Class, DraftDefaults, Epoch, EventDraft, EventId, FilterSpec, KindRegistry, Label, Place,
-    Position, Seq, SessionKey, Tenant,
+    Position, Seq, SessionKey, Source, Tenant,
 };
 
 use super::*;
@@ -15,7 +15,7 @@ fn placed(draft: EventDraft, session: &str) -> Event {
     let (envelope, payload) = draft.complete(DraftDefaults {
         id: EventId::parse("e").unwrap(),
         time: jiff::Timestamp::UNIX_EPOCH,
-        session: &session,
+        source: &Source::of_session(&session),
         registry: &KindRegistry::empty(),
     });
     let place = Place {
