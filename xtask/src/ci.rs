@@ -11,7 +11,7 @@ use crate::process::{cargo, cargo_has, succeeds, tallied};
 use crate::tally::{Runner, Tally};
 use crate::{preflight, tidy};
 
-/// The package that only [`bench`](crate::bench) runs: it has no tests, and the peers that it
+/// The package that only [`bench`](mod@crate::bench) runs: it has no tests, and the peers that it
 /// measures take minutes to build. Lints and docs cover it.
 const WITHOUT_BENCHES: [&str; 3] = ["--workspace", "--exclude", "reveille-bench"];
 

@@ -54,45 +54,44 @@ pub(super) fn count(kind: &str, plan: &Plan, report: &mut Report<'_>) -> io::Res
 }
 
 fn measure<K: Kind>(role: Role, population: usize, report: &mut Report<'_>) -> io::Result<()> {
-    let contender = (K::NAME, role);
-    let each = |bytes: f64| bytes / population as f64;
-
     let resident_before = resident_bytes()?;
+
     let before = live_bytes();
     let system = K::system();
     let mut idle = Vec::with_capacity(population);
     idle.extend((0..population).map(|_| K::idle(&system)));
-    let held = live_bytes() - before;
-    report.line("memory_pending", UNIT, contender, &[each(held)])?;
+    let pending = live_bytes() - before;
     drop((idle, system));
 
     let before = live_bytes();
     let system = K::system();
     let mut cx = Context::from_waker(Waker::noop());
-    let mut waiting = Vec::with_capacity(population);
+    let mut all = Vec::with_capacity(population);
     for _ in 0..population {
         let (trigger, wait) = K::pair(&system);
         let mut wait = K::park(wait);
         assert!(Pin::new(&mut wait).poll(&mut cx).is_pending());
-        waiting.push((trigger, wait));
+        all.push((trigger, wait));
     }
-    let held = live_bytes() - before;
-    report.line("memory_waiting", UNIT, contender, &[each(held)])?;
+    let waiting = live_bytes() - before;
 
-    for (trigger, mut wait) in waiting {
+    for (trigger, mut wait) in all {
         K::trigger(trigger);
         assert!(Pin::new(&mut wait).poll(&mut cx).is_ready());
     }
     let left = live_bytes() - before;
-    report.line("memory_after_peak", UNIT, contender, &[each(left)])?;
-    let resident = resident_bytes()? - resident_before;
-    report.line(
-        "rss_after_peak",
-        UNIT,
-        contender,
-        &[each(resident.max(0.0))],
-    )?;
+    let resident = (resident_bytes()? - resident_before).max(0.0);
     drop(system);
+
+    // Only now, since what printing keeps above the events would hold their pages.
+    for (row, bytes) in [
+        ("memory_pending", pending),
+        ("memory_waiting", waiting),
+        ("memory_after_peak", left),
+        ("rss_after_peak", resident),
+    ] {
+        report.line(row, UNIT, (K::NAME, role), &[bytes / population as f64])?;
+    }
     Ok(())
 }
 
