@@ -11,6 +11,10 @@ use crate::process::{cargo, cargo_has, succeeds, tallied};
 use crate::tally::{Runner, Tally};
 use crate::{preflight, tidy};
 
+/// The package that only [`bench`](mod@crate::bench) runs: it has no tests, and the peers that it
+/// measures take minutes to build. Lints and docs cover it.
+const WITHOUT_BENCHES: [&str; 3] = ["--workspace", "--exclude", "reveille-bench"];
+
 struct Step {
     name: &'static str,
     run: fn(&Path) -> Tally,
@@ -128,10 +132,12 @@ fn docs(root: &Path) -> Tally {
 fn tests(root: &Path) -> Tally {
     let mut command = cargo(root);
     let runner = if cargo_has(root, "nextest") {
-        command.args(["nextest", "run", "--workspace"]);
+        command.args(["nextest", "run"]).args(WITHOUT_BENCHES);
         Runner::Nextest
     } else {
-        command.args(["test", "--workspace", "--all-targets"]);
+        command
+            .args(["test", "--all-targets"])
+            .args(WITHOUT_BENCHES);
         Runner::CargoTest
     };
     command.args(["--locked", "--no-fail-fast"]);
@@ -145,7 +151,8 @@ fn tests(root: &Path) -> Tally {
 
 fn doc_tests(root: &Path) -> Tally {
     let mut command = cargo(root);
-    command.args(["test", "--workspace", "--doc", "--locked", "--no-fail-fast"]);
+    command.arg("test").args(WITHOUT_BENCHES);
+    command.args(["--doc", "--locked", "--no-fail-fast"]);
     tallied(&mut command, Runner::CargoTest)
 }
 

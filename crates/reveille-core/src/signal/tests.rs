@@ -133,9 +133,9 @@ fn slot_with_an_awaiter_is_not_used_again_before_it_left() {
 #[test]
 fn memory_is_given_back_after_a_peak_and_handles_keep_their_meaning() {
     let system = SignalSystem::<()>::builder().history(10).build();
-    let mut signals: Vec<_> = (0..10_000).map(|_| system.create().unwrap()).collect();
+    let mut signals: Vec<_> = (0..20_000).map(|_| system.create().unwrap()).collect();
     let handles: Vec<_> = signals.iter().map(Signal::handle).collect();
-    assert!(system.stats().slots >= 10_000);
+    assert!(system.stats().slots >= 20_000);
     let kept = signals.pop().unwrap();
     let poisoned = signals.pop().unwrap();
     poisoned.poison("broken").unwrap();
@@ -143,25 +143,25 @@ fn memory_is_given_back_after_a_peak_and_handles_keep_their_meaning() {
         signal.trigger(()).unwrap();
     }
     let slots = system.stats().slots;
-    assert!(slots < 1000, "{slots}");
-    for handle in &handles[..9998] {
+    assert!(slots < 5000, "{slots}");
+    for handle in &handles[..19_998] {
         assert_eq!(system.poll(*handle), Ok(SignalStatus::Triggered));
         let never = handle.with_generation(2);
         assert_eq!(system.poll(never), Err(SignalError::UnknownSignal));
     }
     assert!(matches!(
-        system.poll(handles[9998]),
+        system.poll(handles[19_998]),
         Ok(SignalStatus::Poisoned(_))
     ));
     assert_eq!(system.poll(kept.handle()), Ok(SignalStatus::Pending));
 
     // The chunks come back with the generations they had.
-    let again: Vec<_> = (0..10_000).map(|_| system.create().unwrap()).collect();
+    let again: Vec<_> = (0..20_000).map(|_| system.create().unwrap()).collect();
     let mut distinct: Vec<SignalHandle> = again.iter().map(Signal::handle).collect();
     distinct.extend(&handles);
     distinct.sort_unstable();
     distinct.dedup();
-    assert_eq!(distinct.len(), 20_000);
+    assert_eq!(distinct.len(), 40_000);
     assert!(distinct.iter().all(|handle| handle.generation() <= 2));
 }
 

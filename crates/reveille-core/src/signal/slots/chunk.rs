@@ -75,9 +75,9 @@ pub(super) enum Kind {
 
 /// Where the generations of the slots are.
 enum Rest {
-    /// All are 0.
-    Unused,
     InMemory,
+    /// All are the same, as after a peak that was the only one; 0 before the first use.
+    Same(u32),
     Saved(Box<[u32]>),
 }
 
@@ -198,7 +198,7 @@ impl<T> Chunk<T> {
             pins: AtomicU32::new(0),
             forgotten: AtomicU32::new(0),
             exhausted: AtomicU64::new(0),
-            rest: Mutex::new(Rest::Unused),
+            rest: Mutex::new(Rest::Same(0)),
             extras: Mutex::new(Extras::default()),
         }
     }
@@ -425,7 +425,8 @@ impl<T> Chunk<T> {
         let mut rest = self.rest.lock();
         let generation = |place: usize| match &*rest {
             Rest::Saved(generations) => generations[place],
-            Rest::Unused | Rest::InMemory => 0,
+            Rest::Same(generation) => *generation,
+            Rest::InMemory => 0,
         };
         let slots = Box::new(Slots {
             chunk: NonNull::from(self),
@@ -453,10 +454,16 @@ impl<T> Chunk<T> {
         let slots = self.slots.load(Ordering::SeqCst);
         let mut rest = self.rest.lock();
         // SAFETY: the memory is there until this function frees it.
-        let generations = unsafe { &(*slots).slots }
+        let slots_in = unsafe { &(*slots).slots };
+        let mut generations = slots_in
             .iter()
             .map(|slot| slot.load(Ordering::Relaxed).generation());
-        *rest = Rest::Saved(generations.collect());
+        let first = generations.next().unwrap_or(0);
+        *rest = if generations.clone().all(|generation| generation == first) {
+            Rest::Same(first)
+        } else {
+            Rest::Saved(std::iter::once(first).chain(generations).collect())
+        };
         // A pin counts itself, then looks for the memory; this hides the memory, then looks
         // for pins. One of both sees the other.
         self.slots.store(null_mut(), Ordering::SeqCst);
@@ -503,7 +510,7 @@ impl<T> Chunk<T> {
                 return pin.acquire(place, generation, cell);
             }
             let last = match &*self.rest.lock() {
-                Rest::Unused => 0,
+                Rest::Same(last) => *last,
                 Rest::Saved(generations) => generations[usize::from(place)],
                 Rest::InMemory => {
                     pause(&backoff);

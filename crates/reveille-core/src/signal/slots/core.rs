@@ -21,6 +21,13 @@ use crate::{Clock, SignalError, SignalHandle};
 /// The most chunks that handles can name: their indices stay below 2^31.
 const CHUNKS_MAX: u32 = i32::MAX as u32 / STRIDE;
 
+/// With more chunks than this that have free slots, empty ones give their memory back: about
+/// 4000 slots stay for what comes next.
+#[cfg(not(loom))]
+const LISTED_MAX: usize = 64;
+#[cfg(loom)]
+const LISTED_MAX: usize = 1;
+
 /// How many chunks the first segment of the table has; each further one has twice as many.
 #[cfg(not(loom))]
 const FIRST_SEGMENT: usize = 16;
@@ -250,7 +257,7 @@ impl<T> Core<T> {
         let lists = &mut growth.lists[kind as usize];
         if was_full {
             lists.listed.push(chunk.number());
-        } else if lists.listed.len() > self.shards.len() && chunk.give_memory_back() {
+        } else if lists.listed.len() > LISTED_MAX && chunk.give_memory_back() {
             lists.empty.push(chunk.number());
         }
     }
