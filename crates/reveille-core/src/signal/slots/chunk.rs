@@ -1,7 +1,6 @@
 //! A chunk: the slots that come and go together, and what stays of them.
 
 use std::ptr::{NonNull, null_mut};
-use std::sync::OnceLock;
 
 use crossbeam_utils::Backoff;
 
@@ -40,7 +39,9 @@ pub(super) struct Slots<T> {
 /// What stays of a chunk as long as the core.
 pub(super) struct Chunk<T> {
     number: u32,
-    role: OnceLock<Role>,
+    /// What the chunk is for, from its first use on: a bit for each slot that the bound of the
+    /// system allows, and [`ASSIGNED`] and [`MERGES`].
+    role: AtomicU64,
     core: *const Core<T>,
     /// A bit for each slot, set while it is free, and the flags above.
     free: AtomicU64,
@@ -58,12 +59,10 @@ pub(super) struct Chunk<T> {
     extras: Mutex<Extras>,
 }
 
-/// What a chunk is for, from its first use on.
-struct Role {
-    kind: Kind,
-    /// A bit for each slot that the bound of the system allows.
-    usable: u64,
-}
+/// In a role: the chunk has been used.
+const ASSIGNED: u64 = 1 << 62;
+/// In a role: its signals are completed by their inputs.
+const MERGES: u64 = 1 << 63;
 
 /// Who completes the signals of a chunk. A chunk never changes it, so the index of a signal
 /// tells it even when nothing else is known of the signal any more.
@@ -191,7 +190,7 @@ impl<T> Chunk<T> {
     pub(super) fn new(number: u32, core: *const Core<T>) -> Self {
         Self {
             number,
-            role: OnceLock::new(),
+            role: AtomicU64::new(0),
             core,
             free: AtomicU64::new(0),
             slots: AtomicPtr::new(null_mut()),
@@ -210,16 +209,24 @@ impl<T> Chunk<T> {
     /// Says what the chunk is for, once, before it has memory.
     pub(super) fn assign(&self, kind: Kind, usable: usize) {
         let unusable = (SLOTS as usize).saturating_sub(usable);
-        let usable = ALL >> unusable;
-        let _ = self.role.set(Role { kind, usable });
+        let merges = match kind {
+            Kind::Held => 0,
+            Kind::Derived => MERGES,
+        };
+        let role = (ALL >> unusable) | ASSIGNED | merges;
+        self.role.store(role, Ordering::Release);
     }
 
     pub(super) fn kind(&self) -> Option<Kind> {
-        self.role.get().map(|role| role.kind)
+        match self.role.load(Ordering::Acquire) {
+            0 => None,
+            role if role & MERGES != 0 => Some(Kind::Derived),
+            _ => Some(Kind::Held),
+        }
     }
 
     fn usable(&self) -> u64 {
-        self.role.get().map_or(0, |role| role.usable)
+        self.role.load(Ordering::Acquire) & ALL
     }
 
     pub(super) fn index_of(&self, place: u8) -> u32 {
@@ -601,6 +608,10 @@ impl<T> Drop for Chunk<T> {
         }
     }
 }
+
+/// A chunk is on its own cache lines, and they stay for ever: two are enough.
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Chunk<()>>() <= 128);
 
 // SAFETY: the pointer to the core is only followed while it is alive, and what it and the slots
 // share between threads is synchronised and bound like a reference to a slot.
