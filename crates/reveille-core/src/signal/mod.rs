@@ -44,6 +44,7 @@ mod drain;
 mod merge;
 
 mod awaiter;
+mod builder;
 mod explain;
 mod right;
 mod system;
@@ -52,6 +53,7 @@ mod system;
 mod tests;
 
 pub use awaiter::{Completion, SignalAwaiter};
+pub use builder::SignalSystemBuilder;
 pub use error::SignalError;
 pub use explain::{Explanation, Owed, PendingSignal};
 pub use handle::{ParseHandleError, SignalHandle};
@@ -59,4 +61,4 @@ pub use merge::MergeMode;
 pub use outcome::SignalStatus;
 pub use poison::{Cause, Poison, PoisonKind};
 pub use right::Signal;
-pub use system::{ShutdownReport, SignalStats, SignalSystem, SignalSystemBuilder};
+pub use system::{ShutdownReport, SignalStats, SignalSystem};

@@ -7,7 +7,8 @@ use std::sync::{Arc as StdArc, OnceLock};
 use crossbeam_utils::CachePadded;
 
 use super::cell::Subscribed;
-use super::chunk::{Chunk, Found, Kind, Pin, SLOTS, STRIDE};
+use super::chunk::{Chunk, Kind, SLOTS, STRIDE};
+use super::pin::{Found, Pin};
 use super::slot::{AWAITERS_MAX, SlotRef};
 use super::word::{CELL_OWNED, plain_success};
 use crate::signal::drain::Drain;

@@ -57,6 +57,7 @@
 mod cell;
 mod chunk;
 mod core;
+mod pin;
 mod slot;
 mod word;
 

@@ -505,6 +505,14 @@ impl<T> Drop for SlotRef<T> {
             // SAFETY: the slot is idle, and nobody refers to it.
             return unsafe { self.chunk().give_back(slot.place, idle.generation()) };
         }
+        if word.is_plain::<T>() {
+            // The references alone change from here on; without any, the slot is idle.
+            if Word(slot.word.fetch_sub(REF, Ordering::AcqRel)).refs() == 1 {
+                // SAFETY: the slot is idle by this call, and nobody refers to it.
+                unsafe { self.chunk().give_back(slot.place, word.generation()) };
+            }
+            return;
+        }
         loop {
             let last = word.has(COMPLETE) && word.refs() == 1;
             let next = if !last {

@@ -1,0 +1,127 @@
+//! What a system is made with.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::num::NonZeroU64;
+use std::sync::Arc as StdArc;
+
+use super::slots::Core;
+use super::system::SignalSystem;
+use crate::sync::Arc;
+use crate::{Clock, IdSource, SystemClock, SystemIds};
+
+/// The bounds and the id of a system to be built.
+#[derive(Debug, Clone)]
+pub struct SignalSystemBuilder<T = ()> {
+    id: Option<NonZeroU64>,
+    signals_max: usize,
+    history: usize,
+    clock: StdArc<dyn Clock>,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T> SignalSystemBuilder<T> {
+    /// Names the system; without it the id is random. Systems whose handles meet must have
+    /// different ids.
+    ///
+    /// ```
+    /// use std::num::NonZeroU64;
+    /// use reveille_core::SignalSystem;
+    ///
+    /// let system = SignalSystem::<()>::builder().system_id(NonZeroU64::MIN).build();
+    /// assert_eq!(system.create()?.handle().system_id(), 1);
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
+    #[must_use]
+    pub fn system_id(self, id: NonZeroU64) -> Self {
+        Self {
+            id: Some(id),
+            ..self
+        }
+    }
+
+    /// How many signals, and how many merges, may be in memory at once: 2^20 each by default.
+    /// Handles can name about 2^31 of both together.
+    ///
+    /// In memory are the pending ones, and the complete ones that a [`Signal`] or an awaiter
+    /// still refers to.
+    ///
+    /// ```
+    /// use reveille_core::SignalSystem;
+    ///
+    /// let system = SignalSystem::<()>::builder().max_signals(1).build();
+    /// let only = system.create()?;
+    /// assert_eq!(system.create().unwrap_err().code(), "exhausted");
+    /// drop(only);
+    /// assert!(system.create().is_ok());
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
+    #[must_use]
+    pub fn max_signals(self, signals: usize) -> Self {
+        Self {
+            signals_max: signals,
+            ..self
+        }
+    }
+
+    /// What tells the time of [`tracked`](Signal::tracked) signals; the system's clock by
+    /// default.
+    #[must_use]
+    pub fn clock(self, clock: StdArc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// How many outcomes stay readable after their signals left their slots: 1024 by default.
+    ///
+    /// A reason is at most 1 KiB, the failure of a merge a few; a value is as large as it is.
+    /// Success without a value takes no place.
+    ///
+    /// ```
+    /// use reveille_core::SignalSystem;
+    ///
+    /// let system = SignalSystem::<()>::builder().history(1).build();
+    /// let [a, b] = [0; 2].map(|_| system.create().map(|signal| signal.into_handle()));
+    /// let (a, b) = (a?, b?);
+    /// system.poison(a, "first")?;
+    /// system.poison(b, "second")?;
+    /// assert_eq!(system.poll(a).unwrap_err().code(), "outcome_forgotten");
+    /// assert!(system.poll(b).is_ok());
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
+    #[must_use]
+    pub fn history(self, outcomes: usize) -> Self {
+        Self {
+            history: outcomes,
+            ..self
+        }
+    }
+
+    /// Makes the system.
+    pub fn build(self) -> SignalSystem<T>
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        let random = || NonZeroU64::new(SystemIds.random_u64()).unwrap_or(NonZeroU64::MIN);
+        let id = self.id.unwrap_or_else(random);
+        let core = Core::new(id, self.signals_max, self.history, unit, self.clock);
+        SignalSystem::of(Arc::new(core))
+    }
+}
+
+impl<T> Default for SignalSystemBuilder<T> {
+    fn default() -> Self {
+        Self {
+            id: None,
+            signals_max: 1 << 20,
+            history: 1024,
+            clock: StdArc::new(SystemClock),
+            value: PhantomData,
+        }
+    }
+}
+
+/// The value `()` if that is what `T` is.
+fn unit<T: 'static>() -> Option<T> {
+    let value: Box<dyn Any> = Box::new(());
+    value.downcast::<T>().ok().map(|value| *value)
+}
