@@ -21,7 +21,7 @@ fn last_owner_dropped_ends_an_awaiter() {
 
 #[test]
 fn last_owner_trigger_and_awaiter_leave_together() {
-    model(3, || {
+    model(2, || {
         let system = system();
         let signal = system.create().unwrap();
         let awaiter = signal.awaiter();

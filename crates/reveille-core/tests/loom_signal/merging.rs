@@ -1,7 +1,7 @@
 //! Merges against the completion of what they wait for, and against their own.
 
 use loom::thread;
-use reveille_core::{MergeMode, PoisonKind, SignalStatus};
+use reveille_core::{Explanation, MergeMode, PoisonKind, SignalHandle, SignalStatus};
 
 use super::{model, nothing_waits, polled, system};
 
@@ -22,8 +22,8 @@ fn merge_completes_with_the_last_of_two_racing_inputs() {
 }
 
 /// One input is poisoned and another triggered while the merge registers with both.
-fn built_meanwhile(mode: MergeMode) {
-    model(2, move || {
+fn built_meanwhile(preemptions: usize, mode: MergeMode) {
+    model(preemptions, move || {
         let system = system();
         let (a, b) = (system.create().unwrap(), system.create().unwrap());
         let inputs = [a.handle(), b.handle()];
@@ -47,17 +47,17 @@ fn built_meanwhile(mode: MergeMode) {
 
 #[test]
 fn merge_of_all_built_while_its_inputs_end_counts_each_once() {
-    built_meanwhile(MergeMode::AllSettled);
+    built_meanwhile(2, MergeMode::AllSettled);
 }
 
 #[test]
 fn merge_that_fails_fast_built_while_its_inputs_end_counts_each_once() {
-    built_meanwhile(MergeMode::FailFast);
+    built_meanwhile(2, MergeMode::FailFast);
 }
 
 #[test]
 fn merge_of_any_built_while_its_inputs_end_counts_each_once() {
-    built_meanwhile(MergeMode::AnyOf);
+    built_meanwhile(1, MergeMode::AnyOf);
 }
 
 #[test]
@@ -105,26 +105,43 @@ fn merge_of_any_cancelled_while_an_input_ends_has_one_outcome() {
     });
 }
 
+/// What an explanation of a merge of `inputs` may say while it completes.
+fn check(why: &Explanation, merged: SignalHandle, inputs: &[SignalHandle]) {
+    if let Some(first) = why.pending.first() {
+        assert_eq!(first.handle, merged);
+        assert!(first.waits_for.iter().all(|input| inputs.contains(input)));
+    }
+}
+
 #[test]
 fn merge_explained_while_it_completes_names_only_what_it_waited_for() {
-    model(2, || {
+    model(3, || {
         let system = system();
-        let (a, b) = (system.create().unwrap(), system.create().unwrap());
-        let inputs = [a.handle(), b.handle()];
+        let input = system.create().unwrap();
+        let inputs = [input.handle()];
         let merged = system.merge(&inputs).unwrap();
-        let (asked, other) = (system.clone(), system.clone());
+        let asked = system.clone();
         let explaining = thread::spawn(move || asked.explain(merged).unwrap());
-        let cancelling = thread::spawn(move || other.cancel(merged, "no").is_ok());
-        a.trigger(()).unwrap();
-        drop(b);
-        let why = explaining.join().unwrap();
-        if let Some(first) = why.pending.first() {
-            assert_eq!(first.handle, merged);
-            assert!(first.waits_for.iter().all(|input| inputs.contains(input)));
-        }
-        cancelling.join().unwrap();
-        assert_ne!(system.poll(merged), Ok(SignalStatus::Pending));
+        input.trigger(()).unwrap();
+        check(&explaining.join().unwrap(), merged, &inputs);
+        assert_eq!(system.poll(merged), Ok(SignalStatus::Triggered));
         assert!(system.explain(merged).unwrap().pending.is_empty());
-        nothing_waits(&system);
+    });
+}
+
+#[test]
+fn merge_explained_while_it_is_cancelled_is_cancelled() {
+    model(2, || {
+        let system = system::<()>();
+        let inputs = [system.create().unwrap().into_handle()];
+        let merged = system.merge(&inputs).unwrap();
+        let other = system.clone();
+        let explaining = thread::spawn(move || other.explain(merged).unwrap());
+        system.cancel(merged, "no").unwrap();
+        check(&explaining.join().unwrap(), merged, &inputs);
+        assert!(matches!(
+            system.poll(merged),
+            Ok(SignalStatus::Cancelled(_))
+        ));
     });
 }
