@@ -34,6 +34,16 @@ const CLOSED: u64 = 1 << 63;
 pub(super) struct Slots<T> {
     pub(super) chunk: NonNull<Chunk<T>>,
     pub(super) slots: [Slot<T>; SLOTS as usize],
+    /// Read by who looks and written at the end, so that the models see who looks too late.
+    #[cfg(loom)]
+    pub(super) alive: crate::sync::UnsafeCell<()>,
+}
+
+#[cfg(loom)]
+impl<T> Drop for Slots<T> {
+    fn drop(&mut self) {
+        self.alive.with_mut(|_| ());
+    }
 }
 
 /// What stays of a chunk as long as the core.
@@ -148,8 +158,8 @@ impl<T> Chunk<T> {
             if place >= SLOTS {
                 return None;
             }
-            // Acquire: the slot is seen as its last user left it. Sequentially consistent
-            // against a shutdown, see `Core::create`.
+            // Acquire: the slot is seen as its last user left it, and a phase as it was before
+            // somebody looked for claimed slots, see `visit`.
             match self.free.compare_exchange_weak(
                 free,
                 free & !(1 << place),
@@ -332,6 +342,8 @@ impl<T> Chunk<T> {
         let slots = Box::new(Slots {
             chunk: NonNull::from(self),
             slots: std::array::from_fn(|place| Slot::new(place as u8, generation(place))),
+            #[cfg(loom)]
+            alive: crate::sync::UnsafeCell::new(()),
         });
         *rest = Rest::InMemory;
         drop(rest);
@@ -365,10 +377,10 @@ impl<T> Chunk<T> {
         } else {
             Rest::Saved(std::iter::once(first).chain(generations).collect())
         };
-        // A pin counts itself, then looks for the memory; this hides the memory, then looks
-        // for pins. One of both sees the other.
+        // A pin counts itself, then looks for the memory; this hides the memory, then counts
+        // nothing. Of two changes one comes second and sees what was done before the first.
         self.slots.store(null_mut(), Ordering::SeqCst);
-        if self.pins.load(Ordering::SeqCst) > 0 {
+        if self.pins.fetch_add(0, Ordering::AcqRel) > 0 {
             *rest = Rest::InMemory;
             self.slots.store(slots, Ordering::SeqCst);
             drop(rest);
@@ -433,6 +445,9 @@ impl<T> Chunk<T> {
     /// may be left out.
     pub(super) fn visit(&self, mut visit: impl FnMut(SlotRef<T>)) {
         let Some(pin) = self.pin() else { return };
+        // Changes nothing, but has a place among the claims: those before it are seen here, and
+        // those after it see what the caller did before, such as ending the phase.
+        self.free.fetch_or(0, Ordering::AcqRel);
         for place in 0..SLOTS as u8 {
             let backoff = Backoff::new();
             while self.taken() & (1 << place) != 0 {

@@ -38,9 +38,10 @@
 //!   step, so that a chunk with free slots is never lost, and a core not used after its end.
 //! - `Chunk::slots` and `Chunk::pins`: a handle names a slot without a reference, so looking
 //!   counts a pin first and then loads the pointer; giving the memory back clears the pointer
-//!   first and then looks for pins (all sequentially consistent: one of both sees the other).
+//!   first and then adds nothing to the pins. Both change the one number, so whoever is second
+//!   (acquire) sees what the first did before (release).
 //! - `Core::phase`: a creation claims a slot, then looks at the phase; a shutdown changes the
-//!   phase, then visits the claimed slots (sequentially consistent, as above).
+//!   phase, then visits the claimed slots, after a change of nothing to `Chunk::free` (as above).
 //!
 //! # What keeps what alive
 //!

@@ -40,7 +40,10 @@ impl<T> Drop for Pin<'_, T> {
 impl<T> Pin<'_, T> {
     pub(super) fn slot(&self, place: u8) -> &Slot<T> {
         // SAFETY: the pin keeps the memory, and slots are only accessed shared.
-        unsafe { &(*self.slots.as_ptr()).slots[usize::from(place)] }
+        let slots = unsafe { &*self.slots.as_ptr() };
+        #[cfg(loom)]
+        slots.alive.with(|_| ());
+        &slots.slots[usize::from(place)]
     }
 
     #[cfg(test)]
