@@ -69,6 +69,7 @@ impl<T> SignalAwaiter<T> {
 impl<T: Clone> Future for SignalAwaiter<T> {
     type Output = Result<T, Poison>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.waiter.poll(cx.waker()) {
             Poll::Ready(()) => Poll::Ready(self.waiter.value()),
@@ -242,6 +243,7 @@ impl<T> Waiter<T> {
     }
 
     /// Looks whether the signal is complete, and else is woken when it is.
+    #[inline]
     fn poll(&mut self, waker: &Waker) -> Poll<()> {
         let Self::Live { slot, seat } = self else {
             return Poll::Ready(());

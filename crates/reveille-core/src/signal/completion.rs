@@ -16,6 +16,7 @@ use crate::sync::pause;
 use crate::{SignalError, WakeBatch};
 
 /// Completes the signal and tells everybody, or says why not.
+#[inline]
 pub(super) fn complete<T>(
     slot: SlotRef<T>,
     attempt: Attempt,
@@ -55,6 +56,7 @@ pub(super) fn complete<T>(
 
 /// Tells everybody who waits for this signal, and for those which that completes. By the one
 /// who completed it, once. Gives how many signals are complete by it, itself included.
+#[inline]
 pub(super) fn settle<T>(slot: &SlotRef<T>, done: Completed) -> usize {
     if done.is_quiet() {
         return 1;

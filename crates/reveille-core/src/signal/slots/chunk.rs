@@ -151,6 +151,7 @@ impl<T> Chunk<T> {
     }
 
     /// Takes a free slot.
+    #[inline]
     pub(super) fn claim(&self) -> Option<u8> {
         let mut free = self.free.load(Ordering::Relaxed);
         loop {
@@ -240,6 +241,7 @@ impl<T> Chunk<T> {
     /// # Safety
     ///
     /// The caller claimed it, or had the last reference to it; it is idle.
+    #[inline]
     pub(super) unsafe fn give_back(&self, place: u8, generation: u32) {
         let bit = 1 << place;
         let free = self.free.load(Ordering::Relaxed);

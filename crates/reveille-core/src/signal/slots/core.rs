@@ -161,6 +161,7 @@ impl<T> Core<T> {
     }
 
     /// free → idle: takes a free slot, to start a generation in it.
+    #[inline]
     fn claim(this: &Arc<Self>, kind: Kind) -> Result<(&Chunk<T>, u8), SignalError> {
         let shard = &this.shards[shard::of_thread() & (this.shards.len() - 1)][kind as usize];
         // SAFETY: null, or a chunk of this core.

@@ -247,6 +247,7 @@ impl<T> SlotRef<T> {
 
     /// Triggers a signal with a value that needs no memory, and gives the reference up: in one
     /// step, if nobody needs to hear of it. Gives both back if the signal was complete.
+    #[inline]
     pub(in crate::signal) fn trigger_plain(
         self,
         value: T,
@@ -495,6 +496,7 @@ impl<T> SlotRef<T> {
 }
 
 impl<T> Drop for SlotRef<T> {
+    #[inline]
     fn drop(&mut self) {
         let slot = self.slot();
         let mut word = slot.load(Ordering::Acquire);
