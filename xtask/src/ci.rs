@@ -11,10 +11,6 @@ use crate::process::{cargo, cargo_has, succeeds, tallied};
 use crate::tally::{Runner, Tally};
 use crate::{preflight, tidy};
 
-/// The package that only [`bench`](mod@crate::bench) runs: it has no tests, and the peers that it
-/// measures take minutes to build. Lints and docs cover it.
-const WITHOUT_BENCHES: [&str; 3] = ["--workspace", "--exclude", "reveille-bench"];
-
 struct Step {
     name: &'static str,
     run: fn(&Path) -> Tally,
@@ -132,12 +128,10 @@ fn docs(root: &Path) -> Tally {
 fn tests(root: &Path) -> Tally {
     let mut command = cargo(root);
     let runner = if cargo_has(root, "nextest") {
-        command.args(["nextest", "run"]).args(WITHOUT_BENCHES);
+        command.args(["nextest", "run", "--workspace"]);
         Runner::Nextest
     } else {
-        command
-            .args(["test", "--all-targets"])
-            .args(WITHOUT_BENCHES);
+        command.args(["test", "--workspace", "--all-targets"]);
         Runner::CargoTest
     };
     command.args(["--locked", "--no-fail-fast"]);
@@ -151,8 +145,7 @@ fn tests(root: &Path) -> Tally {
 
 fn doc_tests(root: &Path) -> Tally {
     let mut command = cargo(root);
-    command.arg("test").args(WITHOUT_BENCHES);
-    command.args(["--doc", "--locked", "--no-fail-fast"]);
+    command.args(["test", "--workspace", "--doc", "--locked", "--no-fail-fast"]);
     tallied(&mut command, Runner::CargoTest)
 }
 

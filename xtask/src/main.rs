@@ -3,10 +3,10 @@
 //! `ci` is the one gate: what continuous integration runs is what a developer runs. `tidy` holds
 //! the rules about the tree that neither the compiler nor clippy knows. Reading order:
 //! [`ci`] lists the steps, [`preflight`] the tools they need, [`tally`] how results are counted,
-//! [`process`] how commands are started, [`tidy`] the rules, [`mod@bench`] the benchmarks.
+//! [`process`] how commands are started, [`tidy`] the rules.
 //!
 //! Everything a person reads goes to standard error; standard output carries what the commands
-//! print and, last, the verdict of `ci`; of `bench`, the tables.
+//! print and, last, the verdict of `ci`.
 
 #![expect(
     clippy::print_stdout,
@@ -14,7 +14,6 @@
     reason = "a command-line tool talks to its terminal"
 )]
 
-mod bench;
 mod ci;
 mod preflight;
 mod process;
@@ -28,10 +27,7 @@ usage: cargo xtask <task>
 
 tasks:
   ci    every check and test, going on after a failure; ends with `N passed, N failed`
-  tidy  the rules about the tree: dependency arrows, module docs, whitespace, sizes
-  bench SUBJECT [--quick] [--json]
-        Reveille beside its peers; subjects: core. Prints tables and writes them to
-        docs/benchmarks.md, unless the run is --quick or prints --json, one object a line";
+  tidy  the rules about the tree: dependency arrows, module docs, whitespace, sizes";
 
 /// The exit code for a command line that names no task.
 const EXIT_USAGE: u8 = 2;
@@ -43,9 +39,6 @@ fn main() -> ExitCode {
     let ok = match args.as_slice() {
         [Some("ci")] => ci::run(&root),
         [Some("tidy")] => tidy::run(&root),
-        [Some("bench"), rest @ ..] if let Some(request) = bench::Request::parse(rest) => {
-            bench::run(&root, &request)
-        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(EXIT_USAGE);

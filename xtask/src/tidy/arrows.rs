@@ -146,11 +146,6 @@ const TABLE: &[Row] = &[
         never: &[],
     },
     Row {
-        name: "reveille-bench",
-        may: LIBRARIES,
-        never: &[],
-    },
-    Row {
         name: "xtask",
         may: &[],
         never: &[],
@@ -346,7 +341,7 @@ mod tests {
     #[test]
     fn the_facade_uses_every_library_and_the_tests_use_the_facade_too() {
         assert!(!LIBRARIES.contains(&"reveille"));
-        assert_eq!(LIBRARIES.len(), TABLE.len() - 4);
+        assert_eq!(LIBRARIES.len(), TABLE.len() - 3);
         assert!(EVERYTHING.contains(&"reveille"));
     }
 
