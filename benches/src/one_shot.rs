@@ -11,9 +11,6 @@ use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Notify, oneshot};
 use velo::events::{Event, EventAwaiter, EventManager};
 
-/// Room for every signal of the largest row.
-const MAX_SIGNALS: usize = 4_000_000;
-
 /// A kind of one-shot completion.
 pub trait OneShot: Send + Sync {
     /// Its name in the tables.
@@ -43,7 +40,7 @@ pub trait OneShot: Send + Sync {
     fn keep(wait: Self::Wait) -> Self::Kept;
 }
 
-/// Reveille's signals, of one system.
+/// Reveille's signals, of one system as it is by default: it has room for every row's.
 pub struct Reveille(pub SignalSystem<()>);
 
 impl OneShot for Reveille {
@@ -54,7 +51,7 @@ impl OneShot for Reveille {
     type Kept = SignalAwaiter<()>;
 
     fn new() -> Self {
-        Self(SignalSystem::builder().max_signals(MAX_SIGNALS).build())
+        Self(SignalSystem::new())
     }
     fn create(&self) -> Signal<()> {
         self.0.create().expect("there is room")
