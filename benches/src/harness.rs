@@ -23,7 +23,7 @@ impl Effort {
         if std::env::args().any(|arg| arg == "--quick") {
             Self {
                 samples: 3,
-                divisor: 10,
+                divisor: 4,
             }
         } else {
             Self {
