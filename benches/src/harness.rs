@@ -56,11 +56,19 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// Samples the contenders in turn, so that a slow moment of the machine meets all of them, and
-/// prints the median of each.
+/// Compares the contenders, and prints the median of each.
 pub fn compare(row: &str, unit: &str, effort: Effort, mut contenders: Vec<Contender<'_>>) {
+    let medians = medians(effort, &mut contenders);
+    for (contender, median) in contenders.iter().zip(medians) {
+        print(row, unit, contender.name, median);
+    }
+}
+
+/// Samples the contenders in turn, so that a slow moment of the machine meets all of them: the
+/// median of each.
+pub fn medians(effort: Effort, contenders: &mut [Contender<'_>]) -> Vec<f64> {
     // The first round fills caches and pools, and is thrown away.
-    for contender in &mut contenders {
+    for contender in &mut *contenders {
         black_box((contender.sample)());
     }
     let mut samples = vec![Vec::with_capacity(effort.samples); contenders.len()];
@@ -69,9 +77,7 @@ pub fn compare(row: &str, unit: &str, effort: Effort, mut contenders: Vec<Conten
             samples.push((contender.sample)());
         }
     }
-    for (contender, samples) in contenders.iter().zip(samples) {
-        print(row, unit, contender.name, median(samples));
-    }
+    samples.into_iter().map(median).collect()
 }
 
 /// Prints one value.
@@ -102,9 +108,12 @@ pub fn nanos_each_on_two_threads(operations: usize, operation: impl Fn() + Sync)
         nanos_each(operations, &operation)
     };
     thread::scope(|scope| {
-        let other = scope.spawn(run);
-        let this = run();
-        (this + other.join().expect("operations do not panic")) / 2.0
+        // Both are new, so that none has an allocator or caches that are warm.
+        [scope.spawn(run), scope.spawn(run)]
+            .map(|thread| thread.join().expect("operations do not panic"))
+            .iter()
+            .sum::<f64>()
+            / 2.0
     })
 }
 

@@ -6,6 +6,10 @@
 //!
 //! - [`harness`] samples, medians, and polling by hand
 //! - [`one_shot`] Reveille's signals and what else completes once, behind one trait
+//! - [`sessions`] Reveille's sessions on the default backend
+//! - [`naive`] the design of two maps behind two locks, as a peer of the sessions
 
 pub mod harness;
+pub mod naive;
 pub mod one_shot;
+pub mod sessions;

@@ -29,10 +29,10 @@ usage: cargo xtask <task>
 tasks:
   ci    every check and test, going on after a failure; ends with `N passed, N failed`
   tidy  the rules about the tree: dependency arrows, module docs, whitespace, sizes
-  bench core [--quick] [--json]
-        builds benches/ with its peers (no other task does), measures signals, merges and
-        wake-ups beside them, and writes the section to docs/benchmarks.md; --quick takes
-        fewer samples; --json prints one object a line instead, and writes nothing";
+  bench core|queue [--quick] [--json]
+        builds benches/ with its peers (no other task does), measures signals or sessions
+        beside them, and writes the section to docs/benchmarks.md; --quick takes fewer
+        samples; --json prints one object a line instead, and writes nothing";
 
 /// The exit code for a command line that names no task.
 const EXIT_USAGE: u8 = 2;

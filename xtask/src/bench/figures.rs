@@ -36,6 +36,13 @@ const FIGURES: &[(&str, Figure)] = &[
     ("allocs_ready", AtMost(0.0)),
     ("allocs_pending", AtMost(0.0)),
     ("allocs_merge_1000", AtMost(4.0)),
+    ("append_take_1", AtMost(200.0)),
+    ("append_take_1000", AtMost(200.0)),
+    ("append_take_queued_100000", AtMost(200.0)),
+    // The same cost, as far as caches and noise let it be seen.
+    ("wait_at_tail_growth", AtMost(1.2)),
+    ("memory_idle_session", AtMost(1023.0)),
+    ("memory_waiter", AtMost(199.0)),
 ];
 
 /// What this row is to reach; nothing for a row that only tells.

@@ -29,17 +29,24 @@ struct Section {
     peers: &'static [&'static str],
 }
 
-const SECTIONS: &[Section] = &[Section {
-    name: "core",
-    programs: &["core_time", "core_alloc"],
-    peers: &[
-        "velo",
-        "tokio",
-        "event-listener",
-        "futures-channel",
-        "futures-util",
-    ],
-}];
+const SECTIONS: &[Section] = &[
+    Section {
+        name: "core",
+        programs: &["core_time", "core_alloc"],
+        peers: &[
+            "velo",
+            "tokio",
+            "event-listener",
+            "futures-channel",
+            "futures-util",
+        ],
+    },
+    Section {
+        name: "queue",
+        programs: &["queue_time", "queue_alloc"],
+        peers: &["tokio"],
+    },
+];
 
 /// How a section is run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
