@@ -1,6 +1,5 @@
 //! How many allocations signals and merges take, and how many bytes they hold.
 
-use std::hint::black_box;
 use std::pin::{Pin, pin};
 
 use allocation_counter::measure;
@@ -9,8 +8,10 @@ use reveille_bench::harness::{Effort, poll, print};
 use reveille_bench::one_shot::{
     FlagAndListener, FuturesOneshot, OneShot, Reveille, TokioNotify, TokioOneshot, Velo,
 };
+use reveille_core::Signal;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
+use velo::events::Event;
 
 /// Pending signals of the memory rows.
 const HELD: usize = 1_000_000;
@@ -144,7 +145,7 @@ fn merge_signals() -> f64 {
     merge_allocations(|| {
         signals.extend((0..INPUTS).map(|_| system.create()));
         handles.clear();
-        handles.extend(signals.iter().map(|signal| signal.handle()));
+        handles.extend(signals.iter().map(Signal::handle));
         let merged = system.0.merge(&handles).expect("there is room");
         let mut all = system.0.awaiter(merged).expect("it is known");
         assert!(poll(Pin::new(&mut all)).is_pending());
@@ -160,7 +161,7 @@ fn merge_velo() -> f64 {
     merge_allocations(|| {
         runtime.block_on(async {
             events.extend((0..INPUTS).map(|_| velo.create()));
-            let handles = events.iter().map(|event| event.handle()).collect();
+            let handles = events.iter().map(Event::handle).collect();
             let merged = velo.0.merge_events(handles).expect("there is room");
             let mut all = velo.0.awaiter(merged).expect("it is known");
             assert!(poll(Pin::new(&mut all)).is_pending());
@@ -200,7 +201,7 @@ fn join_set() -> f64 {
             tokio::task::yield_now().await;
             triggers.drain(..).for_each(TokioOneshot::fire);
             while let Some(ended) = set.join_next().await {
-                black_box(ended.expect("no task panics").expect("each is completed"));
+                ended.expect("no task panics").expect("each is completed");
             }
         });
     })

@@ -11,8 +11,10 @@ use reveille_bench::harness::{
 use reveille_bench::one_shot::{
     FlagAndListener, FuturesOneshot, OneShot, Reveille, TokioNotify, TokioOneshot, Velo,
 };
+use reveille_core::Signal;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
+use velo::events::Event;
 
 /// Operations of one sample of the rows of single signals, in a full run.
 const SIGNALS: usize = 200_000;
@@ -120,7 +122,7 @@ fn merges(effort: Effort, inputs: usize) {
 
 fn merge_signals(system: &Reveille, inputs: usize) {
     let signals: Vec<_> = (0..inputs).map(|_| system.create()).collect();
-    let handles: Vec<_> = signals.iter().map(|signal| signal.handle()).collect();
+    let handles: Vec<_> = signals.iter().map(Signal::handle).collect();
     let merged = system.0.merge(&handles).expect("there is room");
     let mut all = system.0.awaiter(merged).expect("it is known");
     assert!(poll(Pin::new(&mut all)).is_pending());
@@ -133,7 +135,7 @@ async fn merge_velo(velo: &Velo, inputs: usize, merges: usize) -> f64 {
     let start = Instant::now();
     for _ in 0..merges {
         let events: Vec<_> = (0..inputs).map(|_| velo.create()).collect();
-        let handles = events.iter().map(|event| event.handle()).collect();
+        let handles = events.iter().map(Event::handle).collect();
         let merged = velo.0.merge_events(handles).expect("there is room");
         let mut all = velo.0.awaiter(merged).expect("it is known");
         assert!(poll(Pin::new(&mut all)).is_pending());
@@ -166,7 +168,7 @@ async fn join_set(inputs: usize, merges: usize) -> f64 {
         tokio::task::yield_now().await;
         triggers.into_iter().for_each(TokioOneshot::fire);
         while let Some(ended) = set.join_next().await {
-            black_box(ended.expect("no task panics").expect("each is completed"));
+            ended.expect("no task panics").expect("each is completed");
         }
     }
     start.elapsed().as_nanos() as f64 / merges as f64
