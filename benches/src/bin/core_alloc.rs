@@ -1,10 +1,12 @@
 //! How many allocations signals and merges take, and how many bytes they hold.
+//!
+//! Counts do not vary, so that a quick run is the same run.
 
 use std::pin::{Pin, pin};
 
 use allocation_counter::measure;
 use futures_util::future::join_all;
-use reveille_bench::harness::{Effort, poll, print};
+use reveille_bench::harness::{poll, print};
 use reveille_bench::one_shot::{
     FlagAndListener, FuturesOneshot, OneShot, Reveille, TokioNotify, TokioOneshot, Velo,
 };
@@ -23,8 +25,6 @@ const INPUTS: usize = 1000;
 const MERGES: usize = 10;
 
 fn main() {
-    // Counts do not vary, so that a quick run is the same run.
-    let _ = Effort::from_args();
     every_kind(|kind| kind.allocations());
     merges();
     every_kind(|kind| kind.memory());
