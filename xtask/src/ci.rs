@@ -101,7 +101,11 @@ fn tidiness(root: &Path) -> Tally {
 }
 
 fn formatting(root: &Path) -> Tally {
-    Tally::of_check(succeeds(cargo(root).args(["fmt", "--all", "--check"])))
+    let mut tally = Tally::of_check(succeeds(cargo(root).args(["fmt", "--all", "--check"])));
+    // The benchmarks are a workspace of their own, whose peers nothing here builds.
+    let benches = root.join("benches");
+    tally += Tally::of_check(succeeds(cargo(&benches).args(["fmt", "--check"])));
+    tally
 }
 
 fn lints(root: &Path) -> Tally {

@@ -3,7 +3,7 @@
 //! `ci` is the one gate: what continuous integration runs is what a developer runs. `tidy` holds
 //! the rules about the tree that neither the compiler nor clippy knows. Reading order:
 //! [`ci`] lists the steps, [`preflight`] the tools they need, [`tally`] how results are counted,
-//! [`process`] how commands are started, [`tidy`] the rules.
+//! [`process`] how commands are started, [`tidy`] the rules, [`bench`] the measurements.
 //!
 //! Everything a person reads goes to standard error; standard output carries what the commands
 //! print and, last, the verdict of `ci`.
@@ -14,6 +14,7 @@
     reason = "a command-line tool talks to its terminal"
 )]
 
+mod bench;
 mod ci;
 mod preflight;
 mod process;
@@ -27,7 +28,11 @@ usage: cargo xtask <task>
 
 tasks:
   ci    every check and test, going on after a failure; ends with `N passed, N failed`
-  tidy  the rules about the tree: dependency arrows, module docs, whitespace, sizes";
+  tidy  the rules about the tree: dependency arrows, module docs, whitespace, sizes
+  bench core|queue [--quick] [--json]
+        builds benches/ with its peers (no other task does), measures signals or sessions
+        beside them, and writes the section to docs/benchmarks.md; --quick takes fewer
+        samples; --json prints one object a line instead, and writes nothing";
 
 /// The exit code for a command line that names no task.
 const EXIT_USAGE: u8 = 2;
@@ -39,14 +44,20 @@ fn main() -> ExitCode {
     let ok = match args.as_slice() {
         [Some("ci")] => ci::run(&root),
         [Some("tidy")] => tidy::run(&root),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(EXIT_USAGE);
-        }
+        [Some("bench"), rest @ ..] => match bench::run(&root, rest) {
+            Some(ok) => ok,
+            None => return usage(),
+        },
+        _ => return usage(),
     };
     if ok {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(EXIT_USAGE)
 }

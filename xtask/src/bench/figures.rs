@@ -1,0 +1,95 @@
+//! What is to be reached, row by row: as a bound of the value, or beside a peer of the same run.
+
+use std::fmt;
+
+use super::rows::Row;
+
+/// What one row is to reach.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Figure {
+    /// At most this, in the row's unit.
+    AtMost(f64),
+    /// At most this many times the fastest peer's value.
+    OfFastest(f64),
+    /// At most this many times the named contender's value.
+    Of(f64, &'static str),
+}
+
+use Figure::{AtMost, Of, OfFastest};
+
+const FIGURES: &[(&str, Figure)] = &[
+    ("signal_ready", Of(1.0, "tokio oneshot")),
+    ("signal_pending", Of(1.0, "tokio oneshot")),
+    ("signal_ready_2t", Of(1.2, "tokio oneshot")),
+    ("signal_pending_2t", Of(1.2, "tokio oneshot")),
+    ("merge_2", OfFastest(0.8)),
+    ("merge_10", OfFastest(0.8)),
+    ("merge_100", OfFastest(0.5)),
+    ("merge_1000", OfFastest(0.5)),
+    ("merge_10000", OfFastest(0.5)),
+    ("merge_100000", OfFastest(0.5)),
+    ("memory_pending", AtMost(56.0)),
+    ("memory_waiting", AtMost(96.0)),
+    // Given back: no more is left than a tenth of what a waiting one may hold.
+    ("memory_after_peak", AtMost(9.6)),
+    ("hot_wake", Of(1.1, "tokio oneshot")),
+    ("allocs_ready", AtMost(0.0)),
+    ("allocs_pending", AtMost(0.0)),
+    ("allocs_merge_1000", AtMost(4.0)),
+    ("append_take_1", AtMost(200.0)),
+    ("append_take_1000", AtMost(200.0)),
+    ("append_take_queued_100000", AtMost(200.0)),
+    // The same cost, as far as caches and noise let it be seen.
+    ("wait_at_tail_growth", AtMost(1.2)),
+    ("memory_idle_session", AtMost(1023.0)),
+    ("memory_waiter", AtMost(199.0)),
+];
+
+/// What this row is to reach; nothing for a row that only tells.
+pub(super) fn of(row: &str) -> Option<Figure> {
+    let found = FIGURES.iter().find(|(name, _)| *name == row);
+    found.map(|(_, figure)| *figure)
+}
+
+impl Figure {
+    /// Whether the row reaches it; nothing when who it is measured by is not in the row.
+    pub(super) fn met(self, row: &Row) -> Option<bool> {
+        Some(match self {
+            AtMost(most) => row.value <= most,
+            OfFastest(most) => row.ratio()? <= most,
+            Of(most, name) => row.ratio_to(name)? <= most,
+        })
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AtMost(most) => write!(f, "<= {most}"),
+            OfFastest(most) => write!(f, "<= {most}x the fastest"),
+            Of(most, name) => write!(f, "<= {most}x {name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_met_at_its_bound_and_not_beyond() {
+        let text = "r\tns\treveille\t10\nr\tns\ta\t8\nr\tns\tb\t20\n";
+        let row = &super::super::rows::parse(text).unwrap()[0];
+        for (figure, met) in [
+            (AtMost(10.0), Some(true)),
+            (AtMost(9.9), Some(false)),
+            (OfFastest(1.25), Some(true)),
+            (OfFastest(1.2), Some(false)),
+            (Of(0.5, "b"), Some(true)),
+            (Of(0.4, "b"), Some(false)),
+            (Of(1.0, "absent"), None),
+        ] {
+            assert_eq!(figure.met(row), met, "{figure}");
+        }
+    }
+}
