@@ -3,7 +3,8 @@
 //! `ci` is the one gate: what continuous integration runs is what a developer runs. `tidy` holds
 //! the rules about the tree that neither the compiler nor clippy knows. Reading order:
 //! [`ci`] lists the steps, [`preflight`] the tools they need, [`tally`] how results are counted,
-//! [`process`] how commands are started, [`tidy`] the rules.
+//! [`process`] how commands are started, [`tidy`] the rules. What takes too long for the gate:
+//! [`deep`] and [`sanitize`].
 //!
 //! Everything a person reads goes to standard error; standard output carries what the commands
 //! print and, last, the verdict of `ci`.
@@ -15,8 +16,10 @@
 )]
 
 mod ci;
+mod deep;
 mod preflight;
 mod process;
+mod sanitize;
 mod tally;
 mod tidy;
 
@@ -27,6 +30,9 @@ usage: cargo xtask <task>
 
 tasks:
   ci    every check and test, going on after a failure; ends with `N passed, N failed`
+  deep  the models of loom, the property tests with many cases, and stress; takes long
+  sanitize
+        the tests of the crate with unsafe code under sanitizers; needs a nightly compiler
   tidy  the rules about the tree: dependency arrows, module docs, whitespace, sizes";
 
 /// The exit code for a command line that names no task.
@@ -38,6 +44,8 @@ fn main() -> ExitCode {
     let root = process::workspace_root();
     let ok = match args.as_slice() {
         [Some("ci")] => ci::run(&root),
+        [Some("deep")] => deep::run(&root),
+        [Some("sanitize")] => sanitize::run(&root),
         [Some("tidy")] => tidy::run(&root),
         _ => {
             eprintln!("{USAGE}");

@@ -196,11 +196,11 @@ impl<'a, T: Value> Actor<'a, T> {
             6..10 => self.complete_loose(),
             10 => {
                 let Some(handle) = self.pick() else { return };
-                match known(system.poll(handle)) {
-                    Some(SignalStatus::Poisoned(poison) | SignalStatus::Cancelled(poison)) => {
-                        check_poison(handle, &poison);
-                    }
-                    _ => {}
+                let status = known(system.poll(handle));
+                if let Some(SignalStatus::Poisoned(poison) | SignalStatus::Cancelled(poison)) =
+                    status
+                {
+                    check_poison(handle, &poison);
                 }
             }
             11..14 => self.start_awaiter(),
