@@ -3,7 +3,8 @@
 //! `ci` is the one gate: what continuous integration runs is what a developer runs. `tidy` holds
 //! the rules about the tree that neither the compiler nor clippy knows. Reading order:
 //! [`ci`] lists the steps, [`preflight`] the tools they need, [`tally`] how results are counted,
-//! [`process`] how commands are started, [`tidy`] the rules, [`mod@bench`] the measurements.
+//! [`process`] how commands are started, [`tidy`] the rules, [`mod@bench`] the measurements. What
+//! takes too long for the gate: [`deep`] and [`sanitize`].
 //!
 //! Everything a person reads goes to standard error; standard output carries what the commands
 //! print and, last, the verdict of `ci`.
@@ -16,8 +17,10 @@
 
 mod bench;
 mod ci;
+mod deep;
 mod preflight;
 mod process;
+mod sanitize;
 mod tally;
 mod tidy;
 
@@ -28,6 +31,9 @@ usage: cargo xtask <task>
 
 tasks:
   ci    every check and test, going on after a failure; ends with `N passed, N failed`
+  deep  the models of loom, the property tests with many cases, and stress; takes long
+  sanitize
+        the tests of the crate with unsafe code under sanitizers; needs a nightly compiler
   tidy  the rules about the tree: dependency arrows, module docs, whitespace, sizes
   bench core|queue [--quick] [--json]
         builds benches/ with its peers (no other task does), measures signals or sessions
@@ -43,6 +49,8 @@ fn main() -> ExitCode {
     let root = process::workspace_root();
     let ok = match args.as_slice() {
         [Some("ci")] => ci::run(&root),
+        [Some("deep")] => deep::run(&root),
+        [Some("sanitize")] => sanitize::run(&root),
         [Some("tidy")] => tidy::run(&root),
         [Some("bench"), rest @ ..] => match bench::run(&root, rest) {
             Some(ok) => ok,

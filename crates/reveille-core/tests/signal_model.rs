@@ -519,8 +519,6 @@ fn run(history: usize, ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn system_behaves_as_the_model(ops in prop::collection::vec(op(), 1..300)) {
         run(10_000, ops);

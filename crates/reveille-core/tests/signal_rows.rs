@@ -505,6 +505,9 @@ fn code_of_values_and_wakers_runs_outside_the_lock() {
     }
     // Of each round: the clone, the refused one, and the evicted one but the last.
     assert_eq!(drops.load(Ordering::Relaxed), 3 + 3 + 2);
+    // The last value is in the history of the system that it owns: put one there that does not.
+    system.create().unwrap().poison("end of the cycle").unwrap();
+    assert_eq!(drops.load(Ordering::Relaxed), 3 + 3 + 3);
 }
 
 #[test]

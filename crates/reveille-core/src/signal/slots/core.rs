@@ -36,6 +36,9 @@ const FIRST_SEGMENT: usize = 16;
 const FIRST_SEGMENT: usize = 1;
 const SEGMENTS: usize = 25;
 
+/// A part of the table, which never moves once it is made.
+type Segment<T> = Box<[CachePadded<Chunk<T>>]>;
+
 /// Whether new signals are taken. Only ever ascends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
