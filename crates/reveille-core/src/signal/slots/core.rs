@@ -70,9 +70,6 @@ pub(in crate::signal) struct Core<T> {
 /// The chunks that a group of threads takes its slots from, by [`Kind`], or null.
 type Shard<T> = [AtomicPtr<Chunk<T>>; 2];
 
-/// Chunks with numbers in a row.
-type Segment<T> = Box<[CachePadded<Chunk<T>>]>;
-
 /// How many chunks there are, and where a shard finds its next one.
 #[derive(Default)]
 struct Growth {
