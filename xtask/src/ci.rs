@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::process::{cargo, cargo_has, succeeds, tallied};
 use crate::tally::{Runner, Tally};
-use crate::{preflight, tidy};
+use crate::{deep, preflight, tidy};
 
 struct Step {
     name: &'static str,
@@ -37,6 +37,11 @@ const STEPS: &[Step] = &[
     Step {
         name: "clippy",
         run: lints,
+        vital: false,
+    },
+    Step {
+        name: "clippy of the models",
+        run: model_lints,
         vital: false,
     },
     Step {
@@ -120,6 +125,10 @@ fn lints(root: &Path) -> Tally {
         "warnings",
     ]);
     Tally::of_check(succeeds(&mut command))
+}
+
+fn model_lints(root: &Path) -> Tally {
+    Tally::of_check(succeeds(&mut deep::lints(root)))
 }
 
 fn docs(root: &Path) -> Tally {

@@ -72,14 +72,31 @@ pub(crate) fn target_dir(root: &Path, name: &str) -> PathBuf {
         .join(name)
 }
 
+/// A cargo command for code that is built with loom.
+fn cargo_of_models(root: &Path) -> Command {
+    let mut command = cargo(root);
+    command.env("RUSTFLAGS", "--cfg loom");
+    command.env("CARGO_TARGET_DIR", target_dir(root, "loom"));
+    command
+}
+
+/// The lints of the models, which the usual build does not see.
+pub(crate) fn lints(root: &Path) -> Command {
+    let mut command = cargo_of_models(root);
+    command.args(["clippy", "--locked"]);
+    for (package, binary) in MODELS {
+        command.args(["--package", package, "--test", binary]);
+    }
+    command.args(["--", "-D", "warnings"]);
+    command
+}
+
 /// Builds the models of one binary and runs each.
 fn models(root: &Path, package: &str, binary: &str) -> Tally {
-    let mut command = cargo(root);
+    let mut command = cargo_of_models(root);
     command.args(["test", "--release", "--locked", "--no-run"]);
     command.args(["--message-format", "json-render-diagnostics"]);
     command.args(["--package", package, "--test", binary]);
-    command.env("RUSTFLAGS", "--cfg loom");
-    command.env("CARGO_TARGET_DIR", target_dir(root, "loom"));
     let Some(program) = built(&mut command, binary) else {
         eprintln!("{binary} was not built");
         return Tally::of_check(false);

@@ -7,6 +7,8 @@
 
 use std::fmt;
 use std::sync::PoisonError;
+#[cfg(reveille_tsan)]
+use std::sync::TryLockError;
 
 #[cfg(loom)]
 use loom::sync as primitives;
@@ -79,7 +81,17 @@ impl<T> Mutex<T> {
 
     /// Waits for the lock and holds it until the guard is dropped.
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        #[cfg(not(reveille_tsan))]
+        return self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The standard library waits where the thread sanitizer sees nothing.
+        #[cfg(reveille_tsan)]
+        loop {
+            match self.0.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(guard)) => return guard.into_inner(),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
     }
 
     /// Takes the value out, which needs no lock as nobody else can reach it.

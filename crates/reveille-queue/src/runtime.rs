@@ -38,7 +38,7 @@ mod provided {
         pub(crate) fn notify_waiters(&self) {}
 
         pub(crate) async fn notified(&self) {
-            pending().await
+            pending::<()>().await;
         }
     }
 
@@ -68,7 +68,7 @@ mod provided {
     }
 
     pub(crate) async fn sleep(_: Duration) {
-        pending().await
+        pending::<()>().await;
     }
 
     /// Gives up when the other threads have had a chance.
