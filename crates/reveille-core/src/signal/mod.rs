@@ -23,6 +23,10 @@
 //! complete at once when the inputs are. How the slots are shared without a lock is told in
 //! `slots`, the one module with unsafe code.
 //!
+//! A signal of another system, which a [`SignalRouter`] reaches, has a proxy among the slots here.
+//! Whatever waits for it waits for the proxy, which the router completes with the outcome that
+//! the owner tells.
+//!
 //! Three layers of ownership: [`SignalSystem`]s together own the system, and when the last goes
 //! everything pending is poisoned; [`Signal`]s and awaiters own the memory alone; handles own
 //! nothing.
@@ -46,17 +50,30 @@ mod merge;
 mod awaiter;
 mod explain;
 mod right;
+
+mod router;
+
+mod foreign;
+mod foreigners;
+mod proxy;
+mod receipt;
+
+mod builder;
 mod system;
 
 #[cfg(all(test, not(loom)))]
 mod tests;
 
 pub use awaiter::{Completion, SignalAwaiter};
+pub use builder::SignalSystemBuilder;
 pub use error::SignalError;
 pub use explain::{Explanation, Owed, PendingSignal};
 pub use handle::{ParseHandleError, SignalHandle};
 pub use merge::MergeMode;
 pub use outcome::SignalStatus;
 pub use poison::{Cause, Poison, PoisonKind};
+pub use proxy::SignalProxy;
+pub use receipt::{SignalReceipt, SignalReply};
 pub use right::Signal;
-pub use system::{ShutdownReport, SignalStats, SignalSystem, SignalSystemBuilder};
+pub use router::{SignalRequest, SignalRouter};
+pub use system::{ShutdownReport, SignalStats, SignalSystem};

@@ -1,9 +1,7 @@
 //! The owner of signals: makes, merges, completes and awaits them by handle, and ends them.
 
-use std::any::Any;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::marker::PhantomData;
 use std::num::NonZeroU64;
 use std::pin::pin;
 use std::sync::Arc as StdArc;
@@ -12,6 +10,7 @@ use std::task::Poll;
 use super::completion::{complete, settle};
 use super::drain::Drained;
 use super::explain::explain;
+use super::foreigners::Foreigners;
 use super::merge::merge;
 use super::outcome::{Attempt, Outcome, answer, status};
 use super::right::Signal;
@@ -19,8 +18,8 @@ use super::slots::{Core, Phase, Place};
 use crate::sync::Arc;
 use crate::text::clip;
 use crate::{
-    Clock, Completion, Explanation, IdSource, MergeMode, Poison, PoisonKind, SignalAwaiter,
-    SignalError, SignalHandle, SignalStatus, SystemClock, SystemIds,
+    Completion, Explanation, MergeMode, Poison, PoisonKind, SignalAwaiter, SignalError,
+    SignalHandle, SignalReceipt, SignalRequest, SignalStatus, SignalSystemBuilder,
 };
 
 /// Signals with a value of type `T`, which every awaiter gets a clone of.
@@ -35,6 +34,9 @@ use crate::{
 /// [`UnknownSignal`](SignalError::UnknownSignal) if it was never given out, and
 /// [`OutcomeForgotten`](SignalError::OutcomeForgotten) if the signal is complete and left the
 /// history. A handle always means its own generation, never what is in the slot now.
+///
+/// With a [router](SignalSystemBuilder::router), handles of other systems can be awaited, merged,
+/// polled and [requested](Self::request) to be completed as well.
 ///
 /// ```
 /// use reveille_core::{SignalStatus, SignalSystem};
@@ -57,16 +59,8 @@ pub struct SignalSystem<T = ()> {
 /// What the clones of a system own together; the end of the last one ends the system.
 struct Owner<T> {
     core: Arc<Core<T>>,
-}
-
-/// The bounds and the id of a system to be built.
-#[derive(Debug, Clone)]
-pub struct SignalSystemBuilder<T = ()> {
-    id: Option<NonZeroU64>,
-    signals_max: usize,
-    history: usize,
-    clock: StdArc<dyn Clock>,
-    value: PhantomData<fn() -> T>,
+    /// What is known of other systems, if there is a router to them.
+    foreigners: Option<StdArc<Foreigners<T>>>,
 }
 
 /// How much a system holds.
@@ -81,6 +75,11 @@ pub struct SignalStats {
     pub slots: usize,
     /// Outcomes in the history.
     pub history: usize,
+    /// Signals of other systems that are remembered. Each is among those above as well, by one
+    /// or two signals that stand for it here.
+    pub foreign: usize,
+    /// Requests to other systems that were answered with an error, or not at all.
+    pub requests_failed: u64,
 }
 
 /// How an orderly shutdown went.
@@ -92,117 +91,13 @@ pub struct ShutdownReport {
     pub poisoned: usize,
 }
 
-impl<T> SignalSystemBuilder<T> {
-    /// Names the system; without it the id is random. Systems whose handles meet must have
-    /// different ids.
-    ///
-    /// ```
-    /// use std::num::NonZeroU64;
-    /// use reveille_core::SignalSystem;
-    ///
-    /// let system = SignalSystem::<()>::builder().system_id(NonZeroU64::MIN).build();
-    /// assert_eq!(system.create()?.handle().system_id(), 1);
-    /// # Ok::<(), reveille_core::SignalError>(())
-    /// ```
-    #[must_use]
-    pub fn system_id(self, id: NonZeroU64) -> Self {
-        Self {
-            id: Some(id),
-            ..self
-        }
-    }
-
-    /// How many signals, and how many merges, may be in memory at once: 2^20 each by default.
-    /// Handles can name about 2^31 of both together.
-    ///
-    /// In memory are the pending ones, and the complete ones that a [`Signal`] or an awaiter
-    /// still refers to.
-    ///
-    /// ```
-    /// use reveille_core::SignalSystem;
-    ///
-    /// let system = SignalSystem::<()>::builder().max_signals(1).build();
-    /// let only = system.create()?;
-    /// assert_eq!(system.create().unwrap_err().code(), "exhausted");
-    /// drop(only);
-    /// assert!(system.create().is_ok());
-    /// # Ok::<(), reveille_core::SignalError>(())
-    /// ```
-    #[must_use]
-    pub fn max_signals(self, signals: usize) -> Self {
-        Self {
-            signals_max: signals,
-            ..self
-        }
-    }
-
-    /// What tells the time of [`tracked`](Signal::tracked) signals; the system's clock by
-    /// default.
-    #[must_use]
-    pub fn clock(self, clock: StdArc<dyn Clock>) -> Self {
-        Self { clock, ..self }
-    }
-
-    /// How many outcomes stay readable after their signals left their slots: 1024 by default.
-    ///
-    /// A reason is at most 1 KiB, the failure of a merge a few; a value is as large as it is.
-    /// Success without a value takes no place.
-    ///
-    /// ```
-    /// use reveille_core::SignalSystem;
-    ///
-    /// let system = SignalSystem::<()>::builder().history(1).build();
-    /// let [a, b] = [0; 2].map(|_| system.create().map(|signal| signal.into_handle()));
-    /// let (a, b) = (a?, b?);
-    /// system.poison(a, "first")?;
-    /// system.poison(b, "second")?;
-    /// assert_eq!(system.poll(a).unwrap_err().code(), "outcome_forgotten");
-    /// assert!(system.poll(b).is_ok());
-    /// # Ok::<(), reveille_core::SignalError>(())
-    /// ```
-    #[must_use]
-    pub fn history(self, outcomes: usize) -> Self {
-        Self {
-            history: outcomes,
-            ..self
-        }
-    }
-
-    /// Makes the system.
-    pub fn build(self) -> SignalSystem<T>
-    where
-        T: Clone + Send + Sync + 'static,
-    {
-        let random = || NonZeroU64::new(SystemIds.random_u64()).unwrap_or(NonZeroU64::MIN);
-        let id = self.id.unwrap_or_else(random);
-        let core = Core::new(id, self.signals_max, self.history, unit, self.clock);
-        SignalSystem {
-            owner: Arc::new(Owner {
-                core: Arc::new(core),
-            }),
-        }
-    }
-}
-
-impl<T> Default for SignalSystemBuilder<T> {
-    fn default() -> Self {
-        Self {
-            id: None,
-            signals_max: 1 << 20,
-            history: 1024,
-            clock: StdArc::new(SystemClock),
-            value: PhantomData,
-        }
-    }
-}
-
-/// The value `()` if that is what `T` is.
-fn unit<T: 'static>() -> Option<T> {
-    let value: Box<dyn Any> = Box::new(());
-    value.downcast::<T>().ok().map(|value| *value)
-}
-
 impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
+    pub(super) fn of(core: Core<T>, foreigners: Option<StdArc<Foreigners<T>>>) -> Self {
+        let core = Arc::new(core);
+        let owner = Arc::new(Owner { core, foreigners });
+        Self { owner }
+    }
+
     /// A system with a random id and the default bounds.
     pub fn new() -> Self {
         Self::builder().build()
@@ -334,7 +229,49 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
         self.complete(handle, Attempt::Cancel, Outcome::Failed(poison))
     }
 
-    /// Where a signal stands, without waiting.
+    /// Has a signal of this or another system completed, and gives a receipt to wait for the
+    /// answer with. The request is sent now; the receipt may be dropped.
+    ///
+    /// For a signal of this system it has its effect at once, and so has the receipt its answer.
+    /// So it has if there is no router: [`ForeignHandle`](SignalError::ForeignHandle) for the
+    /// signals of others.
+    ///
+    /// [`SignalRouter`](crate::SignalRouter) has an example.
+    pub fn request(&self, handle: SignalHandle, request: SignalRequest<T>) -> SignalReceipt {
+        match self.foreigners(handle) {
+            Some(foreigners) => foreigners.request(handle, request),
+            None => SignalReceipt::known(self.apply(handle, request)),
+        }
+    }
+
+    /// Completes a signal of this system as the request says: how an owner serves the requests
+    /// of others.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`trigger`](Self::trigger), [`poison`](Self::poison) or [`cancel`](Self::cancel).
+    ///
+    /// ```
+    /// use reveille_core::{SignalRequest, SignalSystem};
+    ///
+    /// let system = SignalSystem::<u32>::new();
+    /// let handle = system.create()?.into_handle();
+    /// system.apply(handle, SignalRequest::Trigger(42))?;
+    /// let late = system.apply(handle, SignalRequest::Poison("late".into()));
+    /// assert_eq!(late.unwrap_err().code(), "already_triggered");
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
+    pub fn apply(
+        &self,
+        handle: SignalHandle,
+        request: SignalRequest<T>,
+    ) -> Result<(), SignalError> {
+        let (attempt, outcome) = request.into_parts(handle);
+        self.complete(handle, attempt, outcome)
+    }
+
+    /// Where a signal stands, without waiting. Of a signal of another system, what is known
+    /// here: pending until its owner has told otherwise, which it does when somebody waits.
     ///
     /// # Errors
     ///
@@ -352,6 +289,9 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// # Ok::<(), reveille_core::SignalError>(())
     /// ```
     pub fn poll(&self, handle: SignalHandle) -> Result<SignalStatus, SignalError> {
+        if let Some(foreigners) = self.foreigners(handle) {
+            return Ok(foreigners.poll(handle));
+        }
         Ok(match self.core().find(handle)? {
             Place::Live(slot, _) => slot.ended().map_or(SignalStatus::Pending, status),
             Place::Plain(_) => SignalStatus::Triggered,
@@ -375,7 +315,10 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// # Ok::<(), reveille_core::SignalError>(())
     /// ```
     pub fn awaiter(&self, handle: SignalHandle) -> Result<SignalAwaiter<T>, SignalError> {
-        SignalAwaiter::new(self.core(), handle)
+        match self.foreigners(handle) {
+            Some(foreigners) => SignalAwaiter::of_foreign(foreigners.get(self.core(), handle)?),
+            None => SignalAwaiter::new(self.core(), handle),
+        }
     }
 
     /// Waits for the end of a signal, whichever kind it is.
@@ -393,7 +336,10 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// # Ok::<(), reveille_core::SignalError>(())
     /// ```
     pub fn completion(&self, handle: SignalHandle) -> Result<Completion<T>, SignalError> {
-        Completion::new(self.core(), handle)
+        match self.foreigners(handle) {
+            Some(foreigners) => Completion::of_foreign(foreigners.get(self.core(), handle)?),
+            None => Completion::new(self.core(), handle),
+        }
     }
 
     /// Makes a signal that is complete when all inputs are: triggered if all were triggered,
@@ -443,7 +389,10 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
         inputs: &[SignalHandle],
         mode: MergeMode,
     ) -> Result<SignalHandle, SignalError> {
-        merge(self.core(), inputs, mode)
+        match &self.owner.foreigners {
+            Some(foreigners) => foreigners.merge(self.core(), inputs, mode),
+            None => merge(self.core(), inputs, mode),
+        }
     }
 
     /// Poisons everything pending with this reason and refuses new signals from now on.
@@ -485,6 +434,9 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// ```
     pub async fn shutdown(&self, until: impl Future<Output = ()>) -> ShutdownReport {
         self.core().enter(Phase::Draining);
+        if let Some(foreigners) = &self.owner.foreigners {
+            foreigners.forget_idle();
+        }
         self.core().drain().count(self.core());
         let before = self.stats().pending;
         let mut drained = pin!(Drained::new(Arc::clone(self.core())));
@@ -537,11 +489,14 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// ```
     pub fn stats(&self) -> SignalStats {
         let core = self.core();
+        let foreigners = self.owner.foreigners.as_deref();
         let mut stats = SignalStats {
             pending: 0,
             waiters: 0,
             slots: core.slots(),
             history: core.history().len(),
+            foreign: foreigners.map_or(0, Foreigners::len),
+            requests_failed: foreigners.map_or(0, Foreigners::failed),
         };
         core.visit(|slot| {
             let word = slot.word();
@@ -578,6 +533,12 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
 
     pub(super) fn core(&self) -> &Arc<Core<T>> {
         &self.owner.core
+    }
+
+    /// Where to look for the handle, if it is another system's and there is a router.
+    fn foreigners(&self, handle: SignalHandle) -> Option<&Foreigners<T>> {
+        let foreigners = self.owner.foreigners.as_deref()?;
+        (handle.system_id() != self.core().id().get()).then_some(foreigners)
     }
 }
 
