@@ -13,6 +13,7 @@
 //! - [`WaitList`] the one list of waiters, embedded in its owner's lock
 //! - [`CancelToken`] a request to stop that can be awaited
 //! - [`SignalSystem`] one-shot completions: triggered, poisoned, cancelled or merged
+//! - [`SignalRouter`] the seam through which a system reaches the signals of others
 
 pub mod sync;
 
@@ -32,8 +33,9 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use id_source::{IdSource, SystemIds};
 pub use signal::{
     Cause, Completion, Explanation, MergeMode, Owed, ParseHandleError, PendingSignal, Poison,
-    PoisonKind, ShutdownReport, Signal, SignalAwaiter, SignalError, SignalHandle, SignalStats,
-    SignalStatus, SignalSystem, SignalSystemBuilder,
+    PoisonKind, ShutdownReport, Signal, SignalAwaiter, SignalError, SignalHandle, SignalProxy,
+    SignalReceipt, SignalReply, SignalRequest, SignalRouter, SignalStats, SignalStatus,
+    SignalSystem, SignalSystemBuilder,
 };
 pub use wait_list::{Removed, WaitList, WaiterKey};
 pub use wake_batch::WakeBatch;

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::foreign::Foreign;
 use super::outcome::{Outcome, Record};
 use super::slots::{AlreadyComplete, Core, Place, Plain, SlotRef};
 use crate::{Poison, SignalError, SignalHandle, WaiterKey};
@@ -46,6 +48,15 @@ impl<T> SignalAwaiter<T> {
         Self {
             waiter: Waiter::Live { slot, seat },
         }
+    }
+
+    /// Waits for the value of a signal of another system.
+    pub(super) fn of_foreign(foreign: Arc<Foreign<T>>) -> Result<Self, SignalError> {
+        if foreign.is_derived() {
+            return Err(SignalError::Derived);
+        }
+        let waiter = Waiter::of_foreign(foreign, Foreign::value)?;
+        Ok(Self { waiter })
     }
 
     /// Waits for the signal of a `Signal`; `None` at the limit of awaiters.
@@ -123,6 +134,14 @@ impl<T> Completion<T> {
     }
 }
 
+impl<T> Completion<T> {
+    /// Waits for the end of a signal of another system.
+    pub(super) fn of_foreign(foreign: Arc<Foreign<T>>) -> Result<Self, SignalError> {
+        let waiter = Waiter::of_foreign(foreign, Foreign::end)?;
+        Ok(Self { waiter })
+    }
+}
+
 impl<T> Future for Completion<T> {
     type Output = Result<(), Poison>;
 
@@ -157,6 +176,15 @@ enum Waiter<T> {
         handle: SignalHandle,
         record: Record<T>,
     },
+    /// The signal is another system's, and what is waited for is its proxy here.
+    Foreign(Box<ForeignWaiter<T>>),
+}
+
+struct ForeignWaiter<T> {
+    /// Of the proxy.
+    waiter: Waiter<T>,
+    /// Keeps the proxy wanted; dropped after the waiter.
+    foreign: Arc<Foreign<T>>,
 }
 
 /// How a waiter registers.
@@ -199,8 +227,18 @@ impl<T> Waiter<T> {
         }
     }
 
+    fn of_foreign(
+        foreign: Arc<Foreign<T>>,
+        proxy: fn(&Foreign<T>) -> &SlotRef<T>,
+    ) -> Result<Self, SignalError> {
+        let proxy = proxy(&foreign);
+        let waiter = Self::new(proxy.core(), proxy.handle())?;
+        Ok(Self::Foreign(Box::new(ForeignWaiter { waiter, foreign })))
+    }
+
     fn handle(&self) -> SignalHandle {
         match self {
+            Self::Foreign(waiting) => waiting.foreign.handle(),
             Self::Live { slot, .. } => slot.handle(),
             Self::Plain { handle, .. } | Self::Past { handle, .. } => *handle,
         }
@@ -211,6 +249,7 @@ impl<T> Waiter<T> {
             Self::Live { slot, .. } => slot.word().is_derived(),
             Self::Plain { plain, .. } => plain.is_derived(),
             Self::Past { record, .. } => record.derived,
+            Self::Foreign(waiting) => waiting.waiter.is_derived(),
         }
     }
 
@@ -221,6 +260,7 @@ impl<T> Waiter<T> {
             Self::Live { slot, .. } => slot.ended().unwrap_or(Ok(())),
             Self::Plain { .. } => Ok(()),
             Self::Past { record, .. } => record.ended(),
+            Self::Foreign(waiting) => waiting.waiter.ended(),
         }
     }
 
@@ -231,6 +271,7 @@ impl<T> Waiter<T> {
     {
         self.ended().map_err(Poison::clone)?;
         let value = match self {
+            Self::Foreign(waiting) => return waiting.waiter.value(),
             Self::Live { slot, .. } => slot.value(),
             Self::Plain { plain, .. } => plain.value(),
             Self::Past { record, .. } => match &*record.outcome {
@@ -245,8 +286,10 @@ impl<T> Waiter<T> {
     /// Looks whether the signal is complete, and else is woken when it is.
     #[inline]
     fn poll(&mut self, waker: &Waker) -> Poll<()> {
-        let Self::Live { slot, seat } = self else {
-            return Poll::Ready(());
+        let (slot, seat) = match self {
+            Self::Live { slot, seat } => (slot, seat),
+            Self::Foreign(waiting) => return waiting.waiter.poll(waker),
+            Self::Plain { .. } | Self::Past { .. } => return Poll::Ready(()),
         };
         let word = slot.word();
         if word.is_complete() {

@@ -1,14 +1,12 @@
-//! What a system is made with.
+//! The bounds of a system, its id, and what it is connected to.
 
 use std::any::Any;
-use std::marker::PhantomData;
 use std::num::NonZeroU64;
-use std::sync::Arc as StdArc;
+use std::sync::Arc;
 
+use super::foreigners::Foreigners;
 use super::slots::Core;
-use super::system::SignalSystem;
-use crate::sync::Arc;
-use crate::{Clock, IdSource, SystemClock, SystemIds};
+use crate::{Clock, IdSource, SignalRouter, SignalSystem, SystemClock, SystemIds};
 
 /// The bounds and the id of a system to be built.
 #[derive(Debug, Clone)]
@@ -16,8 +14,9 @@ pub struct SignalSystemBuilder<T = ()> {
     id: Option<NonZeroU64>,
     signals_max: usize,
     history: usize,
-    clock: StdArc<dyn Clock>,
-    value: PhantomData<fn() -> T>,
+    clock: Arc<dyn Clock>,
+    router: Option<Arc<dyn SignalRouter<T>>>,
+    foreign_max: usize,
 }
 
 impl<T> SignalSystemBuilder<T> {
@@ -67,7 +66,7 @@ impl<T> SignalSystemBuilder<T> {
     /// What tells the time of [`tracked`](crate::Signal::tracked) signals; the system's clock by
     /// default.
     #[must_use]
-    pub fn clock(self, clock: StdArc<dyn Clock>) -> Self {
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
     }
 
@@ -96,6 +95,32 @@ impl<T> SignalSystemBuilder<T> {
         }
     }
 
+    /// What reaches the signals of other systems. Without a router their handles are answered
+    /// with [`ForeignHandle`](crate::SignalError::ForeignHandle).
+    ///
+    /// [`SignalRouter`] has an example.
+    #[must_use]
+    pub fn router(self, router: Arc<dyn SignalRouter<T>>) -> Self {
+        Self {
+            router: Some(router),
+            ..self
+        }
+    }
+
+    /// About how many signals of other systems are remembered: 1024 by default, 1 at least.
+    ///
+    /// Beyond that, complete ones and those that nobody waits for are forgotten, the latest used
+    /// last; asked for again, their owner is asked again. Pending ones that somebody waits for
+    /// are not forgotten. Each remembered one takes room of
+    /// [`max_signals`](Self::max_signals).
+    #[must_use]
+    pub fn max_foreign(self, signals: usize) -> Self {
+        Self {
+            foreign_max: signals,
+            ..self
+        }
+    }
+
     /// Makes the system.
     pub fn build(self) -> SignalSystem<T>
     where
@@ -104,7 +129,11 @@ impl<T> SignalSystemBuilder<T> {
         let random = || NonZeroU64::new(SystemIds.random_u64()).unwrap_or(NonZeroU64::MIN);
         let id = self.id.unwrap_or_else(random);
         let core = Core::new(id, self.signals_max, self.history, unit, self.clock);
-        SignalSystem::of(Arc::new(core))
+        let (signals_max, foreign_max) = (self.signals_max, self.foreign_max);
+        let foreigners = self
+            .router
+            .map(|router| Foreigners::new(router, foreign_max, signals_max));
+        SignalSystem::of(core, foreigners)
     }
 }
 
@@ -114,8 +143,9 @@ impl<T> Default for SignalSystemBuilder<T> {
             id: None,
             signals_max: 1 << 20,
             history: 1024,
-            clock: StdArc::new(SystemClock),
-            value: PhantomData,
+            clock: Arc::new(SystemClock),
+            router: None,
+            foreign_max: 1024,
         }
     }
 }

@@ -54,6 +54,16 @@ pub(super) fn complete<T>(
     }
 }
 
+/// Completes the signal and tells everybody, or leaves it as it is if somebody else completes it.
+pub(super) fn conclude<T>(slot: &SlotRef<T>, outcome: Outcome<T>) {
+    if let Some(merge) = slot.claim() {
+        settle(slot, slot.complete(outcome));
+        if let Some(merge) = merge {
+            merge.cut(slot.core());
+        }
+    }
+}
+
 /// Tells everybody who waits for this signal, and for those which that completes. By the one
 /// who completed it, once. Gives how many signals are complete by it, itself included.
 #[inline]
@@ -92,7 +102,7 @@ fn wake(waker: Waker) {
 
 /// Notes the end of the signal in `slot`, and completes the merge if that decides it.
 fn note<T>(slot: &SlotRef<T>, merge: &Merge) -> Option<(SlotRef<T>, Completed)> {
-    if !merge.note(slot.ended()?) {
+    if !merge.note(|| slot.handle(), slot.ended()?) {
         return None;
     }
     let core = slot.core();

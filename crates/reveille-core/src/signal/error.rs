@@ -27,7 +27,7 @@ pub enum SignalError {
     /// The signal is complete, and so many were completed after it that its outcome is gone.
     #[error("outcome of the signal is forgotten")]
     OutcomeForgotten,
-    /// The handle belongs to another system.
+    /// The handle belongs to another system, and nothing routes there.
     #[error("signal belongs to system {got:016x}, not to {expected:016x}")]
     ForeignHandle {
         /// The system that was asked.
@@ -58,6 +58,12 @@ pub enum SignalError {
         /// Why it was shut down.
         reason: Arc<str>,
     },
+    /// The signal's owner did not answer, so whether the request had an effect is not known.
+    #[error("system {owner:016x} did not answer")]
+    OwnerLost {
+        /// The system that owns the signal.
+        owner: u64,
+    },
     /// As many signals are pending, or complete and still referred to, as the system allows, or
     /// as many awaiters wait for one signal.
     #[error("more than {limit} are not possible")]
@@ -82,6 +88,7 @@ impl SignalError {
             Self::EmptyMerge => "empty_merge",
             Self::UnreachableMerge { .. } => "unreachable_merge",
             Self::ShutDown { .. } => "shut_down",
+            Self::OwnerLost { .. } => "owner_lost",
             Self::Exhausted { .. } => "exhausted",
         }
     }

@@ -56,8 +56,9 @@ pub(super) struct Merge {
     /// all are registered, so that nothing is decided by too few; how many were triggered (30
     /// bits); [`REGISTERED`]; [`CUT`].
     counts: AtomicU64,
+    /// Each with its input, which is another than the poison's if that came from another system.
     /// Noted before its input is counted.
-    failures: Mutex<Vec<Poison>>,
+    failures: Mutex<Vec<(SignalHandle, Poison)>>,
     /// All inputs in their order.
     links: SmallVec<[Link; 4]>,
 }
@@ -111,14 +112,19 @@ impl Merge {
     }
 
     /// Notes that an input is complete; each input does so once. Whether that decides the merge.
-    pub(super) fn note(&self, ended: Result<(), &Poison>) -> bool {
+    pub(super) fn note(
+        &self,
+        input: impl FnOnce() -> SignalHandle,
+        ended: Result<(), &Poison>,
+    ) -> bool {
         let counts = match ended {
             Ok(()) => {
                 let change = TRIGGERED - 1;
                 self.counts.fetch_add(change, Ordering::AcqRel) + change
             }
             Err(poison) => {
-                self.failures.lock().push(poison.clone());
+                let failure = (input(), poison.clone());
+                self.failures.lock().push(failure);
                 self.counts.fetch_sub(1, Ordering::AcqRel) - 1
             }
         };
@@ -145,17 +151,15 @@ impl Merge {
         }
         let mut failures = mem::take(&mut *self.failures.lock());
         if failures.len() > 1 {
-            let mut by_handle: HashMap<_, _> = failures
-                .into_iter()
-                .map(|poison| (poison.handle(), poison))
-                .collect();
+            let mut by_input: HashMap<_, _> = failures.into_iter().collect();
             failures = self
                 .inputs(core)
-                .filter_map(|input| by_handle.remove(&input))
+                .filter_map(|input| by_input.remove_entry(&input))
                 .collect();
         }
         let handle = SignalHandle::new(core.id(), self.index, self.generation);
-        Outcome::Failed(Poison::merged(handle, &failures))
+        let poisons = failures.iter().map(|(_, poison)| poison);
+        Outcome::Failed(Poison::merged(handle, poisons))
     }
 
     /// The slot and the generation of the merged signal.
@@ -243,10 +247,14 @@ pub(super) fn merge<T>(
             Subscribed::Listed(key) => key,
             Subscribed::Elsewhere => {
                 // Complete, or forgotten since it was looked at.
+                let note = |ended| {
+                    // Decided below, when the merge is registered with all inputs.
+                    let _ = merge.note(|| inputs[at], ended);
+                };
                 match core.find(inputs[at]) {
-                    Ok(Place::Live(input, _)) => drop(input.ended().map(|ended| merge.note(ended))),
-                    Ok(Place::Past(record)) => drop(merge.note(record.ended())),
-                    Ok(Place::Plain(_)) => drop(merge.note(Ok(()))),
+                    Ok(Place::Live(input, _)) => drop(input.ended().map(note)),
+                    Ok(Place::Past(record)) => note(record.ended()),
+                    Ok(Place::Plain(_)) => note(Ok(())),
                     Err(error) => refused = Some(error),
                 }
                 NOWHERE

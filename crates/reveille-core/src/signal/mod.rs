@@ -23,6 +23,10 @@
 //! complete at once when the inputs are. How the slots are shared without a lock is told in
 //! `slots`, the one module with unsafe code.
 //!
+//! A signal of another system, which a [`SignalRouter`] reaches, has a proxy among the slots here.
+//! Whatever waits for it waits for the proxy, which the router completes with the outcome that
+//! the owner tells.
+//!
 //! Three layers of ownership: [`SignalSystem`]s together own the system, and when the last goes
 //! everything pending is poisoned; [`Signal`]s and awaiters own the memory alone; handles own
 //! nothing.
@@ -44,9 +48,17 @@ mod drain;
 mod merge;
 
 mod awaiter;
-mod builder;
 mod explain;
 mod right;
+
+mod router;
+
+mod foreign;
+mod foreigners;
+mod proxy;
+mod receipt;
+
+mod builder;
 mod system;
 
 #[cfg(all(test, not(loom)))]
@@ -60,5 +72,8 @@ pub use handle::{ParseHandleError, SignalHandle};
 pub use merge::MergeMode;
 pub use outcome::SignalStatus;
 pub use poison::{Cause, Poison, PoisonKind};
+pub use proxy::SignalProxy;
+pub use receipt::{SignalReceipt, SignalReply};
 pub use right::Signal;
+pub use router::{SignalRequest, SignalRouter};
 pub use system::{ShutdownReport, SignalStats, SignalSystem};

@@ -32,11 +32,37 @@ pub enum PoisonKind {
     Cancelled,
     /// The process that owns it can no longer be reached.
     OwnerLost,
+    /// The system that owns it cannot tell how it ended, so nobody can wait for it elsewhere.
+    Refused,
     /// Inputs of the merge failed.
     Merged,
 }
 
 impl PoisonKind {
+    const ALL: [Self; 9] = [
+        Self::Explicit,
+        Self::Dropped,
+        Self::Panicked,
+        Self::ShutDown,
+        Self::SystemDropped,
+        Self::Cancelled,
+        Self::OwnerLost,
+        Self::Refused,
+        Self::Merged,
+    ];
+
+    /// The kind of this stable name, if there is one.
+    ///
+    /// ```
+    /// use reveille_core::PoisonKind;
+    ///
+    /// assert_eq!(PoisonKind::from_name("owner_lost"), Some(PoisonKind::OwnerLost));
+    /// assert_eq!(PoisonKind::from_name("kaput"), None);
+    /// ```
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The stable name of the kind.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -47,6 +73,7 @@ impl PoisonKind {
             Self::SystemDropped => "system_dropped",
             Self::Cancelled => "cancelled",
             Self::OwnerLost => "owner_lost",
+            Self::Refused => "refused",
             Self::Merged => "merged",
         }
     }
@@ -154,33 +181,54 @@ impl Poison {
     /// assert_eq!((poison.causes()[0].handle, poison.causes()[1].handle), (a, b));
     /// ```
     pub fn merged<'a>(handle: SignalHandle, inputs: impl IntoIterator<Item = &'a Self>) -> Self {
-        let mut seen = HashSet::new();
-        let mut causes = Vec::new();
+        let mut roots = Roots::default();
         let mut count_max = 0;
         for input in inputs {
+            // What the inputs themselves have left out may be the same causes, so nothing is
+            // added up: the count never exceeds the truth.
             count_max = count_max.max(input.cause_count());
             for cause in input.causes() {
-                if seen.insert(cause.handle) && causes.len() < Self::CAUSES_MAX {
-                    let reason = clip(Arc::clone(&cause.reason), MERGED_CAUSE_BYTES_MAX);
-                    causes.push(Cause { reason, ..*cause });
-                }
+                roots.add(cause);
             }
         }
-        if causes.is_empty() {
-            return Self::new(handle, PoisonKind::Merged, "no input failed");
+        roots.into_poison(handle, count_max)
+    }
+
+    /// The failure that has these causes, so many with those that were not kept: what another
+    /// process told with [`handle`](Self::handle), [`causes`](Self::causes) and
+    /// [`cause_count`](Self::cause_count).
+    ///
+    /// Bounded as any: causes beyond the first [`CAUSES_MAX`](Self::CAUSES_MAX) distinct ones
+    /// are counted alone. Without any cause it names itself as its cause, as
+    /// [`merged`](Self::merged) does.
+    ///
+    /// ```
+    /// use reveille_core::{Poison, PoisonKind, SignalHandle};
+    ///
+    /// let [a, b, merge] = [1, 2, 3].map(SignalHandle::from_raw);
+    /// let disk = Poison::new(a, PoisonKind::Explicit, "disk full");
+    /// let net = Poison::new(b, PoisonKind::Dropped, "gone");
+    /// for told in [Poison::merged(merge, [&disk, &net]), disk] {
+    ///     let causes = told.causes().iter().cloned();
+    ///     let again = Poison::from_causes(told.handle(), causes, told.cause_count());
+    ///     assert_eq!(again, told);
+    /// }
+    /// ```
+    pub fn from_causes(
+        handle: SignalHandle,
+        causes: impl IntoIterator<Item = Cause>,
+        cause_count: usize,
+    ) -> Self {
+        let mut causes = causes.into_iter().peekable();
+        // No merge is among its own causes.
+        if let Some(own) = causes.next_if(|cause| cause.handle == handle) {
+            return Self::new(handle, own.kind, own.reason);
         }
-        // What the inputs themselves have left out may be the same causes, so nothing is added
-        // up: the count never exceeds the truth.
-        let cause_count = seen.len().max(count_max);
-        let reason = merged_reason(&causes, cause_count).into();
-        Self {
-            inner: Arc::new(Inner::Merged {
-                handle,
-                reason,
-                causes,
-                cause_count,
-            }),
+        let mut roots = Roots::default();
+        for cause in causes {
+            roots.add(&cause);
         }
+        roots.into_poison(handle, cause_count)
     }
 
     /// The signal that failed.
@@ -235,6 +283,40 @@ impl Poison {
         match &*self.inner {
             Inner::Root(cause) => Arc::clone(&cause.reason),
             Inner::Merged { reason, .. } => Arc::from(&**reason),
+        }
+    }
+}
+
+/// The distinct causes of a merge, as they come.
+#[derive(Default)]
+struct Roots {
+    seen: HashSet<SignalHandle>,
+    kept: Vec<Cause>,
+}
+
+impl Roots {
+    fn add(&mut self, cause: &Cause) {
+        if self.seen.insert(cause.handle) && self.kept.len() < Poison::CAUSES_MAX {
+            let reason = clip(Arc::clone(&cause.reason), MERGED_CAUSE_BYTES_MAX);
+            self.kept.push(Cause { reason, ..*cause });
+        }
+    }
+
+    /// The failure of a merge that has at least so many causes.
+    fn into_poison(self, handle: SignalHandle, count_min: usize) -> Poison {
+        let causes = self.kept;
+        if causes.is_empty() {
+            return Poison::new(handle, PoisonKind::Merged, "no input failed");
+        }
+        let cause_count = self.seen.len().max(count_min);
+        let reason = merged_reason(&causes, cause_count).into();
+        Poison {
+            inner: Arc::new(Inner::Merged {
+                handle,
+                reason,
+                causes,
+                cause_count,
+            }),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::task::Poll;
 use super::completion::{complete, settle};
 use super::drain::Drained;
 use super::explain::explain;
+use super::foreigners::Foreigners;
 use super::merge::merge;
 use super::outcome::{Attempt, Outcome, answer, status};
 use super::right::Signal;
@@ -18,7 +19,7 @@ use crate::sync::Arc;
 use crate::text::clip;
 use crate::{
     Completion, Explanation, MergeMode, Poison, PoisonKind, SignalAwaiter, SignalError,
-    SignalHandle, SignalStatus, SignalSystemBuilder,
+    SignalHandle, SignalReceipt, SignalRequest, SignalStatus, SignalSystemBuilder,
 };
 
 /// Signals with a value of type `T`, which every awaiter gets a clone of.
@@ -33,6 +34,9 @@ use crate::{
 /// [`UnknownSignal`](SignalError::UnknownSignal) if it was never given out, and
 /// [`OutcomeForgotten`](SignalError::OutcomeForgotten) if the signal is complete and left the
 /// history. A handle always means its own generation, never what is in the slot now.
+///
+/// With a [router](SignalSystemBuilder::router), handles of other systems can be awaited, merged,
+/// polled and [requested](Self::request) to be completed as well.
 ///
 /// ```
 /// use reveille_core::{SignalStatus, SignalSystem};
@@ -55,6 +59,8 @@ pub struct SignalSystem<T = ()> {
 /// What the clones of a system own together; the end of the last one ends the system.
 struct Owner<T> {
     core: Arc<Core<T>>,
+    /// What is known of other systems, if there is a router to them.
+    foreigners: Option<StdArc<Foreigners<T>>>,
 }
 
 /// How much a system holds.
@@ -69,6 +75,11 @@ pub struct SignalStats {
     pub slots: usize,
     /// Outcomes in the history.
     pub history: usize,
+    /// Signals of other systems that are remembered. Each is among those above as well, by one
+    /// or two signals that stand for it here.
+    pub foreign: usize,
+    /// Requests to other systems that were answered with an error, or not at all.
+    pub requests_failed: u64,
 }
 
 /// How an orderly shutdown went.
@@ -81,15 +92,15 @@ pub struct ShutdownReport {
 }
 
 impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
+    pub(super) fn of(core: Core<T>, foreigners: Option<StdArc<Foreigners<T>>>) -> Self {
+        let core = Arc::new(core);
+        let owner = Arc::new(Owner { core, foreigners });
+        Self { owner }
+    }
+
     /// A system with a random id and the default bounds.
     pub fn new() -> Self {
         Self::builder().build()
-    }
-
-    pub(super) fn of(core: Arc<Core<T>>) -> Self {
-        Self {
-            owner: Arc::new(Owner { core }),
-        }
     }
 
     /// A system with other bounds or a given id.
@@ -218,7 +229,49 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
         self.complete(handle, Attempt::Cancel, Outcome::Failed(poison))
     }
 
-    /// Where a signal stands, without waiting.
+    /// Has a signal of this or another system completed, and gives a receipt to wait for the
+    /// answer with. The request is sent now; the receipt may be dropped.
+    ///
+    /// For a signal of this system it has its effect at once, and so has the receipt its answer.
+    /// So it has if there is no router: [`ForeignHandle`](SignalError::ForeignHandle) for the
+    /// signals of others.
+    ///
+    /// [`SignalRouter`](crate::SignalRouter) has an example.
+    pub fn request(&self, handle: SignalHandle, request: SignalRequest<T>) -> SignalReceipt {
+        match self.foreigners(handle) {
+            Some(foreigners) => foreigners.request(handle, request),
+            None => SignalReceipt::known(self.apply(handle, request)),
+        }
+    }
+
+    /// Completes a signal of this system as the request says: how an owner serves the requests
+    /// of others.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`trigger`](Self::trigger), [`poison`](Self::poison) or [`cancel`](Self::cancel).
+    ///
+    /// ```
+    /// use reveille_core::{SignalRequest, SignalSystem};
+    ///
+    /// let system = SignalSystem::<u32>::new();
+    /// let handle = system.create()?.into_handle();
+    /// system.apply(handle, SignalRequest::Trigger(42))?;
+    /// let late = system.apply(handle, SignalRequest::Poison("late".into()));
+    /// assert_eq!(late.unwrap_err().code(), "already_triggered");
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
+    pub fn apply(
+        &self,
+        handle: SignalHandle,
+        request: SignalRequest<T>,
+    ) -> Result<(), SignalError> {
+        let (attempt, outcome) = request.into_parts(handle);
+        self.complete(handle, attempt, outcome)
+    }
+
+    /// Where a signal stands, without waiting. Of a signal of another system, what is known
+    /// here: pending until its owner has told otherwise, which it does when somebody waits.
     ///
     /// # Errors
     ///
@@ -236,6 +289,9 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// # Ok::<(), reveille_core::SignalError>(())
     /// ```
     pub fn poll(&self, handle: SignalHandle) -> Result<SignalStatus, SignalError> {
+        if let Some(foreigners) = self.foreigners(handle) {
+            return Ok(foreigners.poll(handle));
+        }
         Ok(match self.core().find(handle)? {
             Place::Live(slot, _) => slot.ended().map_or(SignalStatus::Pending, status),
             Place::Plain(_) => SignalStatus::Triggered,
@@ -259,7 +315,10 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// # Ok::<(), reveille_core::SignalError>(())
     /// ```
     pub fn awaiter(&self, handle: SignalHandle) -> Result<SignalAwaiter<T>, SignalError> {
-        SignalAwaiter::new(self.core(), handle)
+        match self.foreigners(handle) {
+            Some(foreigners) => SignalAwaiter::of_foreign(foreigners.get(self.core(), handle)?),
+            None => SignalAwaiter::new(self.core(), handle),
+        }
     }
 
     /// Waits for the end of a signal, whichever kind it is.
@@ -277,7 +336,10 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// # Ok::<(), reveille_core::SignalError>(())
     /// ```
     pub fn completion(&self, handle: SignalHandle) -> Result<Completion<T>, SignalError> {
-        Completion::new(self.core(), handle)
+        match self.foreigners(handle) {
+            Some(foreigners) => Completion::of_foreign(foreigners.get(self.core(), handle)?),
+            None => Completion::new(self.core(), handle),
+        }
     }
 
     /// Makes a signal that is complete when all inputs are: triggered if all were triggered,
@@ -327,7 +389,10 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
         inputs: &[SignalHandle],
         mode: MergeMode,
     ) -> Result<SignalHandle, SignalError> {
-        merge(self.core(), inputs, mode)
+        match &self.owner.foreigners {
+            Some(foreigners) => foreigners.merge(self.core(), inputs, mode),
+            None => merge(self.core(), inputs, mode),
+        }
     }
 
     /// Poisons everything pending with this reason and refuses new signals from now on.
@@ -369,6 +434,9 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// ```
     pub async fn shutdown(&self, until: impl Future<Output = ()>) -> ShutdownReport {
         self.core().enter(Phase::Draining);
+        if let Some(foreigners) = &self.owner.foreigners {
+            foreigners.forget_idle();
+        }
         self.core().drain().count(self.core());
         let before = self.stats().pending;
         let mut drained = pin!(Drained::new(Arc::clone(self.core())));
@@ -421,11 +489,14 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// ```
     pub fn stats(&self) -> SignalStats {
         let core = self.core();
+        let foreigners = self.owner.foreigners.as_deref();
         let mut stats = SignalStats {
             pending: 0,
             waiters: 0,
             slots: core.slots(),
             history: core.history().len(),
+            foreign: foreigners.map_or(0, Foreigners::len),
+            requests_failed: foreigners.map_or(0, Foreigners::failed),
         };
         core.visit(|slot| {
             let word = slot.word();
@@ -462,6 +533,12 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
 
     pub(super) fn core(&self) -> &Arc<Core<T>> {
         &self.owner.core
+    }
+
+    /// Where to look for the handle, if it is another system's and there is a router.
+    fn foreigners(&self, handle: SignalHandle) -> Option<&Foreigners<T>> {
+        let foreigners = self.owner.foreigners.as_deref()?;
+        (handle.system_id() != self.core().id().get()).then_some(foreigners)
     }
 }
 
