@@ -42,7 +42,7 @@ impl<T> SignalSystemBuilder<T> {
     /// How many signals, and how many merges, may be in memory at once: 2^20 each by default.
     /// Handles can name about 2^31 of both together.
     ///
-    /// In memory are the pending ones, and the complete ones that a [`Signal`] or an awaiter
+    /// In memory are the pending ones, and the complete ones that a [`Signal`](crate::Signal) or an awaiter
     /// still refers to.
     ///
     /// ```
@@ -63,7 +63,7 @@ impl<T> SignalSystemBuilder<T> {
         }
     }
 
-    /// What tells the time of [`tracked`](Signal::tracked) signals; the system's clock by
+    /// What tells the time of [`tracked`](crate::Signal::tracked) signals; the system's clock by
     /// default.
     #[must_use]
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
