@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use reveille_core::{
     CancelToken, Cancelled, Completion, ManualClock, Poison, Signal, SignalAwaiter, SignalError,
-    SignalSystem, WaitList, WakeBatch,
+    SignalProxy, SignalReceipt, SignalReply, SignalRequest, SignalSystem, WaitList, WakeBatch,
 };
 
 fn shareable<T: Send + Sync + Unpin>() {}
@@ -17,6 +17,10 @@ fn everything_can_be_sent_shared_and_moved() {
     shareable::<Signal<String>>();
     shareable::<SignalAwaiter<String>>();
     shareable::<Completion<String>>();
+    shareable::<SignalProxy<String>>();
+    shareable::<SignalReceipt>();
+    shareable::<SignalReply>();
+    shareable::<SignalRequest<String>>();
     shareable::<Poison>();
     shareable::<SignalError>();
     shareable::<CancelToken>();

@@ -551,6 +551,8 @@ fn every_error_has_its_own_code() {
             expected: 1,
             got: 2,
         },
+        SignalError::OwnerLost { owner: 2 },
+        SignalError::NotPermitted,
         SignalError::Derived,
         SignalError::EmptyMerge,
         SignalError::UnreachableMerge {

@@ -395,6 +395,29 @@ mod tests {
     }
 
     #[test]
+    fn poison_told_by_its_parts_is_the_same() {
+        let long = "x".repeat(1 << 16);
+        let merge = |inputs: &[Poison]| Poison::merged(SignalHandle::from_raw(0), inputs);
+        let roots: Vec<_> = (1..=1000).map(|raw| root(raw, &long)).collect();
+        for poison in [&roots[0], &merge(&roots[..3]), &merge(&roots), &merge(&[])] {
+            let causes = poison.causes().iter().cloned();
+            let again = Poison::from_causes(poison.handle(), causes, poison.cause_count());
+            assert_eq!(again, *poison);
+        }
+        // Whatever somebody else tells is bounded all the same.
+        let causes = roots.iter().flat_map(|root| root.causes().to_vec());
+        let told = Poison::from_causes(SignalHandle::from_raw(0), causes, 1);
+        assert_eq!((told.causes().len(), told.cause_count()), (16, 1000));
+    }
+
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        for kind in PoisonKind::ALL {
+            assert_eq!(PoisonKind::from_name(kind.as_str()), Some(kind));
+        }
+    }
+
+    #[test]
     fn merge_of_nothing_that_failed_names_itself() {
         let merged = Poison::merged(SignalHandle::from_raw(9), []);
         assert_eq!(merged.causes()[0].handle, merged.handle());

@@ -30,8 +30,8 @@ use crate::{Poison, PoisonKind, SignalError, SignalHandle};
 ///     fn request(&self, _: SignalHandle, _: SignalRequest, _reply: SignalReply) {}
 /// }
 ///
-/// let (here, there) = (SignalSystem::builder().router(Arc::new(Cut)).build(), SignalSystem::new());
-/// let handle = there.create()?.into_handle();
+/// let here = SignalSystem::builder().router(Arc::new(Cut)).build();
+/// let handle = SignalSystem::<()>::new().create()?.into_handle();
 /// let poison = tokio_test::block_on(here.awaiter(handle)?).unwrap_err();
 /// assert_eq!((poison.handle(), poison.kind()), (handle, PoisonKind::OwnerLost));
 /// # Ok::<(), reveille_core::SignalError>(())
