@@ -565,3 +565,30 @@ fn every_error_has_its_own_code() {
     let codes: std::collections::HashSet<_> = errors.iter().map(SignalError::code).collect();
     assert_eq!(codes.len(), errors.len());
 }
+
+/// A value whose end panics, as a caller's code may.
+#[derive(Clone)]
+struct Brittle(#[expect(dead_code, reason = "owned only")] Arc<Breaks>);
+
+struct Breaks;
+
+impl Drop for Breaks {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn panic_of_a_value_that_is_let_go_of_stays_its_own() {
+    let system = SignalSystem::<Brittle>::builder().history(1).build();
+    let brittle = || Brittle(Arc::new(Breaks));
+    for _ in 0..3 {
+        // Each but the first pushes the one before out of the history.
+        system.create().unwrap().trigger(brittle()).unwrap();
+    }
+    let (signal, awaiter) = system.create_awaited().unwrap();
+    drop(system);
+    let mut awaiter = task::spawn(awaiter);
+    assert!(assert_ready!(awaiter.poll()).is_err());
+    assert!(signal.poison("late").is_ok());
+}

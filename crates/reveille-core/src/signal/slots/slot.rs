@@ -1,6 +1,7 @@
 //! One slot, and the counted reference through which everything reaches it.
 
 use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use crossbeam_utils::Backoff;
@@ -470,7 +471,7 @@ impl<T> SlotRef<T> {
     fn retire(&self, word: Word) {
         let (slot, chunk) = (self.slot(), self.chunk());
         // Dropped last: a value is the caller's code, and nobody must wait for this slot then.
-        let mut _gone = None;
+        let mut gone = None;
         if !word.is_plain::<T>() {
             let outcome = if word.has(FAILED) {
                 let stored = slot.stored.with(|stored| {
@@ -485,14 +486,21 @@ impl<T> SlotRef<T> {
                 Outcome::Triggered(Some(unsafe { value.read() }))
             };
             let key = (self.index(), word.generation());
-            _gone = self.core().remember(key, outcome);
+            gone = self.core().remember(key, outcome);
             // Release: who finds the slot idle finds the record in the history.
             let idle = Word::idle(word.generation());
             slot.word.store(idle.0, Ordering::Release);
         }
         // SAFETY: the slot is idle and was claimed, and nobody refers to it.
         unsafe { chunk.give_back(slot.place, word.generation()) };
+        drop_quietly(gone);
     }
+}
+
+/// Drops what may be a caller's value. A panic ends here, as that of a waker does: it must not
+/// get into the middle of a completion that evicted the value, and is no concern of it.
+pub(in crate::signal) fn drop_quietly<V>(values: V) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(values)));
 }
 
 impl<T> Drop for SlotRef<T> {
