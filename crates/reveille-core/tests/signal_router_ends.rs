@@ -281,6 +281,9 @@ fn d023_no_waiter_is_lost_between_looking_and_forgetting() {
             for (value, handle) in (0..).zip(&handles) {
                 // Not long before somebody asks for it.
                 while reached.load(Ordering::Relaxed) < value {
+                    if done.load(Ordering::Acquire) {
+                        return;
+                    }
                     thread::yield_now();
                 }
                 there.trigger(*handle, value).unwrap();

@@ -111,8 +111,11 @@ impl<T> SignalSystemBuilder<T> {
     ///
     /// Beyond that, complete ones and those that nobody waits for are forgotten, the latest used
     /// last; asked for again, their owner is asked again. Pending ones that somebody waits for
-    /// are not forgotten. Each remembered one takes room of
-    /// [`max_signals`](Self::max_signals).
+    /// are not forgotten.
+    ///
+    /// A signal here stands for each, and beside it a merge where `T` is not `()`: they take room
+    /// of [`max_signals`](Self::max_signals), and, once forgotten, places in the
+    /// [`history`](Self::history), which should be larger for that.
     #[must_use]
     pub fn max_foreign(self, signals: usize) -> Self {
         Self {

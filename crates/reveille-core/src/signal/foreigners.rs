@@ -116,6 +116,9 @@ impl<T> Foreigners<T> {
             return Ok(known);
         }
         let made = StdArc::new(Foreign::new(core, handle)?);
+        // Has its reference before anybody can see it: what is pending has one for the table,
+        // one for its proxy, and the rest are those of waiters.
+        let proxy = SignalProxy::new(StdArc::clone(&made), Weak::clone(&self.this));
         let mut unneeded = Vec::new();
         let known = {
             let mut table = self.table.lock();
@@ -126,16 +129,13 @@ impl<T> Foreigners<T> {
             }
             known
         };
-        if known.is_some() {
-            unneeded.push(StdArc::clone(&made));
-        }
         for foreign in unneeded {
             foreign.let_go();
         }
         if let Some(known) = known {
+            made.let_go();
             return Ok(known);
         }
-        let proxy = SignalProxy::new(StdArc::clone(&made), Weak::clone(&self.this));
         self.router.subscribe(proxy);
         Ok(made)
     }

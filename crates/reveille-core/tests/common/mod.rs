@@ -152,6 +152,8 @@ pub(crate) fn nodes_of<T: Value>(history: usize, foreign_max: usize) -> Nodes<T>
         .system_id(id(1))
         .router(Arc::clone(&router) as Arc<dyn SignalRouter<T>>)
         .max_foreign(foreign_max)
+        // What stands for foreign signals takes places in it as well.
+        .history(1 << 20)
         .build();
     (here, there, router)
 }
