@@ -28,9 +28,6 @@ const FIRST_SEGMENT: usize = 16;
 const FIRST_SEGMENT: usize = 1;
 const SEGMENTS: usize = 25;
 
-/// A part of the table, which never moves once it is made.
-type Segment<T> = Box<[CachePadded<Chunk<T>>]>;
-
 /// Whether new signals are taken. Only ever ascends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -54,7 +51,7 @@ pub(in crate::signal) struct Core<T> {
     reason: OnceLock<StdArc<str>>,
     /// The chunk that each group of threads takes its slots from, or null.
     shards: Box<[CachePadded<AtomicPtr<Chunk<T>>>]>,
-    chunks: [OnceLock<Segment<T>>; SEGMENTS],
+    chunks: [OnceLock<Box<[CachePadded<Chunk<T>>]>>; SEGMENTS],
     growth: Mutex<Growth>,
     history: Mutex<History<T>>,
     drain: Drain,
