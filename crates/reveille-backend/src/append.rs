@@ -2,15 +2,14 @@
 
 use std::time::Instant;
 
-use reveille_types::{Durability, Envelope, Payload, Position, Seq};
+use reveille_types::{Durability, Position, Seq, UnplacedEvent};
+use smallvec::SmallVec;
 
 /// One event of a batch: complete but for its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Everything but payload and place.
-    pub envelope: Envelope,
-    /// What the event carries.
-    pub payload: Payload,
+    /// The event.
+    pub event: UnplacedEvent,
     /// Under which a repeated append of it is recognised.
     pub key: Option<IdempotencyKey>,
 }
@@ -60,3 +59,6 @@ pub struct Slot {
     /// Whether an earlier append with the same key had stored it: it was not stored again.
     pub deduplicated: bool,
 }
+
+/// Where the entries of a batch ended up, in the order of the batch. One needs no allocation.
+pub type Slots = SmallVec<[Slot; 1]>;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reveille_types::{EndReason, Epoch, Event, Position};
 
-use crate::append::{AppendOptions, Entry, Slot};
+use crate::append::{AppendOptions, Entry, Slot, Slots};
 use crate::error::{AppendError, BackendError};
 
 /// The handle of one log.
@@ -36,7 +36,7 @@ pub trait ImmediateLog: fmt::Debug + Send {
         &mut self,
         entries: &[Entry],
         options: &AppendOptions,
-    ) -> Result<Vec<Slot>, AppendError>;
+    ) -> Result<Slots, AppendError>;
 }
 
 /// That a log takes no more events.

@@ -6,7 +6,7 @@ use reveille_types::{Cursor, EventDraft, Placed, Receipt, Source};
 use crate::error::AppendError;
 use crate::log::SessionLog;
 use crate::options::AppendOptions;
-use crate::prepare::{Preparing, prepare};
+use crate::prepare::{Entries, Preparing, prepare};
 use crate::state::{Now, SessionState};
 
 impl SessionLog {
@@ -26,9 +26,9 @@ impl SessionLog {
         match &self.0.stored {
             None => self.try_append(drafts, options),
             Some(stored) => {
-                let drafts = drafts.into_iter().collect();
                 let entries = prepare(drafts, self.preparing(self.now()))?;
-                self.append_stored(&**stored, entries, options).await
+                self.append_stored(&**stored, entries.into_vec(), options)
+                    .await
             }
         }
     }
@@ -42,8 +42,8 @@ impl SessionLog {
         drafts: impl IntoIterator<Item = EventDraft>,
         options: AppendOptions,
     ) -> Result<Receipt, AppendError> {
-        let now = self.now();
-        let mut entries = prepare(drafts.into_iter().collect(), self.preparing(now))?;
+        let now = self.now().with_wall();
+        let mut entries = prepare(drafts, self.preparing(now))?;
         let receipt = {
             let mut batch = WakeBatch::new();
             let mut state = self.lock_due(now, &mut batch);
@@ -53,7 +53,7 @@ impl SessionLog {
         Ok(receipt)
     }
 
-    pub(crate) fn preparing(&self, now: Now) -> Preparing<'_> {
+    pub(crate) fn preparing(&self, now: Now<'_>) -> Preparing<'_> {
         let environment = &*self.0.environment;
         Preparing {
             session: &self.0.key,
@@ -65,7 +65,7 @@ impl SessionLog {
             ids: &*environment.ids,
             limits: &environment.limits,
             event_bytes: self.0.event_bytes,
-            wall: now.wall,
+            wall: now.wall(),
         }
     }
 
@@ -73,9 +73,9 @@ impl SessionLog {
     pub(crate) fn commit(
         &self,
         state: &mut SessionState,
-        entries: &mut Vec<reveille_backend::Entry>,
+        entries: &mut Entries,
         options: AppendOptions,
-        now: Now,
+        now: Now<'_>,
         batch: &mut WakeBatch,
     ) -> Result<Receipt, AppendError> {
         // A repeated append is answered even after the end: its keys are looked at by the backend.
@@ -145,7 +145,7 @@ impl SessionLog {
             .iter()
             .zip(slots)
             .map(|(entry, slot)| Placed {
-                id: entry.envelope.id.clone(),
+                id: entry.event.envelope().id.clone(),
                 position: slot.position,
                 seq: slot.seq,
                 cursor: Cursor::session(self.0.epoch, slot.position.next()),

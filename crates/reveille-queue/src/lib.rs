@@ -62,6 +62,7 @@ mod groups;
 mod multi_wait;
 mod subscription;
 mod take;
+mod token;
 mod wait;
 
 mod deadline;

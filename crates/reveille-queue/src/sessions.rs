@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     backend: Arc<dyn Backend>,
     pub(crate) environment: Arc<Environment>,
     pub(crate) default_ttl: Duration,
+    /// What the last session was created with: most often the next one is, too.
+    latest_terms: Mutex<Option<Arc<Terms>>>,
     pub(crate) table: Mutex<Table>,
     pub(crate) reminders: Arc<Reminders>,
     /// How many sessions were created here, and how many were removed or ran out of retention.
@@ -49,6 +51,7 @@ impl Sessions {
             backend,
             environment: Arc::new(environment),
             default_ttl,
+            latest_terms: Mutex::default(),
             table: Mutex::default(),
             reminders: Arc::default(),
             created: AtomicU64::new(0),
@@ -252,7 +255,7 @@ impl Sessions {
         let log = SessionLog(Arc::new(shared));
         log.0.budget.enter(&log.0);
         log.load(seal).await?;
-        let (log, _) = self.insert(key, log, incarnation)?;
+        let (log, _) = self.insert(log, incarnation)?;
         // Another open of the same incarnation may have come into the table first.
         let created = created && log.epoch() == epoch;
         self.0
@@ -316,7 +319,6 @@ impl Sessions {
     /// Puts an opened session into the table, unless somebody else was first.
     fn insert(
         &self,
-        key: SessionKey,
         log: SessionLog,
         incarnation: Incarnation,
     ) -> Result<(SessionLog, bool), SessionError> {
@@ -327,7 +329,7 @@ impl Sessions {
         let now = self.0.environment.now();
         let mut batch = WakeBatch::new();
         let mut table = self.0.table.lock();
-        let present = table.sessions.get(&key).cloned();
+        let present = table.sessions.get(log.key()).cloned();
         match present {
             Some(present) => {
                 let gone = present.lock_due(now, &mut batch).is_gone(now.monotonic);
@@ -335,9 +337,9 @@ impl Sessions {
                     return Ok((present, false));
                 }
             }
-            None => evicted = self.make_room(&mut table, &key.tenant)?,
+            None => evicted = self.make_room(&mut table, &log.key().tenant)?,
         }
-        replaced = table.insert(key, log.clone());
+        replaced = table.insert(log.clone());
         drop(table);
         let removed = usize::from(evicted.is_some()) + usize::from(replaced.is_some());
         self.0.removed.fetch_add(removed as u64, Ordering::Relaxed);
@@ -377,7 +379,7 @@ impl Sessions {
     }
 
     /// The options with the defaults filled in, which must be allowed as well.
-    fn terms(&self, options: &SessionOptions) -> Result<Terms, Invalid> {
+    fn terms(&self, options: &SessionOptions) -> Result<Arc<Terms>, Invalid> {
         let limits = &self.0.environment.limits;
         let ttl = options.ttl.unwrap_or(self.0.default_ttl);
         let events = options.max_events.unwrap_or(limits.session_events);
@@ -392,7 +394,7 @@ impl Sessions {
         }
         .check()?;
         let never = ttl == Duration::MAX;
-        Ok(Terms {
+        let terms = Terms {
             ttl: (!never).then_some(ttl),
             lifetime: options.lifetime,
             retention: if never { self.0.default_ttl } else { ttl },
@@ -405,7 +407,12 @@ impl Sessions {
                 kept_bytes: limits.kept_bytes_per_group,
                 deliveries,
             },
-        })
+        };
+        let mut latest = self.0.latest_terms.lock();
+        match &*latest {
+            Some(same) if **same == terms => Ok(Arc::clone(same)),
+            _ => Ok(Arc::clone(latest.insert(Arc::new(terms)))),
+        }
     }
 
     fn new_epoch(&self) -> Epoch {

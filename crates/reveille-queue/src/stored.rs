@@ -78,11 +78,11 @@ impl SessionLog {
             && state.cancelled.is_none()
         {
             let reason = reason_of(&event);
-            state.cancelled = Some(Cancelled {
+            state.cancelled = Some(Box::new(Cancelled {
                 reason: reason.as_deref().map(Into::into),
-                wall: self.0.token_clock.note(event.envelope().time),
+                wall: self.0.token().note(event.envelope().time),
                 grace_until: None,
-            });
+            }));
             cancelled = Some(reason);
         }
         self.remind(&mut state);
@@ -90,7 +90,7 @@ impl SessionLog {
         batch.wake_all();
         self.0.budget.keep();
         if let Some(reason) = cancelled {
-            self.0.token.cancel(reason.as_deref());
+            self.0.token().token().cancel(reason.as_deref());
         }
     }
 
@@ -152,7 +152,13 @@ impl SessionLog {
                     Some(reason) => AppendError::Ended { reason },
                 })?;
         let receipt = self.receipt(&entries, &slots);
-        let events = self.0.state.lock().events(entries, &slots);
+        let events = {
+            let mut state = self.0.state.lock();
+            let placed = entries.into_iter().zip(&slots);
+            placed
+                .filter_map(|(entry, slot)| state.event(entry, *slot))
+                .collect()
+        };
         self.apply_stored(events);
         // What an earlier attempt stored is in the store only. The feeder brings it, too, if this fails.
         let is_known = slots.iter().any(|slot| slot.deduplicated);
@@ -209,7 +215,7 @@ impl SessionLog {
             let mut state = self.0.state.lock();
             self.note_cancel(&mut state, reason, grace, self.now())
         };
-        self.0.token.cancel(reason);
+        self.0.token().token().cancel(reason);
         Ok(outcome)
     }
 }

@@ -298,8 +298,7 @@ impl StoredLog for MemoryLog {
                     position: slot.position,
                     seq: slot.seq,
                 };
-                log.events
-                    .push_back(Event::new(entry.envelope, entry.payload, place));
+                log.events.push_back(entry.event.at(place));
                 if let Some(key) = entry.key {
                     log.remember(key, *slot, options.now);
                 }

@@ -54,7 +54,7 @@ impl StoredEvent {
             position: slot.position,
             seq: slot.seq,
         };
-        let event = Event::new(entry.envelope.clone(), entry.payload.clone(), place);
+        let event = entry.event.clone().at(place);
         let json = String::from_utf8_lossy(event.json()).into_owned();
         Self {
             position: slot.position,

@@ -20,6 +20,7 @@ use reveille_core::sync::Mutex;
 use reveille_core::{WaiterKey, WakeBatch};
 use reveille_types::{Epoch, Event, Filter, PositionRanges, Seq, SessionKey};
 
+use crate::state::Litter;
 use ring::Ring;
 pub use ring::TailLimits;
 use watchers::Watchers;
@@ -157,7 +158,7 @@ impl Tail {
 
     /// Adds an event that a session has applied.
     /// What it drops for it goes to `litter`, for the caller to drop after its own lock.
-    pub(crate) fn push(&self, event: &Event, batch: &mut WakeBatch, litter: &mut Vec<Event>) {
+    pub(crate) fn push(&self, event: &Event, batch: &mut WakeBatch, litter: &mut Litter) {
         let state = &mut *self.0.state.lock();
         let watchers = &mut state.watchers;
         state

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use reveille_types::{Epoch, Event, Filter, PositionRanges, Seq, SessionKey};
 
 use super::TailPage;
+use crate::state::Litter;
 
 /// How much a tail retains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +72,7 @@ impl Ring {
 
     /// Adds an event, and tells `show` each event that is shown by it. What is dropped for it goes to
     /// `litter`.
-    pub(super) fn push(
-        &mut self,
-        event: Event,
-        litter: &mut Vec<Event>,
-        mut show: impl FnMut(&Event),
-    ) {
+    pub(super) fn push(&mut self, event: Event, litter: &mut Litter, mut show: impl FnMut(&Event)) {
         let seq = event.place().seq;
         if seq <= self.latest() {
             litter.push(event);
@@ -218,7 +214,7 @@ mod tests {
         } else {
             "plain"
         };
-        let (envelope, payload) = EventDraft::parse(kind).unwrap().complete(DraftDefaults {
+        let event = EventDraft::parse(kind).unwrap().complete(DraftDefaults {
             id: EventId::parse(seq.to_string()).unwrap(),
             time: jiff::Timestamp::UNIX_EPOCH,
             source: &Source::of_session(&session),
@@ -230,7 +226,7 @@ mod tests {
             position: Position(seq - 1),
             seq: Seq(seq),
         };
-        Event::new(envelope, payload, place)
+        event.at(place)
     }
 
     proptest! {
@@ -245,7 +241,7 @@ mod tests {
             let mut ring = Ring::after(Seq(0), limits);
             let mut shown = Vec::new();
             for (n, seq) in order.iter().enumerate() {
-                ring.push(event(*seq), &mut Vec::new(), |event| shown.push(event.place().seq.0));
+                ring.push(event(*seq), &mut Litter::new(), |event| shown.push(event.place().seq.0));
                 let come = &order[..=n];
                 let watermark = (1..).take_while(|seq| come.contains(seq)).last().unwrap_or(0);
                 prop_assert_eq!(ring.latest(), Seq(watermark));
@@ -265,7 +261,7 @@ mod tests {
         ) {
             let limits = TailLimits { events: retained, bytes: usize::MAX };
             let mut ring = Ring::after(Seq(0), limits);
-            (1..=count).for_each(|seq| ring.push(event(seq), &mut Vec::new(), |_| {}));
+            (1..=count).for_each(|seq| ring.push(event(seq), &mut Litter::new(), |_| {}));
             let after = after.min(count);
             let filter = match only_odd {
                 true => Filter::matching("odd").unwrap(),
@@ -295,7 +291,7 @@ mod tests {
         fn an_event_is_found_by_its_number(count in 0..60_u64, retained in 1..60_usize) {
             let limits = TailLimits { events: retained, bytes: usize::MAX };
             let mut ring = Ring::after(Seq(0), limits);
-            (1..=count).for_each(|seq| ring.push(event(seq), &mut Vec::new(), |_| {}));
+            (1..=count).for_each(|seq| ring.push(event(seq), &mut Litter::new(), |_| {}));
             for seq in 0..=count + 1 {
                 let found = ring.get(Seq(seq)).map(|event| event.place().seq.0);
                 let retained = seq > ring.oldest().0 && seq <= count;
