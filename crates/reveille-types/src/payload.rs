@@ -72,6 +72,17 @@ impl Payload {
         Ok(payload)
     }
 
+    /// A payload as a store kept it: the bytes were checked and made compact before they were stored,
+    /// and are not looked at again.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the content type is malformed.
+    pub fn stored(content_type: Option<&str>, bytes: Option<Bytes>) -> Result<Self, Invalid> {
+        let mut payload = Self::absent(content_type)?;
+        payload.bytes = bytes;
+        Ok(payload)
+    }
+
     /// No payload, but the content type that it would have.
     ///
     /// # Errors

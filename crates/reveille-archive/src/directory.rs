@@ -1,0 +1,88 @@
+//! The directory of an archive: who may see it, and who has it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::OpenError;
+
+/// The database.
+const DATABASE: &str = "archive.db";
+/// What the one writer has locked. Empty; the lock goes with the process.
+const LOCK: &str = "lock";
+
+/// A directory that this process has for itself as long as the value lives.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// Holds the lock.
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the directory and its database file if they are not there, and locks it.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::Io { path, source }
+        };
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(path).map_err(failed(path))?;
+        let mode = fs::metadata(path).map_err(failed(path))?.mode();
+        if mode & 0o022 != 0 {
+            return Err(OpenError::Exposed {
+                dir: path.to_owned(),
+            });
+        }
+        let lock_path = path.join(LOCK);
+        let lock = private(&lock_path).map_err(failed(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::Locked {
+                    dir: path.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(&lock_path)(source)),
+        }
+        let this = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
+        let database = this.database();
+        if !database.exists() {
+            private(&database).map_err(failed(&database))?;
+            // The database is there after the loss of power only if its name is.
+            let synced = File::open(path).and_then(|dir| dir.sync_all());
+            synced.map_err(failed(path))?;
+        }
+        Ok(this)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The database file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+
+    /// What was committed and has not been moved into the database file.
+    pub(crate) fn wal(&self) -> PathBuf {
+        self.path.join(format!("{DATABASE}-wal"))
+    }
+}
+
+/// Opens a file that only its owner may read, or makes it.
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
