@@ -228,10 +228,7 @@ impl Backend for ArchiveBackend {
     }
 
     async fn health(&self) -> Result<(), BackendError> {
-        let read = self
-            .0
-            .readers()
-            .read(|db| Ok(store::tenants(db).map(drop)?));
+        let read = self.0.readers().read(|db| store::tenants(db).map(drop));
         Ok(read.await?)
     }
 }

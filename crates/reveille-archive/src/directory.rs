@@ -1,7 +1,7 @@
 //! The directory of an archive: who may see it, and who has it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -68,6 +68,21 @@ impl Directory {
     /// The database file.
     pub(crate) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
+    }
+
+    /// The first bytes of the database file. Only before the database is opened: closing the file gives up
+    /// the locks that this process has on it.
+    pub(crate) fn beginning(&self, bytes: usize) -> Result<Vec<u8>, OpenError> {
+        let path = self.database();
+        let mut begin = Vec::with_capacity(bytes);
+        let read = File::open(&path).and_then(|file| {
+            let most = u64::try_from(bytes).unwrap_or(u64::MAX);
+            file.take(most).read_to_end(&mut begin)
+        });
+        match read {
+            Ok(_) => Ok(begin),
+            Err(source) => Err(OpenError::Io { path, source }),
+        }
     }
 
     /// What was committed and has not been moved into the database file.

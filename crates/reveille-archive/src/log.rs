@@ -7,7 +7,7 @@ use reveille_backend::{
     AppendError, AppendOptions, BackendError, Entry, LogInfo, LogPage, ReadLimit, Seal, Slot,
     StoredLog, Watch,
 };
-use reveille_types::Position;
+use reveille_types::{Event, Position};
 
 use crate::backend::Inner;
 use crate::codec::{self, Decoder};
@@ -129,6 +129,7 @@ fn read(
     let mut bytes = 0;
     let mut decoder = Decoder::new(Arc::clone(&log.key), log.epoch);
     let mut expected: Option<Position> = None;
+    let mut is_full = false;
     store::events_from(db, log.id, from, |row| {
         // The first row may begin before what is wanted, the others follow each other.
         let place = || StoreError::damaged(format!("{}, position {}", log.key, row.first.0));
@@ -137,7 +138,6 @@ fn read(
         }
         let end = row.first.0.checked_add(row.count).ok_or_else(place)?;
         expected = Some(Position(end));
-        let mut is_full = false;
         let mut seen = row.first.max(from);
         decoder
             .body(row.body, row.first, row.low, from, |event| {
@@ -158,9 +158,10 @@ fn read(
         }
         Ok(!is_full)
     })?;
-    // The end of the log is told by its last row: without it, rows are missing.
-    if events.is_empty() && from < row.latest {
-        let place = format!("{}, position {}", log.key, from.0);
+    // The log says where it ends: rows are missing if they do not reach that.
+    let next = events.last().map_or(from, |e: &Event| e.position().next());
+    if !is_full && next < row.latest {
+        let place = format!("{}, position {}", log.key, next.0);
         return Err(StoreError::damaged(place));
     }
     let oldest = row.oldest;

@@ -28,7 +28,8 @@ pub struct Recovery {
     pub cut_pages: u64,
 }
 
-/// Looks through the write-ahead log.
+/// Looks through the write-ahead log. Its header is synced before anything is written behind it, so that
+/// one generation is never found half overwritten by the next.
 pub(crate) fn check(path: &Path, durability: ArchiveDurability) -> Result<Recovery, OpenError> {
     let file = match File::open(path) {
         Ok(file) => file,

@@ -5,6 +5,7 @@
 //!
 //! It adds nothing of its own to the layers and has no logic.
 
+pub use reveille_archive as archive;
 pub use reveille_backend as backend;
 pub use reveille_bus as bus;
 pub use reveille_client as client;

@@ -25,6 +25,9 @@ pub(crate) const FORMAT: i64 = 1;
 /// Says that the database is an archive: `application_id`, "Rvle".
 const APPLICATION: i64 = 0x5276_6C65;
 
+/// How the file of a database begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
 /// Bodies of events stand in `batches` in the order in which they were committed, so that writing is
 /// appending; `by_log` and `by_seq` find them. `low` is the first sequence number of the tenant in the
 /// commit: rows of one commit have it in common, those of the next have a higher one. What is no longer
@@ -70,20 +73,18 @@ pub(crate) fn open_writer(
             source,
         },
     };
+    let foreign = || OpenError::Foreign {
+        path: directory.database(),
+    };
+    let begin = directory.beginning(MAGIC.len())?;
+    if !begin.is_empty() && begin != MAGIC {
+        return Err(foreign());
+    }
     let db = connect(directory).map_err(store)?;
     let version = |name: &str| -> Result<i64, StoreError> {
         Ok(db.pragma_query_value(None, name, |row| row.get(0))?)
     };
-    let application = match version("application_id") {
-        Ok(application) => application,
-        // The first page is none of a database.
-        Err(StoreError::Damaged { .. }) => {
-            return Err(OpenError::Foreign {
-                path: directory.database(),
-            });
-        }
-        Err(error) => return Err(store(error)),
-    };
+    let application = version("application_id").map_err(store)?;
     let is_empty = db
         .query_row("select count(*) = 0 from sqlite_schema", [], |r| r.get(0))
         .map_err(|error| store(error.into()))?;
@@ -97,12 +98,9 @@ pub(crate) fn open_writer(
                 supported: FORMAT,
             });
         }
-        _ => {
-            return Err(OpenError::Foreign {
-                path: directory.database(),
-            });
-        }
+        _ => return Err(foreign()),
     }
+    check(&db).map_err(store)?;
     let synchronous = match durability {
         ArchiveDurability::Os => "NORMAL",
         ArchiveDurability::Fsync => "FULL",
@@ -110,6 +108,19 @@ pub(crate) fn open_writer(
     db.pragma_update(None, "synchronous", synchronous)
         .map_err(|error| store(error.into()))?;
     Ok(db)
+}
+
+/// Looks whether every log and tenant can be found: events are checked when they are read.
+fn check(db: &Connection) -> Result<(), StoreError> {
+    for table in ["tenants", "logs"] {
+        let found: String = db.query_row(&format!("pragma integrity_check({table})"), [], |r| {
+            r.get(0)
+        })?;
+        if found != "ok" {
+            return Err(StoreError::damaged(format!("table {table}: {found}")));
+        }
+    }
+    Ok(())
 }
 
 /// Opens the database for readers, and for what moves commits into the database file.

@@ -19,7 +19,7 @@ pub(crate) struct LogRow {
     pub(crate) key: SessionKey,
     pub(crate) epoch: Epoch,
     pub(crate) oldest: Position,
-    /// The end of the log. In the row it may lag behind: it is written when the log is trimmed.
+    /// The end of the log: where its last row of events ends.
     pub(crate) latest: Position,
     pub(crate) seal: Option<Seal>,
 }
@@ -238,7 +238,7 @@ pub(crate) fn tenant_seq(conn: &Connection, tenant: &Tenant) -> Result<Seq> {
     Ok(row.map_or(Seq(0), |(_, _, last)| last))
 }
 
-fn log_sum(log: &LogRow, stored_latest: i64) -> i64 {
+fn log_sum(log: &LogRow) -> i64 {
     Sum::default()
         .number(log.id)
         .number(log.tenant)
@@ -246,7 +246,7 @@ fn log_sum(log: &LogRow, stored_latest: i64) -> i64 {
         .text(log.key.id.as_str())
         .text(log.epoch.as_str())
         .number(db(log.oldest.0))
-        .number(stored_latest)
+        .number(db(log.latest.0))
         .optional(log.seal.as_ref().map(|seal| seal.reason.as_str()))
         .optional(log.seal.as_ref().and_then(|seal| seal.message.as_deref()))
         .finish()
@@ -291,7 +291,7 @@ pub(crate) fn update_log(conn: &Connection, log: &LogRow) -> Result<()> {
         db(log.latest.0),
         log.seal.as_ref().map(|seal| seal.reason.as_str()),
         log.seal.as_ref().and_then(|seal| seal.message.as_deref()),
-        log_sum(log, db(log.latest.0)),
+        log_sum(log),
     ])?;
     Ok(())
 }
@@ -304,8 +304,7 @@ pub(crate) fn delete_log(conn: &Connection, id: LogId) -> Result<()> {
 
 const LOG: &str = "
     select l.id, l.tenant, t.name, l.namespace, l.session, l.epoch, l.oldest, l.latest, l.seal,
-        l.message, l.sum,
-        (select first + count from batches where log = l.id order by first desc limit 1)
+        l.message, l.sum
     from logs l join tenants t on t.id = l.tenant";
 
 fn log_row(row: &SqlRow<'_>) -> Result<LogRow> {
@@ -329,21 +328,17 @@ fn log_row(row: &SqlRow<'_>) -> Result<LogRow> {
         (None, Some(_)) => return Err(place()),
         (None, None) => None,
     };
-    let latest: i64 = row.get(7)?;
-    let mut log = LogRow {
+    let log = LogRow {
         id,
         tenant: row.get(1)?,
         key,
         epoch: epoch.parse().map_err(|_| place())?,
         oldest: Position(row.get::<_, i64>(6)?.cast_unsigned()),
-        latest: Position(latest.cast_unsigned()),
+        latest: Position(row.get::<_, i64>(7)?.cast_unsigned()),
         seal,
     };
-    if log_sum(&log, latest) != row.get::<_, i64>(10)? {
+    if log_sum(&log) != row.get::<_, i64>(10)? {
         return Err(place());
-    }
-    if let Some(end) = row.get::<_, Option<i64>>(11)? {
-        log.latest = log.latest.max(Position(end.cast_unsigned()));
     }
     Ok(log)
 }

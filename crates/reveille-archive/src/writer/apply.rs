@@ -150,6 +150,7 @@ impl Writer {
             .tenants
             .entry(tenant.clone())
             .or_insert((state.id, state.last_seq.next()));
+        group.grown.insert(log.id);
         let row = group.rows.entry(log.id).or_insert_with(|| PendingRow {
             first: head.latest,
             count: 0,
@@ -193,9 +194,14 @@ impl Writer {
 
     /// Writes what is being put together.
     pub(super) fn write_rows(&mut self, group: &mut Group) -> Result<(), StoreError> {
+        for log in std::mem::take(&mut group.grown) {
+            // What was appended and removed in one transaction is not written.
+            if let Some(head) = self.heads.get(&log) {
+                store::update_log(&self.db, &head.row())?;
+            }
+        }
         for (log, row) in group.rows.drain() {
             let Some(head) = self.heads.get(&log) else {
-                // Appended and removed in one transaction.
                 continue;
             };
             let low = group.tenants.get(&head.shared.key.tenant);

@@ -78,7 +78,7 @@ impl Writer {
             if !matches!(dropped, Ok(true)) {
                 self.looked_for_age = Some(Instant::now());
             }
-            self.note_failed_sync(dropped.map(drop));
+            self.note_failed_sync(dropped.as_ref().err());
         }
         if self.has_chores() {
             let cleaned = self.clean();
@@ -86,12 +86,12 @@ impl Writer {
                 self.has_garbage = false;
                 self.forgotten.clear();
             }
-            self.note_failed_sync(cleaned);
+            self.note_failed_sync(cleaned.as_ref().err());
         }
     }
 
-    fn note_failed_sync(&mut self, done: Result<(), StoreError>) {
-        if let Err(StoreError::SyncFailed) = done {
+    fn note_failed_sync(&mut self, error: Option<&StoreError>) {
+        if let Some(StoreError::SyncFailed) = error {
             self.fail_unknown([]);
         }
     }

@@ -1,6 +1,6 @@
 //! What a transaction has changed of what the writer knows, so that it can be taken back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use reveille_types::{Position, Seq, SessionKey, Tenant};
 
@@ -33,6 +33,8 @@ pub(super) struct PendingRow {
 pub(super) struct Group {
     /// In the order of the changes.
     pub(super) undo: Vec<Undo>,
+    /// The logs whose ends have moved.
+    pub(super) grown: HashSet<LogId>,
     /// What is appended to each log.
     pub(super) rows: HashMap<LogId, PendingRow>,
     /// The tenants that append, each with its first sequence number in this transaction.

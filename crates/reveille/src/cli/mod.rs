@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 error (or the signal was poisoned or cancelled), 2 usage, 3 the session ended
 //! without a match, 124 timed out.
 
+mod backend;
 mod cancel;
 mod close;
 mod demo;

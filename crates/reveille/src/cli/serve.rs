@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use clap::Args;
 use reveille_gateway::{Gateway, GatewayConfig, ServeError, bind, serve};
-use reveille_memory::MemoryBackend;
-use reveille_queue::{Sessions, TailLimits};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::backend::BackendArgs;
 use super::output::note;
 use super::{CommandError, Outcome};
 
@@ -29,6 +28,8 @@ pub(super) struct Serve {
     /// An origin that may send events as web hooks (CloudEvents); may be repeated
     #[arg(long, value_name = "ORIGIN")]
     webhook_origin: Vec<String>,
+    #[command(flatten)]
+    pub(super) backend: BackendArgs,
 }
 
 impl Default for Serve {
@@ -36,6 +37,7 @@ impl Default for Serve {
         Self {
             listen: "127.0.0.1:7600".to_owned(),
             webhook_origin: Vec::new(),
+            backend: BackendArgs::default(),
         }
     }
 }
@@ -53,6 +55,10 @@ pub(super) enum StartError {
     NoAddress { text: String },
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error(transparent)]
+    Archive(#[from] reveille_archive::OpenError),
+    #[error("stored sessions cannot be opened")]
+    Stored(#[from] reveille_queue::SessionError),
     #[error("signals cannot be handled")]
     Signals(#[source] io::Error),
 }
@@ -94,9 +100,7 @@ impl Serve {
         let address = listener
             .local_addr()
             .map_err(|source| ServeError::Bind { address, source })?;
-        let sessions = Sessions::builder(MemoryBackend::new())
-            .tail(TailLimits::default())
-            .build();
+        let sessions = self.backend.sessions().await?;
         let mut config = GatewayConfig::default();
         config.drain = DRAIN_INTERRUPT;
         config.webhook_origins.clone_from(&self.webhook_origin);
@@ -115,7 +119,10 @@ impl Serve {
         let listening = self.listen().await?;
         log_to_stderr();
         let url = &listening.url;
-        note("sessions are kept in memory and gone when this process ends; Ctrl-C stops it. Try:");
+        note(&format!(
+            "{}; Ctrl-C stops it. Try:",
+            self.backend.promise()
+        ));
         note(&format!(
             "  curl -N '{url}/v1/sessions/build/events?after=earliest'"
         ));
