@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use reveille_archive::{ArchiveBackend, ArchiveOptions};
 use reveille_gateway::{Gateway, GatewayConfig, bind, serve};
 use reveille_memory::MemoryBackend;
 use reveille_queue::{Sessions, TailLimits};
@@ -63,6 +64,26 @@ impl Server {
         let dir = tempfile::TempDir::new().expect("a directory can be made");
         let file = AppendFile::open(&dir.path().join("log")).expect("a file can be made");
         let sessions = Sessions::builder(file).tail(TailLimits::default()).build();
+        tokio::spawn(sessions.drive());
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::on(any, sessions, GatewayConfig::default()).await
+    }
+
+    /// Starts a gateway on a free port, over an archive.
+    ///
+    /// # Panics
+    /// When no archive can be made.
+    ///
+    /// # Cancel safety
+    /// A dropped future has started nothing.
+    pub async fn on_archive() -> Self {
+        // The files live as long as they are open, their directory need not.
+        let dir = tempfile::TempDir::new().expect("a directory can be made");
+        let archive = ArchiveBackend::open(dir.path(), ArchiveOptions::default());
+        let archive = archive.expect("an archive can be made");
+        let sessions = Sessions::builder(archive)
+            .tail(TailLimits::default())
+            .build();
         tokio::spawn(sessions.drive());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         Self::on(any, sessions, GatewayConfig::default()).await
@@ -160,7 +181,8 @@ pub async fn publish(url: &str, session: &str, events: &Value) -> Value {
     body
 }
 
-/// Makes tests of functions that take a [`Server`]: each on the default backend and on a stranger's.
+/// Makes tests of functions that take a [`Server`]: each on the default backend, on a stranger's and on an
+/// archive.
 #[macro_export]
 macro_rules! on_every_backend {
     ($($name:ident),* $(,)?) => {
@@ -175,6 +197,13 @@ macro_rules! on_every_backend {
             $(#[tokio::test]
             async fn $name() {
                 super::$name($crate::Server::on_append_file().await).await;
+            })*
+        }
+
+        mod on_archive {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::Server::on_archive().await).await;
             })*
         }
     };

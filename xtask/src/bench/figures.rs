@@ -43,6 +43,12 @@ const FIGURES: &[(&str, Figure)] = &[
     ("wait_at_tail_growth", AtMost(1.2)),
     ("memory_idle_session", AtMost(1023.0)),
     ("memory_waiter", AtMost(199.0)),
+    // At least 0.8 of the bare engine's rate.
+    ("archive_append_fsync", Of(1.25, "sqlite")),
+    ("archive_append_os", Of(1.25, "sqlite")),
+    ("archive_commit", Of(2.0, "fdatasync")),
+    // A million a second.
+    ("archive_replay", AtMost(1000.0)),
 ];
 
 /// What this row is to reach; nothing for a row that only tells.

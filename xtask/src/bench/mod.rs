@@ -46,6 +46,11 @@ const SECTIONS: &[Section] = &[
         programs: &["queue_time", "queue_alloc"],
         peers: &["tokio"],
     },
+    Section {
+        name: "backends",
+        programs: &["archive_time"],
+        peers: &["rusqlite"],
+    },
 ];
 
 /// How a section is run.

@@ -1,0 +1,77 @@
+//! The server over an archive: what it acknowledged outlives it, under the same ids.
+
+use reveille_e2e::{Program, publish, reveille, soon};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+async fn serve(dir: &TempDir, level: &str) -> Program {
+    let backend = format!("archive:{}", dir.path().display());
+    let arguments = ["serve", "--listen", "127.0.0.1:0"];
+    let kept = ["--backend", &backend, "--durability", level];
+    Program::start(&[&arguments[..], &kept[..]].concat()).await
+}
+
+async fn page(url: &str, query: &str) -> Value {
+    let answer = reqwest::Client::new()
+        .get(format!("{url}/v1/sessions/s/events?{query}"))
+        .header("accept", "application/json")
+        .send();
+    let answer = soon("a page", answer).await.expect("the server answers");
+    assert_eq!(answer.status(), 200);
+    answer.json().await.expect("the answer is JSON")
+}
+
+fn ids(page: &Value) -> Vec<&str> {
+    let events = page["events"].as_array().expect("a page has events");
+    events
+        .iter()
+        .filter_map(|event| event["id"].as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn acknowledged_events_outlive_a_killed_server() {
+    for level in ["os", "fsync"] {
+        let dir = TempDir::new().expect("a directory can be made");
+        let first = serve(&dir, level).await;
+        let one = json!({"type": "a", "id": "1"});
+        let receipt = publish(&first.url, "s", &one).await;
+        assert_eq!(receipt["durability"], level);
+        let batch = json!([{"type": "a", "id": "2"}, {"type": "b", "id": "3"}]);
+        publish(&first.url, "s", &batch).await;
+        first.signal(Signal::KILL);
+        first.ended().await;
+
+        let second = serve(&dir, level).await;
+        let listed = reqwest::get(format!("{}/v1/sessions", second.url)).await;
+        let listed: Value = listed
+            .expect("it answers")
+            .json()
+            .await
+            .expect("it is JSON");
+        assert_eq!(listed["sessions"][0]["session"], "s", "{listed}");
+        // With the id that the killed server gave.
+        let cursor = receipt["cursor"].as_str().expect("a receipt has a cursor");
+        let rest = page(&second.url, &format!("after={cursor}")).await;
+        assert_eq!(ids(&rest), ["2", "3"]);
+        publish(&second.url, "s", &json!({"type": "a", "id": "4"})).await;
+        let all = page(&second.url, "after=earliest").await;
+        assert_eq!(ids(&all), ["1", "2", "3", "4"]);
+    }
+}
+
+#[tokio::test]
+async fn second_server_on_one_directory_is_told_whose_it_is() {
+    let dir = TempDir::new().expect("a directory can be made");
+    let first = serve(&dir, "fsync").await;
+    let backend = format!("archive:{}", dir.path().display());
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", &backend];
+    let second = soon("the refusal", reveille(&arguments).output()).await;
+    let second = second.expect("it runs");
+    assert_eq!(second.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&second.stderr);
+    let dir = dir.path().display().to_string();
+    assert!(told.contains(&dir) && told.contains("in use"), "{told}");
+    publish(&first.url, "s", &json!({"type": "a"})).await;
+}
