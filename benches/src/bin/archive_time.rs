@@ -34,8 +34,20 @@ const STORED: usize = 100_000;
 fn main() {
     let effort = Effort::from_args();
     let runtime = Runtime::new().expect("threads can be had");
-    append(effort, &runtime, "archive_append_fsync", ArchiveDurability::Fsync, 20_000);
-    append(effort, &runtime, "archive_append_os", ArchiveDurability::Os, 100_000);
+    append(
+        effort,
+        &runtime,
+        "archive_append_fsync",
+        ArchiveDurability::Fsync,
+        20_000,
+    );
+    append(
+        effort,
+        &runtime,
+        "archive_append_os",
+        ArchiveDurability::Os,
+        100_000,
+    );
     commit(effort, &runtime);
     replay(effort, &runtime);
 }
@@ -133,7 +145,11 @@ fn append(
         .collect();
     let event = event();
     let mut db = engine(dir.path(), durability);
-    let body = event.clone().payload().as_bytes().map_or(Vec::new(), |b| b.to_vec());
+    let body = event
+        .clone()
+        .payload()
+        .as_bytes()
+        .map_or(Vec::new(), |b| b.to_vec());
     let mut next = 0;
     let contenders = vec![
         Contender::new(REVEILLE, || {
@@ -196,7 +212,8 @@ fn commit(effort: Effort, runtime: &Runtime) {
         Contender::new(SYNC, || {
             let start = Instant::now();
             for n in 0..operations as u64 {
-                file.seek(SeekFrom::Start(n % 128 * 4096)).expect("it is a file");
+                file.seek(SeekFrom::Start(n % 128 * 4096))
+                    .expect("it is a file");
                 file.write_all(&[1; 4096]).expect("there is room");
                 file.sync_data().expect("the disk works");
             }
@@ -249,7 +266,9 @@ fn replay(effort: Effort, runtime: &Runtime) {
             let mut rows = scan.query([]).expect("the statement is good");
             let (mut count, mut bytes) = (0_usize, 0);
             while let Some(row) = rows.next().expect("it is whole") {
-                bytes += row.get_ref(0).map_or(0, |body| body.as_blob().map_or(0, <[u8]>::len));
+                bytes += row
+                    .get_ref(0)
+                    .map_or(0, |body| body.as_blob().map_or(0, <[u8]>::len));
                 count += 1;
             }
             assert!(bytes > count);
