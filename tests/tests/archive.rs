@@ -75,3 +75,56 @@ async fn second_server_on_one_directory_is_told_whose_it_is() {
     assert!(told.contains(&dir) && told.contains("in use"), "{told}");
     publish(&first.url, "s", &json!({"type": "a"})).await;
 }
+
+#[tokio::test]
+async fn exported_events_are_imported_under_new_epochs() {
+    let (from, to) = (TempDir::new(), TempDir::new());
+    let (from, to) = (from.expect("a directory"), to.expect("a directory"));
+    let server = serve(&from, "fsync").await;
+    let events = json!([
+        {"type": "a", "id": "1", "data": {"x": [1, "\u{e9}"]}, "subject": "s", "own": "kept"},
+        {"type": "task.result", "id": "2"},
+    ]);
+    let receipt = publish(&server.url, "s", &events).await;
+    publish(&server.url, "run%2Fb", &json!({"type": "c", "id": "3"})).await;
+    server.signal(Signal::TERM);
+    server.ended().await;
+
+    let backend = |dir: &TempDir| format!("archive:{}", dir.path().display());
+    let exported = reveille(&["export", "--backend", &backend(&from)]).output();
+    let exported = soon("the export", exported).await.expect("it runs");
+    assert!(exported.status.success());
+    let lines = String::from_utf8(exported.stdout).expect("it is text");
+    assert_eq!(lines.lines().count(), 3);
+
+    let import = async |expected: i32| {
+        let backend = backend(&to);
+        let mut import = reveille(&["import", "--backend", &backend]);
+        import
+            .stdin(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut import = import.spawn().expect("it runs");
+        let mut input = import.stdin.take().expect("it is piped");
+        tokio::io::AsyncWriteExt::write_all(&mut input, lines.as_bytes())
+            .await
+            .expect("it reads");
+        drop(input);
+        let done = soon("the import", import.wait_with_output())
+            .await
+            .expect("it ends");
+        assert_eq!(done.status.code(), Some(expected), "{done:?}");
+        String::from_utf8_lossy(&done.stderr).into_owned()
+    };
+    assert!(import(0).await.contains("3 events in 2 sessions"));
+    let again = import(1).await;
+    assert!(again.contains("is there already"), "{again}");
+
+    let server = serve(&to, "fsync").await;
+    let events = page(&server.url, "after=earliest").await;
+    assert_eq!(ids(&events), ["1", "2"]);
+    assert_eq!(events["events"][0]["data"], json!({"x": [1, "\u{e9}"]}));
+    assert_eq!(events["events"][0]["own"], "kept");
+    assert_eq!(events["ended"], true);
+    let epoch = |cursor: &Value| cursor.as_str().map(|text| text[..16].to_owned());
+    assert_ne!(epoch(&events["cursor"]), epoch(&receipt["cursor"]));
+}

@@ -1,7 +1,10 @@
 //! What the tests of the archive share.
 
 #![allow(dead_code, reason = "each test takes what it needs")]
-#![allow(clippy::print_stdout, reason = "seeds are told, so that a failure can be repeated")]
+#![allow(
+    clippy::print_stdout,
+    reason = "seeds are told, so that a failure can be repeated"
+)]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use reveille_archive::{ArchiveBackend, ArchiveDurability, ArchiveOptions};
+use reveille_archive::{ArchiveBackend, ArchiveDurability, ArchiveOptions, OpenError};
 use reveille_memory::MemoryBackend;
 use reveille_queue::{Sessions, TailLimits};
 use reveille_types::Tenant;
@@ -58,23 +58,27 @@ pub(super) struct BackendArgs {
 }
 
 impl BackendArgs {
+    /// The archive that is named, if one is.
+    pub(super) fn archive(&self) -> Result<Option<ArchiveBackend>, OpenError> {
+        let BackendName::Archive(dir) = &self.backend else {
+            return Ok(None);
+        };
+        let mut options = ArchiveOptions::default();
+        options.durability = match self.durability {
+            Level::Os => ArchiveDurability::Os,
+            Level::Fsync => ArchiveDurability::Fsync,
+        };
+        ArchiveBackend::open(dir, options).map(Some)
+    }
+
     /// The sessions of this backend, those that are stored included.
     pub(super) async fn sessions(&self) -> Result<Sessions, StartError> {
-        let sessions = match &self.backend {
-            BackendName::Memory => Sessions::builder(MemoryBackend::new()),
-            BackendName::Archive(dir) => {
-                let mut options = ArchiveOptions::default();
-                options.durability = match self.durability {
-                    Level::Os => ArchiveDurability::Os,
-                    Level::Fsync => ArchiveDurability::Fsync,
-                };
-                Sessions::builder(ArchiveBackend::open(dir, options)?)
-            }
+        let sessions = match self.archive()? {
+            Some(archive) => Sessions::builder(archive),
+            None => Sessions::builder(MemoryBackend::new()),
         };
         let sessions = sessions.tail(TailLimits::default()).build();
-        if self.backend != BackendName::Memory {
-            sessions.open_stored(&Tenant::default_tenant()).await?;
-        }
+        sessions.open_stored(&Tenant::default_tenant()).await?;
         Ok(sessions)
     }
 

@@ -15,6 +15,7 @@ mod sessions;
 mod signal;
 mod tail;
 mod take;
+mod transfer;
 mod wait;
 
 use std::process::ExitCode;
@@ -49,6 +50,8 @@ enum Command {
     Close(close::Close),
     Sessions(sessions::Sessions),
     Signal(signal::Signal),
+    Export(transfer::Export),
+    Import(transfer::Import),
     Demo(demo::Demo),
 }
 
@@ -108,6 +111,8 @@ enum CommandError {
     #[error(transparent)]
     Start(#[from] serve::StartError),
     #[error(transparent)]
+    Transfer(#[from] transfer::TransferError),
+    #[error(transparent)]
     Demo(#[from] demo::DemoError),
 }
 
@@ -140,6 +145,8 @@ impl Cli {
             Command::Close(command) => command.run().await,
             Command::Sessions(command) => command.run().await,
             Command::Signal(command) => command.run().await,
+            Command::Export(command) => command.run().await,
+            Command::Import(command) => command.run().await,
             Command::Demo(command) => command.run().await,
         };
         match result {
