@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use reveille_backend::{
     Backend, BackendError, Capabilities, ListOptions, LogHandle, OpenOptions, Opened, StoredPage,
 };
-use reveille_types::{Durability, Seq, SessionKey, Tenant};
+use reveille_core::{IdSource, SystemIds};
+use reveille_types::{Durability, Epoch, Seq, SessionKey, Tenant};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::directory::Directory;
@@ -20,7 +21,7 @@ use crate::log::{ArchiveLog, MAX_BATCH_BYTES};
 use crate::maintenance::Maintenance;
 use crate::options::ArchiveOptions;
 use crate::readers::Readers;
-use crate::store;
+use crate::store::{self, shown};
 use crate::wal::{self, Recovery};
 use crate::writer::{Answer, Change, Command, Failure, Writer};
 
@@ -45,6 +46,7 @@ pub struct ArchiveBackend(Arc<Inner>);
 /// An open archive.
 #[derive(Debug)]
 pub(crate) struct Inner {
+    id: Epoch,
     durability: Durability,
     recovery: Recovery,
     times: Times,
@@ -76,6 +78,7 @@ impl ArchiveBackend {
             },
         };
         let times = Times::new();
+        let id = shown::prepare(&db, new_id(times)).map_err(failed)?;
         let (maintenance, syncing) = Maintenance::start(&directory, &options).map_err(failed)?;
         let writer = Writer::new(db, options.retention, maintenance, times).map_err(failed)?;
         let (readers, mut threads) =
@@ -90,6 +93,7 @@ impl ArchiveBackend {
         threads.push(writing.map_err(|_| failed(StoreError::Closed))?);
         threads.push(syncing);
         Ok(Self(Arc::new(Inner {
+            id,
             durability: options.durability.level(),
             recovery,
             times,
@@ -100,6 +104,10 @@ impl ArchiveBackend {
         })))
     }
 
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
     /// What was found unfinished when the archive was opened.
     #[must_use]
     pub fn recovery(&self) -> Recovery {
@@ -107,7 +115,18 @@ impl ArchiveBackend {
     }
 }
 
+fn new_id(times: Times) -> Epoch {
+    let millis = times.unix_millis(Instant::now()).cast_unsigned();
+    let [a, b, c, d, ..] = SystemIds.random_u64().to_le_bytes();
+    Epoch::from_parts(millis, u32::from_le_bytes([a, b, c, d]))
+}
+
 impl Inner {
+    /// What the cursors of the archive port name.
+    pub(crate) fn id(&self) -> Epoch {
+        self.id
+    }
+
     pub(crate) fn durability(&self) -> Durability {
         self.durability
     }
@@ -142,7 +161,7 @@ impl Inner {
     }
 
     /// Asks for a change that is stored or not, whatever the reply.
-    async fn ask_store(&self, change: Change) -> Result<Answer, BackendError> {
+    pub(crate) async fn ask_store(&self, change: Change) -> Result<Answer, BackendError> {
         self.ask(change).await.map_err(|failure| match failure {
             Failure::Store(error) => error,
             Failure::Unknown => StoreError::SyncFailed.into(),

@@ -13,6 +13,8 @@
 //! must follow each other. What is damaged is told by its place and never served; a tail that was not
 //! written to its end is cut off, which [`ArchiveBackend::recovery`] tells.
 //!
+//! It is an [`Archive`](reveille_backend::Archive), too, of what buses have shown.
+//!
 //! A directory has one writer: a second one is refused. The archive never serves HTTP, keeps no events
 //! in memory and knows nothing of sessions: that is what stands on it.
 //!
@@ -36,6 +38,7 @@ mod readers;
 mod backend;
 mod log;
 mod maintenance;
+mod port;
 mod watch;
 
 pub use backend::ArchiveBackend;

@@ -1,6 +1,7 @@
 //! The database: its form, how it is opened, and the statements about logs and tenants.
 
 mod rows;
+pub(crate) mod shown;
 mod sums;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -12,7 +13,7 @@ use crate::options::ArchiveDurability;
 pub(crate) use rows::{
     LogRow, NewBatch, collect_garbage, delete_key, delete_log, events_from, expired, first_bytes,
     insert_batch, insert_key, insert_log, insert_tenant, keys, leave_garbage, list, log_by_id,
-    log_by_key, stored_bytes, tenant_seq, tenants, update_log, update_tenant,
+    log_by_key, stored_bytes, tenant_id, tenant_seq, tenants, update_log, update_tenant,
 };
 
 /// The identity of a log's incarnation in this archive. Never given twice.

@@ -230,12 +230,21 @@ pub(crate) fn tenants(conn: &Connection) -> Result<Vec<(TenantId, Tenant, Seq)>>
     Ok(tenants)
 }
 
-pub(crate) fn tenant_seq(conn: &Connection, tenant: &Tenant) -> Result<Seq> {
+fn tenant_by_name(conn: &Connection, tenant: &Tenant) -> Result<Option<(TenantId, Seq)>> {
     let mut statement =
         conn.prepare_cached("select id, name, last_seq, sum from tenants where name = ?1")?;
     let mut rows = statement.query([tenant.as_str()])?;
     let row = rows.next()?.map(tenant_row).transpose()?;
-    Ok(row.map_or(Seq(0), |(_, _, last)| last))
+    Ok(row.map(|(id, _, last)| (id, last)))
+}
+
+pub(crate) fn tenant_seq(conn: &Connection, tenant: &Tenant) -> Result<Seq> {
+    let found = tenant_by_name(conn, tenant)?;
+    Ok(found.map_or(Seq(0), |(_, last)| last))
+}
+
+pub(crate) fn tenant_id(conn: &Connection, tenant: &Tenant) -> Result<Option<TenantId>> {
+    Ok(tenant_by_name(conn, tenant)?.map(|(id, _)| id))
 }
 
 fn log_sum(log: &LogRow) -> i64 {

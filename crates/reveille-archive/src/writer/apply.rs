@@ -30,6 +30,7 @@ impl Writer {
             Change::Append(batch) => Answer::Appended(self.append(batch, group)?),
             Change::Seal(log, seal) => Answer::Changed(self.seal(log.id, seal, group)?),
             Change::Trim(log, before) => Answer::Changed(self.trim(log.id, *before, group)?),
+            Change::Show(batch) => Answer::Shown(self.show(batch, group)?),
             Change::Remove(key) => Answer::Changed(Ok(self.remove(key, group)?)),
         })
     }
@@ -109,7 +110,11 @@ impl Writer {
         self.insert_head(row, group)
     }
 
-    fn tenant(&mut self, tenant: &Tenant, group: &mut Group) -> Result<TenantId, StoreError> {
+    pub(super) fn tenant(
+        &mut self,
+        tenant: &Tenant,
+        group: &mut Group,
+    ) -> Result<TenantId, StoreError> {
         if let Some(state) = self.tenants.get(tenant) {
             return Ok(state.id);
         }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use reveille_backend::{AppendError, BackendError, IdempotencyKey, OpenOptions, Seal, Slot};
-use reveille_types::{Position, SessionKey};
+use reveille_backend::{
+    AppendError, BackendError, IdempotencyKey, OpenOptions, Seal, Slot, Watermark,
+};
+use reveille_types::{Epoch, Position, Seq, SessionKey, Tenant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::shared::Shared;
@@ -25,6 +27,23 @@ pub(crate) struct Batch {
     pub(crate) at: i64,
 }
 
+/// What comes next in the order of a bus.
+#[derive(Debug)]
+pub(crate) struct ShownBatch {
+    pub(crate) tenant: Tenant,
+    pub(crate) epoch: Epoch,
+    pub(crate) after: Seq,
+    pub(crate) places: Vec<NewPlace>,
+}
+
+/// A place of the archive port, but for its position.
+#[derive(Debug)]
+pub(crate) struct NewPlace {
+    pub(crate) through: Seq,
+    pub(crate) kind: i64,
+    pub(crate) body: Vec<u8>,
+}
+
 /// A change.
 #[derive(Debug)]
 pub(crate) enum Change {
@@ -33,6 +52,7 @@ pub(crate) enum Change {
     Seal(Arc<Shared>, Seal),
     Trim(Arc<Shared>, Position),
     Remove(SessionKey),
+    Show(ShownBatch),
 }
 
 impl Change {
@@ -40,6 +60,7 @@ impl Change {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Append(batch) => batch.entries.iter().map(|e| e.record.len() + 8).sum(),
+            Self::Show(batch) => batch.places.iter().map(|place| place.body.len() + 64).sum(),
             _ => 256,
         }
     }
@@ -55,6 +76,8 @@ pub(crate) enum Answer {
     Appended(Result<Vec<Slot>, AppendError>),
     /// Of a seal, a trim or a removal: whether something changed.
     Changed(Result<bool, BackendError>),
+    /// The end of the archive port, or where it had ended if the batch begins elsewhere.
+    Shown(Result<u64, Option<Watermark>>),
 }
 
 /// Why there is no answer.

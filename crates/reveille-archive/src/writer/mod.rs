@@ -8,6 +8,7 @@
 mod apply;
 mod command;
 mod retain;
+mod show;
 mod undo;
 
 use std::collections::HashMap;
@@ -28,7 +29,7 @@ use crate::options::Retention;
 use crate::shared::Shared;
 use crate::store::{self, LogId, TenantId};
 
-pub(crate) use command::{Answer, Batch, Change, Command, Encoded, Failure};
+pub(crate) use command::{Answer, Batch, Change, Command, Encoded, Failure, NewPlace, ShownBatch};
 use undo::{Group, Undo};
 
 /// Most changes in one transaction.
