@@ -1,5 +1,6 @@
 //! The bus of a tenant: events of all its sessions in one order, in the same modes as one session.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,7 +12,9 @@ use reveille_types::sets::OverflowPolicy;
 use reveille_types::wire::{
     CLOUDEVENT_BATCH_JSON, CURSOR_HEADER, EventPage, EventQuery, Open, SessionState,
 };
-use reveille_types::{Cursor, CursorError, Filter, FilterSpec, Gap, GapReason, Seq, Start};
+use reveille_types::{
+    Condition, Cursor, CursorError, Filter, FilterSpec, Gap, GapReason, Seq, Start,
+};
 
 use crate::body::{answer, json, timed_out};
 use crate::feed::Feed;
@@ -86,6 +89,7 @@ fn spec(params: &mut Params) -> Result<FilterSpec, Refusal> {
         kinds: Some(kinds).filter(|kinds| !kinds.is_empty()),
         namespace: texts("namespace"),
         session: texts("session"),
+        path: texts("path"),
         source: texts("source"),
         subject: texts("subject"),
         agent: texts("agent"),
@@ -97,6 +101,7 @@ fn spec(params: &mut Params) -> Result<FilterSpec, Refusal> {
         class: words(texts("class"), "class")?,
         finality: words(texts("final"), "final")?,
         privacy: words(texts("privacy"), "privacy")?,
+        attributes: attributes(texts("attributes"))?,
     })
 }
 
@@ -111,6 +116,20 @@ fn words<T: serde::de::DeserializeOwned>(
     texts
         .map(|texts| texts.into_iter().map(word).collect())
         .transpose()
+}
+
+/// Conditions on attributes, as JSON.
+fn attributes(
+    texts: Option<Vec<String>>,
+) -> Result<Option<BTreeMap<String, Vec<Condition>>>, Refusal> {
+    const NAME: &str = "attributes";
+    match texts.as_deref() {
+        None => Ok(None),
+        Some([json]) => serde_json::from_str(json)
+            .map(Some)
+            .map_err(|e| refused(NAME, format!("is no set of conditions: {e}"))),
+        Some(_) => Err(refused(NAME, "is there twice")),
+    }
 }
 
 fn compile(spec: &FilterSpec) -> Result<Filter, Refusal> {

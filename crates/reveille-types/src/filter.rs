@@ -1,17 +1,19 @@
 //! Which events a reader wants. Looks at the envelope only, never at the payload.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::{self, Condition, Content};
 use crate::event::{Event, Label, Privacy};
 use crate::fingerprint::Fingerprint;
 use crate::invalid::{Invalid, check_size};
 use crate::kind::{Class, Finality, Kind};
 use crate::limits;
+use crate::path;
 use crate::pattern::Pattern;
 
 /// What a filter asks for, as people and programs write it: all fields must match, and of each field
@@ -29,6 +31,11 @@ pub struct FilterSpec {
     /// Sessions by name: `id`, or `namespace/id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Vec<String>>,
+    /// Sessions by where they are: `namespace/id` is this session alone, `namespace/id/**` it and all
+    /// that lie below it, segment by segment, `namespace/**` the whole namespace. A text without `/` is
+    /// a session of the default namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Vec<String>>,
     /// Who produced it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Vec<String>>,
@@ -62,6 +69,9 @@ pub struct FilterSpec {
     /// Who may see its payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub privacy: Option<Vec<Privacy>>,
+    /// Conditions on attributes by their names in `CloudEvents`: of each named attribute one must hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<BTreeMap<String, Vec<Condition>>>,
 }
 
 /// Which events a reader wants, compiled. Cheap to clone.
@@ -92,6 +102,7 @@ pub struct Filter(Option<Arc<Compiled>>);
 struct Compiled {
     kinds: Box<[Pattern]>,
     selectors: Box<[(FilterField, BTreeSet<Box<str>>)]>,
+    content: Content,
     fingerprint: u64,
 }
 
@@ -126,11 +137,15 @@ pub enum FilterField {
     Final,
     /// The privacy.
     Privacy,
+    /// Where its session is: itself, and everything that it lies below.
+    Path,
+    /// An attribute of the producer's own, as `name=text`.
+    Attribute,
 }
 
 impl FilterField {
     /// All fields, those that tell events apart best first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Session,
         Self::Correlation,
         Self::CausedBy,
@@ -140,7 +155,9 @@ impl FilterField {
         Self::Subject,
         Self::Source,
         Self::Tag,
+        Self::Attribute,
         Self::Kind,
+        Self::Path,
         Self::Namespace,
         Self::Privacy,
         Self::Final,
@@ -163,6 +180,8 @@ impl FilterField {
             Self::Class => "class",
             Self::Final => "final",
             Self::Privacy => "privacy",
+            Self::Path => "path",
+            Self::Attribute => "attributes",
         }
     }
 
@@ -186,6 +205,8 @@ impl FilterField {
             Self::Class => each(envelope.class.as_str()),
             Self::Final => each(envelope.finality.as_str()),
             Self::Privacy => envelope.privacy.is_some_and(|p| each(p.as_str())),
+            Self::Path => path::any_scope(event.session(), each),
+            Self::Attribute => content::any_key(event, each),
         }
     }
 }
@@ -205,6 +226,7 @@ impl Filter {
         let class = words(spec.class.as_deref(), Class::as_str);
         let finality = words(spec.finality.as_deref(), Finality::as_str);
         let privacy = words(spec.privacy.as_deref(), Privacy::as_str);
+        let path = spec.path.as_deref().map(path::canonical).transpose()?;
         let fields = [
             (FilterField::Namespace, &spec.namespace),
             (FilterField::Session, &spec.session),
@@ -219,6 +241,7 @@ impl Filter {
             (FilterField::Class, &class),
             (FilterField::Final, &finality),
             (FilterField::Privacy, &privacy),
+            (FilterField::Path, &path),
         ];
         let mut selectors = Vec::new();
         for (field, values) in fields {
@@ -230,13 +253,18 @@ impl Filter {
             None => Vec::new(),
             Some(patterns) => check_patterns(patterns)?,
         };
-        if kinds.is_empty() && selectors.is_empty() {
+        let content = match &spec.attributes {
+            None => Content::default(),
+            Some(attributes) => Content::compile(attributes)?,
+        };
+        if kinds.is_empty() && selectors.is_empty() && content.len() == 0 {
             return Ok(Self::all());
         }
-        let fingerprint = fingerprint(&kinds, &selectors);
+        let fingerprint = fingerprint(&kinds, &selectors, &content);
         Ok(Self(Some(Arc::new(Compiled {
             kinds: kinds.into(),
             selectors: selectors.into(),
+            content,
             fingerprint,
         }))))
     }
@@ -258,6 +286,59 @@ impl Filter {
     /// [`Invalid`] when it is no pattern.
     pub fn matching(pattern: &str) -> Result<Self, Invalid> {
         Self::any_of([pattern.parse()?])
+    }
+
+    /// Events of this run.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the text is too long.
+    pub fn run(run: &str) -> Result<Self, Invalid> {
+        Self::compile(&FilterSpec {
+            run: Some(vec![run.into()]),
+            ..FilterSpec::default()
+        })
+    }
+
+    /// Events that concern this agent.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the text is too long.
+    pub fn agent(agent: &str) -> Result<Self, Invalid> {
+        Self::compile(&FilterSpec {
+            agent: Some(vec![agent.into()]),
+            ..FilterSpec::default()
+        })
+    }
+
+    /// Events of all sessions of this namespace.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the text is too long.
+    pub fn namespace(namespace: &str) -> Result<Self, Invalid> {
+        Self::compile(&FilterSpec {
+            namespace: Some(vec![namespace.into()]),
+            ..FilterSpec::default()
+        })
+    }
+
+    /// Events of the sessions at this [path](FilterSpec::path): with `/**` at its end those below, too.
+    ///
+    /// ```
+    /// use reveille_types::Filter;
+    ///
+    /// let run_and_its_agents = Filter::path("run/17/**")?;
+    /// let run_alone = Filter::path("run/17")?;
+    /// assert_ne!(run_and_its_agents, run_alone);
+    /// # Ok::<(), reveille_types::Invalid>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Invalid`] when it is no path.
+    pub fn path(path: &str) -> Result<Self, Invalid> {
+        Self::compile(&FilterSpec {
+            path: Some(vec![path.into()]),
+            ..FilterSpec::default()
+        })
     }
 
     /// Whether every event matches.
@@ -285,6 +366,7 @@ impl Filter {
                 .selectors
                 .iter()
                 .all(|(field, wanted)| field.any_value(event, |value| wanted.contains(value)))
+            && compiled.content.matches(event)
     }
 
     /// Whether some event of this kind matches: what is asked for besides the kind is not looked at.
@@ -306,7 +388,9 @@ impl Filter {
     #[must_use]
     pub fn fields(&self) -> usize {
         self.0.as_ref().map_or(0, |compiled| {
-            compiled.selectors.len() + usize::from(!compiled.kinds.is_empty())
+            compiled.selectors.len()
+                + compiled.content.len()
+                + usize::from(!compiled.kinds.is_empty())
         })
     }
 
@@ -323,6 +407,10 @@ impl Filter {
                     let kinds = compiled.kinds.iter().map(Pattern::as_str).collect();
                     (exact && !compiled.kinds.is_empty()).then_some((field, kinds))
                 }
+                FilterField::Attribute => compiled
+                    .content
+                    .keys()
+                    .map(|keys| (field, keys.iter().map(AsRef::as_ref).collect())),
                 _ => compiled
                     .selectors
                     .iter()
@@ -372,7 +460,11 @@ fn check_count(field: &'static str, count: usize) -> Result<(), Invalid> {
 
 /// Digest of the canonical form: a version, then each field with its sorted values. Lengths stand
 /// before texts, so that no two forms run together.
-fn fingerprint(kinds: &[Pattern], selectors: &[(FilterField, BTreeSet<Box<str>>)]) -> u64 {
+fn fingerprint(
+    kinds: &[Pattern],
+    selectors: &[(FilterField, BTreeSet<Box<str>>)],
+    content: &Content,
+) -> u64 {
     let mut digest = Fingerprint::default();
     let mut add = |text: &str| {
         digest.write(&(text.len() as u64).to_be_bytes());
@@ -387,6 +479,7 @@ fn fingerprint(kinds: &[Pattern], selectors: &[(FilterField, BTreeSet<Box<str>>)
         add(field.name());
         wanted.iter().for_each(|value| add(value));
     }
+    content.each_text(add);
     digest.finish()
 }
 
@@ -398,7 +491,9 @@ impl PartialEq for Filter {
                 let kinds = |c: &Compiled| -> Vec<String> {
                     c.kinds.iter().map(Pattern::canonical).collect()
                 };
-                Arc::ptr_eq(a, b) || (kinds(a) == kinds(b) && a.selectors == b.selectors)
+                let same_fields = || a.selectors == b.selectors && a.content == b.content;
+                Arc::ptr_eq(a, b)
+                    || (a.fingerprint == b.fingerprint && same_fields() && kinds(a) == kinds(b))
             }
             _ => false,
         }
@@ -421,6 +516,7 @@ impl fmt::Debug for Filter {
                 .debug_struct("Filter")
                 .field("match", &compiled.kinds)
                 .field("selectors", &compiled.selectors)
+                .field("attributes", &compiled.content)
                 .finish(),
         }
     }

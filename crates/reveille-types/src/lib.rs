@@ -39,13 +39,16 @@ mod place;
 mod receipt;
 mod time;
 
+mod content;
 mod filter;
 mod fingerprint;
+mod path;
 mod pattern;
 
 pub mod wire;
 
 pub use cloudevents::{decode as decode_event, decode_at as decode_event_at};
+pub use content::{Bound, Condition, Number, Range, Scalar};
 pub use cursor::{Cursor, CursorError, Scope, Start};
 pub use draft::{DraftDefaults, EventDraft, end_of_session};
 pub use event::{
