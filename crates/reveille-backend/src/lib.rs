@@ -1,4 +1,4 @@
-//! What a storage backend implements, and nothing that stores.
+//! What a storage backend and an archive implement, and nothing that stores.
 //!
 //! A [`Backend`] orders and keeps the events of session logs. It hands out one handle a log, in one of
 //! two shapes ([`LogHandle`]):
@@ -8,6 +8,8 @@
 //!   it inside its own critical section, so that an append in process takes one lock and boxes no
 //!   future. The session's own window is then the log: such a backend stores nothing, and every open
 //!   is a new incarnation.
+//!
+//! An [`Archive`] keeps what a bus has shown, in the order of the bus, beyond what is retained.
 //!
 //! Readers, waiters, groups, time-outs and retention of what is in memory are not a backend's business:
 //! the session applies what the backend committed. This crate knows no runtime, no clock and no HTTP,
@@ -20,6 +22,7 @@
 //! The vocabulary ([`types`]) is handed on, so that a backend needs no other crate of Reveille.
 
 mod append;
+mod archive;
 mod error;
 mod log;
 mod store;
@@ -27,6 +30,10 @@ mod store;
 pub use reveille_types as types;
 
 pub use append::{AppendOptions, Entry, IdempotencyKey, Slot};
+pub use archive::{
+    Archive, ArchiveBatch, ArchiveCursor, ArchiveError, ArchiveId, ArchivePage, Archived,
+    ReplayFrom, ReplayQuery, Watermark,
+};
 pub use error::{AppendError, BackendError};
 pub use log::{ImmediateLog, LogHandle, LogInfo, LogPage, ReadLimit, Seal, StoredLog, Watch};
 pub use store::{Backend, Capabilities, Incarnation, ListOptions, OpenOptions, Opened, StoredPage};

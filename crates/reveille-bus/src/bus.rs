@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reveille_backend::{ArchiveError, ReplayFrom, Watermark};
 use reveille_core::sync::Mutex;
 use reveille_queue::{Sessions, Tail};
-use reveille_types::{Cursor, Event, EventDraft, Filter, Kind, Receipt, Seq, SessionKey, Tenant};
+use reveille_types::{
+    Cursor, Epoch, Event, EventDraft, Filter, Kind, Receipt, Seq, SessionKey, Tenant,
+};
 
 use crate::error::BusError;
 use crate::handlers::Running;
@@ -77,7 +80,11 @@ pub(crate) struct Order {
 impl Order {
     /// The cursor of a reader that has read up to and including this sequence number.
     pub(crate) fn cursor(&self, seq: Seq, filter: &Filter) -> Cursor {
-        let epoch = self.tail.epoch();
+        self.cursor_in(self.tail.epoch(), seq, filter)
+    }
+
+    /// As [`cursor`](Self::cursor), in the order of this incarnation.
+    pub(crate) fn cursor_in(&self, epoch: Epoch, seq: Seq, filter: &Filter) -> Cursor {
         match filter.fingerprint() {
             None => Cursor::bus(epoch, seq),
             Some(fingerprint) => Cursor::filtered(epoch, seq, fingerprint),
@@ -193,17 +200,43 @@ impl BusSubscription {
     pub(crate) fn begin(bus: &Bus, options: SubscribeOptions) -> Result<Self, BusError> {
         let bound = options.bound()?;
         let info = bus.tail().info();
-        let after = match options.start {
-            BusStart::Earliest => info.oldest,
-            BusStart::Latest => info.latest,
-            BusStart::After(cursor) => cursor.resolve_bus(
-                bus.tail().epoch(),
-                options.filter.fingerprint(),
-                info.oldest,
-                info.latest,
-            )?,
+        let epoch = bus.tail().epoch();
+        let fingerprint = options.filter.fingerprint();
+        let mut replay = None;
+        let after = match (options.start, &options.archive) {
+            (BusStart::Latest, _) => info.latest,
+            (BusStart::Earliest, None) => info.oldest,
+            (BusStart::Earliest, Some(_)) => {
+                replay = Some(ReplayFrom::Earliest);
+                info.begin
+            }
+            (BusStart::Archived(_), None) => return Err(BusError::ArchiveRequired),
+            (BusStart::Archived(cursor), Some(archive)) => {
+                let (expected, got) = (archive.id(), cursor.archive);
+                if got != expected {
+                    return Err(ArchiveError::ArchiveMismatch { expected, got }.into());
+                }
+                replay = Some(ReplayFrom::After(cursor));
+                info.begin
+            }
+            (BusStart::After(cursor), Some(_)) if cursor.epoch() != epoch => {
+                let seq = cursor.resolve_bus(cursor.epoch(), fingerprint, Seq(0), Seq(u64::MAX))?;
+                let epoch = cursor.epoch();
+                replay = Some(ReplayFrom::AfterSeq(Watermark { epoch, seq }));
+                info.begin
+            }
+            (BusStart::After(cursor), _) => {
+                cursor.resolve_bus(epoch, fingerprint, info.oldest, info.latest)?
+            }
         };
-        Ok(Self::new(Arc::clone(bus.order()), after, bound, options))
+        let tenant = bus.tenant().clone();
+        Ok(Self::new(
+            Arc::clone(bus.order()),
+            tenant,
+            (after, replay),
+            bound,
+            options,
+        ))
     }
 }
 

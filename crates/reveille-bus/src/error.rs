@@ -1,5 +1,6 @@
 //! Why the bus says no.
 
+use reveille_backend::ArchiveError;
 use reveille_queue::{AppendError, SessionError};
 use reveille_types::sets::OverflowPolicy;
 use reveille_types::{Cursor, CursorError, Invalid};
@@ -36,6 +37,12 @@ pub enum BusError {
         /// The most that are allowed.
         limit: u32,
     },
+    /// A subscription that begins in an archive needs one.
+    #[error("there is no archive to begin in")]
+    ArchiveRequired,
+    /// The archive said no.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The session belongs to another tenant than the bus.
     #[error("the session belongs to another tenant")]
     TenantMismatch,
@@ -58,6 +65,8 @@ impl BusError {
             Self::InvalidOverflowPolicy { .. } => "invalid_overflow_policy",
             Self::Overflow { .. } => "slow_consumer",
             Self::LoopDetected { .. } => "loop_detected",
+            Self::ArchiveRequired => "archive_required",
+            Self::Archive(error) => error.code(),
             Self::TenantMismatch => "tenant_mismatch",
             Self::Session(error) => error.code(),
             Self::Append(error) => error.code(),

@@ -38,6 +38,7 @@
 //! # }
 //! ```
 
+mod archiving;
 mod bus;
 mod causes;
 mod emit;
@@ -49,8 +50,10 @@ mod overflow;
 mod progress;
 mod publisher;
 mod registry;
+mod replay;
 mod subscription;
 
+pub use archiving::Archiving;
 pub use bus::{Bus, EventBus, Published};
 pub use emit::Emitted;
 pub use error::BusError;

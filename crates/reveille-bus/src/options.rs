@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reveille_backend::{Archive, ArchiveCursor};
 use reveille_types::sets::OverflowPolicy;
 use reveille_types::{Cursor, Event, Filter, SessionKey};
 
@@ -13,13 +14,16 @@ use crate::overflow::LagBound;
 /// Where a subscriber begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BusStart {
-    /// With the oldest event that is retained. What retention dropped before is no gap.
+    /// With the oldest event that is retained, or archived if there is an archive. What retention
+    /// dropped before is no gap.
     Earliest,
     /// With the next event to come.
     #[default]
     Latest,
     /// After this cursor.
     After(Cursor),
+    /// After this place of the archive.
+    Archived(ArchiveCursor),
 }
 
 /// A predicate over an event: code of the caller's, which runs in the subscriber's own poll.
@@ -41,6 +45,7 @@ pub struct SubscribeOptions {
     /// Which events are given up: see [`LagBound`].
     pub policy: OverflowPolicy,
     pub(crate) predicate: Option<Predicate>,
+    pub(crate) archive: Option<Arc<dyn Archive>>,
 }
 
 impl Default for SubscribeOptions {
@@ -61,6 +66,7 @@ impl SubscribeOptions {
             reserve: bound.reserve(),
             policy: bound.policy(),
             predicate: None,
+            archive: None,
         }
     }
 
@@ -109,6 +115,14 @@ impl SubscribeOptions {
         self
     }
 
+    /// Reading from this archive what is no longer retained, and what was shown before this
+    /// incarnation of the bus; then the bus itself, without a gap or a repetition.
+    #[must_use]
+    pub fn archive(mut self, archive: Arc<dyn Archive>) -> Self {
+        self.archive = Some(archive);
+        self
+    }
+
     pub(crate) fn bound(&self) -> Result<LagBound, BusError> {
         // Nobody who publishes waits for a subscriber.
         if self.policy == OverflowPolicy::BackpressureCaller {
@@ -128,6 +142,7 @@ impl fmt::Debug for SubscribeOptions {
             .field("reserve", &self.reserve)
             .field("policy", &self.policy)
             .field("predicate", &self.predicate.is_some())
+            .field("archive", &self.archive)
             .finish()
     }
 }

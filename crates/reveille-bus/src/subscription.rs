@@ -6,18 +6,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
+use reveille_backend::{Archive, ArchiveCursor, Archived, ReplayFrom, Watermark};
 use reveille_queue::{Tail, TailPage, TailWatch};
-use reveille_types::{Cursor, Event, Filter, Gap, GapReason, OverflowDetail, PositionRanges, Seq};
+use reveille_types::{
+    Cursor, Epoch, Event, Filter, Gap, GapReason, OverflowDetail, PositionRanges, Seq, Tenant,
+};
 
 use crate::bus::Order;
 use crate::error::BusError;
 use crate::lag::{Found, Lag};
-use crate::options::{Predicate, SubscribeOptions};
+use crate::options::{BusStart, Predicate, SubscribeOptions};
 use crate::overflow::{LagBound, Loss};
 use crate::registry::{Counters, SubscriptionId};
+use crate::replay::{Replay, Replayed};
 
 /// Most events that a subscriber fetches at once.
 const FETCH_EVENTS: usize = 256;
@@ -31,6 +35,8 @@ pub struct BusFrame {
     pub event: Event,
     /// Where to go on after it.
     pub cursor: Cursor,
+    /// Where to go on after it in the archive, if it came from there.
+    pub archived: Option<ArchiveCursor>,
 }
 
 /// What a subscription yields.
@@ -67,6 +73,9 @@ pub struct BusSubscription {
     filter: Filter,
     predicate: Option<PredicateBox>,
     bound: LagBound,
+    /// Only while the subscriber reads the archive.
+    replay: Option<Box<Replay>>,
+    archive: Option<Source>,
     /// Only while the subscriber is beyond its bound.
     lag: Option<Box<Lag>>,
     /// Everything up to it has been fetched or told as missing.
@@ -77,6 +86,15 @@ pub struct BusSubscription {
     caught_up: bool,
     failed: bool,
     counters: Arc<Counters>,
+}
+
+/// Where to look for what is no longer retained.
+#[derive(Debug)]
+struct Source {
+    archive: Arc<dyn Archive>,
+    tenant: Tenant,
+    /// It was asked for what follows this, and had nothing.
+    asked_at: Option<Seq>,
 }
 
 struct PredicateBox(Predicate);
@@ -90,14 +108,23 @@ impl std::fmt::Debug for PredicateBox {
 impl BusSubscription {
     pub(crate) fn new(
         order: Arc<Order>,
-        after: Seq,
+        tenant: Tenant,
+        (after, replay): (Seq, Option<ReplayFrom>),
         bound: LagBound,
         options: SubscribeOptions,
     ) -> Self {
+        let archive = options.archive.map(|archive| Source {
+            archive,
+            tenant,
+            asked_at: None,
+        });
         let counters = Arc::new(Counters::default());
         counters.read_to.store(after.0, Ordering::Relaxed);
-        let cursor = order.cursor(after, &options.filter);
-        Self {
+        let cursor = match options.start {
+            BusStart::After(cursor) => cursor,
+            _ => order.cursor(after, &options.filter),
+        };
+        let mut subscription = Self {
             id: order
                 .registry
                 .add(options.filter.clone(), Arc::clone(&counters)),
@@ -106,6 +133,8 @@ impl BusSubscription {
             filter: options.filter,
             predicate: options.predicate.map(PredicateBox),
             bound,
+            replay: None,
+            archive,
             lag: None,
             read_to: after,
             fetched: VecDeque::new(),
@@ -114,7 +143,18 @@ impl BusSubscription {
             caught_up: false,
             failed: false,
             counters,
+        };
+        if let Some(from) = replay {
+            subscription.begin_replay(from);
         }
+        subscription
+    }
+
+    fn begin_replay(&mut self, from: ReplayFrom) {
+        self.replay = self.archive.as_ref().map(|source| {
+            let (archive, tenant) = (Arc::clone(&source.archive), source.tenant.clone());
+            Box::new(Replay::new(archive, tenant, self.filter.clone(), from))
+        });
     }
 
     /// Names the subscription in the bus's statistics.
@@ -162,6 +202,12 @@ impl BusSubscription {
             if let Some(item) = self.fetched_item() {
                 return Poll::Ready(Some(Ok(item)));
             }
+            if self.replay.is_some() {
+                match ready!(self.poll_replay(cx)) {
+                    Some(item) => return Poll::Ready(Some(item)),
+                    None => continue,
+                }
+            }
             // What there was before the subscriber came is not bounded by how it keeps up.
             if self.caught_up
                 && let Some(found) = self.beyond_bound()
@@ -175,6 +221,7 @@ impl BusSubscription {
                 .watch
                 .poll_read(cx, self.read_to, FETCH_EVENTS, FETCH_BYTES)
             {
+                Poll::Ready(page) if self.asks_archive(&page) => {}
                 Poll::Ready(page) => self.take(page),
                 Poll::Pending if self.caught_up => return Poll::Pending,
                 Poll::Pending => {
@@ -184,6 +231,92 @@ impl BusSubscription {
                 }
             }
         }
+    }
+
+    /// What the archive gives; `None` when it is to be looked further.
+    fn poll_replay(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BusItem, BusError>>> {
+        let Some(replay) = &mut self.replay else {
+            return Poll::Ready(None);
+        };
+        let replayed = match ready!(replay.poll(cx)) {
+            Ok(replayed) => replayed,
+            // What the bus shows has not got into the archive yet: it is told of by the bus.
+            Err(_)
+                if self
+                    .archive
+                    .as_ref()
+                    .is_some_and(|source| source.asked_at.is_some()) =>
+            {
+                self.replay = None;
+                return Poll::Ready(None);
+            }
+            Err(error) => {
+                self.failed = true;
+                return Poll::Ready(Some(Err(error.into())));
+            }
+        };
+        Poll::Ready(match replayed {
+            Replayed::Item(Archived::Event {
+                event,
+                epoch,
+                cursor,
+            }) => {
+                self.moved_in_archive(epoch, event.place().seq);
+                self.hand_out(event, Some(cursor)).map(Ok)
+            }
+            Replayed::Item(Archived::Missing { epoch, ranges, .. }) => {
+                let requested = self.cursor;
+                if let Some((_, last)) = ranges.as_slice().last() {
+                    self.moved_in_archive(epoch, Seq(*last));
+                }
+                Some(Ok(BusItem::Gap(self.gone(ranges, requested))))
+            }
+            Replayed::Done(watermark) => {
+                self.replay = None;
+                self.go_live(watermark).map(|gap| Ok(BusItem::Gap(gap)))
+            }
+        })
+    }
+
+    fn moved_in_archive(&mut self, epoch: Epoch, seq: Seq) {
+        self.cursor = self.order.cursor_in(epoch, seq, &self.filter);
+        if epoch == self.order.tail.epoch() {
+            self.set_read_to(seq.max(self.read_to));
+        }
+    }
+
+    /// Goes on behind what is archived. What lies between the orders of two incarnations is a gap.
+    fn go_live(&mut self, watermark: Option<Watermark>) -> Option<Gap> {
+        let tail = &self.order.tail;
+        let begin = tail.info().begin;
+        let requested = self.cursor;
+        let mut between = PositionRanges::new();
+        match watermark {
+            Some(mark) if mark.epoch == tail.epoch() => {
+                self.set_read_to(mark.seq.max(self.read_to))
+            }
+            Some(mark) if mark.seq < begin => {
+                between.insert(mark.seq.0 + 1, begin.0);
+            }
+            _ => {}
+        }
+        self.cursor = self.cursor_at(self.read_to);
+        (!between.is_empty()).then(|| self.gone(between, requested))
+    }
+
+    /// Whether what is missing is looked for in the archive first, once for each place.
+    fn asks_archive(&mut self, page: &TailPage) -> bool {
+        let after = self.read_to;
+        let Some(source) = &mut self.archive else {
+            return false;
+        };
+        if page.missing.is_empty() || source.asked_at == Some(after) {
+            return false;
+        }
+        source.asked_at = Some(after);
+        let epoch = self.order.tail.epoch();
+        self.begin_replay(ReplayFrom::AfterSeq(Watermark { epoch, seq: after }));
+        true
     }
 
     fn cursor_at(&self, seq: Seq) -> Cursor {
@@ -233,7 +366,7 @@ impl BusSubscription {
         match found {
             Found::Event(event) => {
                 self.move_behind(event.place().seq.0);
-                self.hand_out(event).map(Ok)
+                self.hand_out(event, None).map(Ok)
             }
             Found::Missing(loss) => Some(Ok(self.tell_loss(&loss))),
             Found::Gone(ranges) => {
@@ -305,12 +438,21 @@ impl BusSubscription {
 
     /// What retention has taken: exact for a reader of everything, unknown behind a filter.
     fn expired(&self, before: Seq, ranges: PositionRanges) -> Gap {
+        let resumes_at = self.cursor_at(self.read_to);
+        Gap {
+            resumes_at,
+            ..self.gone(ranges, self.cursor_at(before))
+        }
+    }
+
+    fn gone(&self, ranges: PositionRanges, requested: Cursor) -> Gap {
+        let is_known = self.filter.is_all() && !ranges.is_empty();
         Gap {
             reason: GapReason::Expired,
-            missed: self.filter.is_all().then(|| ranges.count()),
+            missed: is_known.then(|| ranges.count()),
             ranges,
-            requested: Some(self.cursor_at(before)),
-            resumes_at: self.cursor_at(self.read_to),
+            requested: Some(requested),
+            resumes_at: self.cursor,
             repair: None,
             overflow: None,
         }
@@ -335,19 +477,20 @@ impl BusSubscription {
                 false => event.place().seq,
             };
             self.cursor = self.cursor_at(at);
-            if let Some(item) = self.hand_out(event) {
+            if let Some(item) = self.hand_out(event, None) {
                 return Some(item);
             }
         }
     }
 
     /// The event with the cursor that stands behind it, if the predicate wants it.
-    fn hand_out(&self, event: Event) -> Option<BusItem> {
+    fn hand_out(&self, event: Event, archived: Option<ArchiveCursor>) -> Option<BusItem> {
         self.is_wanted(&event).then(|| {
             Counters::add(&self.counters.delivered, 1);
             BusItem::Event(BusFrame {
                 event,
                 cursor: self.cursor,
+                archived,
             })
         })
     }

@@ -59,6 +59,8 @@ impl TailPage {
 /// What is known of a tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TailInfo {
+    /// What follows this sequence number has been shown here.
+    pub begin: Seq,
     /// What follows this sequence number can be read.
     pub oldest: Seq,
     /// The last sequence number that is shown.
@@ -97,6 +99,7 @@ impl Tail {
     pub fn info(&self) -> TailInfo {
         let state = self.0.state.lock();
         TailInfo {
+            begin: state.ring.begin(),
             oldest: state.ring.oldest(),
             latest: state.ring.latest(),
             retained: state.ring.len(),

@@ -32,6 +32,7 @@ const SCAN: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Ring {
     limits: TailLimits,
+    begin: Seq,
     oldest: Seq,
     /// `None` stands for an event that was forgotten.
     shown: VecDeque<Option<Event>>,
@@ -45,11 +46,17 @@ impl Ring {
     pub(super) fn after(seq: Seq, limits: TailLimits) -> Self {
         Self {
             limits,
+            begin: seq,
             oldest: seq,
             shown: VecDeque::new(),
             early: BTreeMap::new(),
             bytes: 0,
         }
+    }
+
+    /// What the ring was begun behind.
+    pub(super) fn begin(&self) -> Seq {
+        self.begin
     }
 
     pub(super) fn oldest(&self) -> Seq {
