@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use reveille_backend::{ArchiveError, ReplayFrom, Watermark};
 use reveille_core::sync::Mutex;
 use reveille_queue::{Sessions, Tail};
+use reveille_types::sets::PayloadAccess;
 use reveille_types::{
     Cursor, Epoch, Event, EventDraft, Filter, Kind, Receipt, Seq, SessionKey, Tenant,
 };
@@ -16,9 +17,11 @@ use reveille_types::{
 use crate::error::BusError;
 use crate::handlers::Running;
 use crate::options::{BusStart, HistoryQuery, SubscribeOptions};
+use crate::privacy::{self, ByPrivacy, PayloadPolicy, Shown, Subscriber};
 use crate::publisher::Publisher;
 use crate::registry::{BusStats, Registry, SubscriptionId};
 use crate::subscription::{BusFrame, BusItem, BusSubscription};
+use crate::wakes::Wakes;
 
 /// What a producer learns from publishing on a bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +71,7 @@ struct Inner {
     order: Arc<Order>,
     /// Dropped with the bus, which is what ends the handlers' tasks.
     handlers: Mutex<HashMap<SubscriptionId, Running>>,
+    wakes: Wakes,
 }
 
 /// What subscriptions share with their bus, and what outlives it with them.
@@ -75,6 +79,7 @@ struct Inner {
 pub(crate) struct Order {
     pub(crate) tail: Tail,
     pub(crate) registry: Registry,
+    pub(crate) policy: Arc<dyn PayloadPolicy>,
 }
 
 impl Order {
@@ -109,17 +114,38 @@ impl Bus {
     /// # Cancel safety
     /// A dropped future changes nothing.
     pub async fn open(sessions: Sessions, tenant: Tenant) -> Result<Self, BusError> {
+        Self::open_with(sessions, tenant, Arc::new(ByPrivacy)).await
+    }
+
+    /// As [`open`](Self::open); this policy decides which subscribers see payloads.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
+    pub async fn open_with(
+        sessions: Sessions,
+        tenant: Tenant,
+        policy: Arc<dyn PayloadPolicy>,
+    ) -> Result<Self, BusError> {
         let tail = sessions
             .tail_or_begin(&tenant)
             .await?
             .ok_or(BusError::NoTail)?;
         Ok(Self(Arc::new(Inner {
-            publisher: Publisher { sessions, tenant },
+            publisher: Publisher {
+                sessions,
+                tenant,
+                chains: Arc::default(),
+            },
             order: Arc::new(Order {
                 tail,
                 registry: Registry::default(),
+                policy,
             }),
             handlers: Mutex::default(),
+            wakes: Wakes::default(),
         })))
     }
 
@@ -139,6 +165,20 @@ impl Bus {
     #[must_use]
     pub fn cursor(&self, seq: Seq, filter: &Filter) -> Cursor {
         self.0.order.cursor(seq, filter)
+    }
+
+    /// The event with as much of its payload as was asked for and the policy grants to a reader that
+    /// is no subscription.
+    #[must_use]
+    pub fn view(&self, event: &Event, asked: PayloadAccess) -> (Event, Shown) {
+        let subscriber = Subscriber {
+            tenant: self.tenant(),
+            id: None,
+            name: None,
+            asked,
+        };
+        let (event, shown, _) = privacy::shown(&*self.0.order.policy, &subscriber, event.clone());
+        (event, shown)
     }
 
     /// How many subscriptions were made with just this filter.
@@ -188,6 +228,10 @@ impl Bus {
 
     pub(crate) fn publisher(&self) -> &Publisher {
         &self.0.publisher
+    }
+
+    pub(crate) fn wakes(&self) -> &Wakes {
+        &self.0.wakes
     }
 
     pub(crate) fn handlers(&self) -> &Mutex<HashMap<SubscriptionId, Running>> {
@@ -261,7 +305,9 @@ impl EventBus for Bus {
 
     fn history(&self, query: &HistoryQuery) -> Vec<Event> {
         let limit = query.limit.unwrap_or(usize::MAX);
-        self.0.order.tail.last(&query.filter, limit)
+        let events = self.0.order.tail.last(&query.filter, limit);
+        let shown = |event: Event| self.view(&event, query.access).0;
+        events.into_iter().map(shown).collect()
     }
 
     fn stats(&self) -> BusStats {

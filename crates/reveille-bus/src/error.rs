@@ -1,5 +1,7 @@
 //! Why the bus says no.
 
+use std::time::Duration;
+
 use reveille_backend::ArchiveError;
 use reveille_queue::{AppendError, SessionError};
 use reveille_types::sets::OverflowPolicy;
@@ -37,6 +39,15 @@ pub enum BusError {
         /// The most that are allowed.
         limit: u32,
     },
+    /// Handlers answer one event, and the answers to it, with more events than the calling one allows
+    /// in a time.
+    #[error("the chain of causes has more than {limit} events in {per:?}")]
+    ChainTooFast {
+        /// The most that are allowed.
+        limit: u32,
+        /// In this time.
+        per: Duration,
+    },
     /// A subscription that begins in an archive needs one.
     #[error("there is no archive to begin in")]
     ArchiveRequired,
@@ -65,6 +76,7 @@ impl BusError {
             Self::InvalidOverflowPolicy { .. } => "invalid_overflow_policy",
             Self::Overflow { .. } => "slow_consumer",
             Self::LoopDetected { .. } => "loop_detected",
+            Self::ChainTooFast { .. } => "chain_too_fast",
             Self::ArchiveRequired => "archive_required",
             Self::Archive(error) => error.code(),
             Self::TenantMismatch => "tenant_mismatch",

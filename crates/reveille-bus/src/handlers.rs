@@ -176,7 +176,8 @@ impl<H: Handler> Called<H> {
         let mut pause = self.options.pause;
         for calls in 1.. {
             let call = AssertUnwindSafe(self.handler.handle(event.clone())).catch_unwind();
-            let error = match causes::answering(event, self.options.hops, call).await {
+            let limits = (self.options.hops, self.options.rate);
+            let error = match causes::answering(event, limits, call).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "the handler panicked".to_owned(),
@@ -235,6 +236,8 @@ fn dead_letter(event: &Event, calls: u32, error: &str) -> Option<EventDraft> {
     };
     let mut draft = EventDraft::parse(HANDLER_FAILED).ok()?;
     draft.payload = Payload::json(&letter).ok()?;
+    // What it repeats is as private as it was.
+    draft.privacy = event.envelope().privacy;
     // An id keeps the rules of a label.
     draft.caused_by = reveille_types::Label::parse(event.id().as_str()).ok();
     Some(draft)

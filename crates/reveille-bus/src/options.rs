@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reveille_backend::{Archive, ArchiveCursor};
-use reveille_types::sets::OverflowPolicy;
+use reveille_types::sets::{OverflowPolicy, PayloadAccess};
 use reveille_types::{Cursor, Event, Filter, SessionKey};
 
 use crate::error::BusError;
@@ -44,6 +44,10 @@ pub struct SubscribeOptions {
     pub reserve: usize,
     /// Which events are given up: see [`LagBound`].
     pub policy: OverflowPolicy,
+    /// How much of payloads to show, if policy allows: nothing if nothing is said.
+    pub access: PayloadAccess,
+    /// Who subscribes, for the policy and in statistics.
+    pub name: Option<Arc<str>>,
     pub(crate) predicate: Option<Predicate>,
     pub(crate) archive: Option<Arc<dyn Archive>>,
 }
@@ -65,6 +69,8 @@ impl SubscribeOptions {
             capacity: bound.capacity(),
             reserve: bound.reserve(),
             policy: bound.policy(),
+            access: PayloadAccess::EnvelopeOnly,
+            name: None,
             predicate: None,
             archive: None,
         }
@@ -106,6 +112,26 @@ impl SubscribeOptions {
             .policy(bound.policy())
     }
 
+    /// Showing so much of payloads, if policy allows.
+    #[must_use]
+    pub fn access(mut self, access: PayloadAccess) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Showing payloads as a whole, if policy allows.
+    #[must_use]
+    pub fn payloads(self) -> Self {
+        self.access(PayloadAccess::FullPayloadIfPolicyAllows)
+    }
+
+    /// Under this name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     /// Only events for which this answers `true`, besides what the filter asks for. It runs in the
     /// subscriber's own poll; a panic in it skips the event, is counted, and reaches nobody else. It
     /// does not count for the lag.
@@ -141,6 +167,8 @@ impl fmt::Debug for SubscribeOptions {
             .field("capacity", &self.capacity)
             .field("reserve", &self.reserve)
             .field("policy", &self.policy)
+            .field("access", &self.access)
+            .field("name", &self.name)
             .field("predicate", &self.predicate.is_some())
             .field("archive", &self.archive)
             .finish()
@@ -164,6 +192,10 @@ pub struct HandlerOptions {
     /// before; 16 if nothing is said. Longer ones are refused with
     /// [`LoopDetected`](crate::BusError::LoopDetected).
     pub hops: u32,
+    /// How many events the handlers may publish in answer to one event, to the answers to it, and so
+    /// on, in how much time; 1 000 a second if nothing is said. More are refused with
+    /// [`ChainTooFast`](crate::BusError::ChainTooFast).
+    pub rate: (u32, Duration),
 }
 
 impl From<SubscribeOptions> for HandlerOptions {
@@ -174,6 +206,7 @@ impl From<SubscribeOptions> for HandlerOptions {
             pause: Duration::from_millis(100),
             dead_letters: None,
             hops: 16,
+            rate: (1_000, Duration::from_secs(1)),
         }
     }
 }
@@ -200,6 +233,13 @@ impl HandlerOptions {
         self
     }
 
+    /// Continuing a chain with at most this many events in this time.
+    #[must_use]
+    pub fn rate(mut self, events: u32, time: Duration) -> Self {
+        self.rate = (events, time);
+        self
+    }
+
     /// Continuing chains of at most this many handlers.
     #[must_use]
     pub fn hops(mut self, limit: u32) -> Self {
@@ -209,13 +249,21 @@ impl HandlerOptions {
 }
 
 /// Which events of the past to give.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HistoryQuery {
     /// Which events.
     pub filter: Filter,
     /// The last so many of them; all that are retained if none. Zero gives none.
     pub limit: Option<usize>,
+    /// How much of payloads to show, if policy allows: nothing if nothing is said.
+    pub access: PayloadAccess,
+}
+
+impl Default for HistoryQuery {
+    fn default() -> Self {
+        Self::matching(Filter::all())
+    }
 }
 
 impl HistoryQuery {
@@ -225,7 +273,15 @@ impl HistoryQuery {
         Self {
             filter,
             limit: None,
+            access: PayloadAccess::EnvelopeOnly,
         }
+    }
+
+    /// Showing payloads as a whole, if policy allows.
+    #[must_use]
+    pub fn payloads(mut self) -> Self {
+        self.access = PayloadAccess::FullPayloadIfPolicyAllows;
+        self
     }
 
     /// The last so many of them.

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use reveille_backend::{Archive, ArchiveCursor, Archived, ReplayFrom, Watermark};
 use reveille_queue::{Tail, TailPage, TailWatch};
+use reveille_types::sets::PayloadAccess;
 use reveille_types::{
     Cursor, Epoch, Event, Filter, Gap, GapReason, OverflowDetail, PositionRanges, Seq, Tenant,
 };
@@ -20,6 +21,7 @@ use crate::error::BusError;
 use crate::lag::{Found, Lag};
 use crate::options::{BusStart, Predicate, SubscribeOptions};
 use crate::overflow::{LagBound, Loss};
+use crate::privacy::{self, Shown, Subscriber};
 use crate::registry::{Counters, SubscriptionId};
 use crate::replay::{Replay, Replayed};
 
@@ -37,6 +39,8 @@ pub struct BusFrame {
     pub cursor: Cursor,
     /// Where to go on after it in the archive, if it came from there.
     pub archived: Option<ArchiveCursor>,
+    /// How much of the payload is shown.
+    pub shown: Shown,
 }
 
 /// What a subscription yields.
@@ -70,6 +74,9 @@ pub struct BusSubscription {
     id: SubscriptionId,
     order: Arc<Order>,
     watch: TailWatch,
+    tenant: Tenant,
+    name: Option<Arc<str>>,
+    access: PayloadAccess,
     filter: Filter,
     predicate: Option<PredicateBox>,
     bound: LagBound,
@@ -92,7 +99,6 @@ pub struct BusSubscription {
 #[derive(Debug)]
 struct Source {
     archive: Arc<dyn Archive>,
-    tenant: Tenant,
     /// It was asked for what follows this, and had nothing.
     asked_at: Option<Seq>,
 }
@@ -115,7 +121,6 @@ impl BusSubscription {
     ) -> Self {
         let archive = options.archive.map(|archive| Source {
             archive,
-            tenant,
             asked_at: None,
         });
         let counters = Arc::new(Counters::default());
@@ -130,6 +135,9 @@ impl BusSubscription {
                 .add(options.filter.clone(), Arc::clone(&counters)),
             watch: order.tail.watch(options.filter.clone()),
             order,
+            tenant,
+            name: options.name,
+            access: options.access,
             filter: options.filter,
             predicate: options.predicate.map(PredicateBox),
             bound,
@@ -152,7 +160,7 @@ impl BusSubscription {
 
     fn begin_replay(&mut self, from: ReplayFrom) {
         self.replay = self.archive.as_ref().map(|source| {
-            let (archive, tenant) = (Arc::clone(&source.archive), source.tenant.clone());
+            let (archive, tenant) = (Arc::clone(&source.archive), self.tenant.clone());
             Box::new(Replay::new(archive, tenant, self.filter.clone(), from))
         });
     }
@@ -419,7 +427,11 @@ impl BusSubscription {
             Some(folded) => BusItem::Summary(BusSummary {
                 gap,
                 folded: folded.count,
-                last: self.order.tail.get(Seq(folded.last)),
+                last: self
+                    .order
+                    .tail
+                    .get(Seq(folded.last))
+                    .map(|event| self.show(event).0),
             }),
         }
     }
@@ -485,14 +497,32 @@ impl BusSubscription {
 
     /// The event with the cursor that stands behind it, if the predicate wants it.
     fn hand_out(&self, event: Event, archived: Option<ArchiveCursor>) -> Option<BusItem> {
+        // Nobody's code sees more of it than the subscriber may.
+        let (event, shown) = self.show(event);
         self.is_wanted(&event).then(|| {
             Counters::add(&self.counters.delivered, 1);
             BusItem::Event(BusFrame {
                 event,
                 cursor: self.cursor,
                 archived,
+                shown,
             })
         })
+    }
+
+    /// The event as the subscriber may see it.
+    fn show(&self, event: Event) -> (Event, Shown) {
+        let subscriber = Subscriber {
+            tenant: &self.tenant,
+            id: Some(self.id),
+            name: self.name.as_deref(),
+            asked: self.access,
+        };
+        let (event, shown, is_sound) = privacy::shown(&*self.order.policy, &subscriber, event);
+        if !is_sound {
+            Counters::add(&self.counters.errors, 1);
+        }
+        (event, shown)
     }
 
     /// Asks the caller's own code, whose panic is its own affair.

@@ -8,7 +8,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reveille_bus::{Bus, BusError, BusStart, BusSubscription, EventBus, SubscribeOptions};
-use reveille_types::sets::OverflowPolicy;
+use reveille_types::sets::{OverflowPolicy, PayloadAccess};
 use reveille_types::wire::{
     CLOUDEVENT_BATCH_JSON, CURSOR_HEADER, EventPage, EventQuery, Open, SessionState,
 };
@@ -226,8 +226,10 @@ fn page_of(bus: &Bus, after: Seq, filter: &Filter, limit: usize) -> EventPage {
             read = resumed;
         }
     }
-    let event =
-        |event: &reveille_types::Event| raw_json(&json_of(event, cursor(event.place().seq)));
+    let event = |event: &reveille_types::Event| {
+        let (event, _) = bus.view(event, PayloadAccess::FullPayloadIfPolicyAllows);
+        raw_json(&json_of(&event, cursor(event.place().seq)))
+    };
     EventPage {
         events: read.events.iter().map(event).collect(),
         cursor: cursor(read.read_to),
@@ -302,6 +304,7 @@ fn subscribe(bus: &Bus, asked: Asked, filter: &Filter) -> Result<BusSubscription
 /// still retained.
 fn streaming(filter: &Filter, start: BusStart) -> SubscribeOptions {
     SubscribeOptions::matching(filter.clone())
+        .payloads()
         .from(start)
         .policy(OverflowPolicy::FailSubscriber)
 }

@@ -44,6 +44,7 @@ mod filter;
 mod fingerprint;
 mod path;
 mod pattern;
+mod view;
 
 pub mod wire;
 
@@ -68,3 +69,4 @@ pub use receipt::{Durability, Placed, Receipt};
 pub use registry::{KindInfo, KindRegistry};
 pub use session::{Namespace, SessionId, SessionKey, Tenant};
 pub use time::rfc3339;
+pub use view::RedactedPayload;
