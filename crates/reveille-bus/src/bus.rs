@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,8 +17,8 @@ use reveille_types::{
 
 use crate::error::BusError;
 use crate::handlers::Running;
-use crate::options::{BusStart, HistoryQuery, SubscribeOptions};
-use crate::privacy::{self, ByPrivacy, PayloadPolicy, Shown, Subscriber};
+use crate::options::{BusOptions, BusStart, HistoryQuery, SubscribeOptions};
+use crate::privacy::{self, PayloadPolicy, Shown, Subscriber};
 use crate::publisher::Publisher;
 use crate::registry::{BusStats, Registry, SubscriptionId};
 use crate::subscription::{BusFrame, BusItem, BusSubscription};
@@ -72,6 +73,19 @@ struct Inner {
     /// Dropped with the bus, which is what ends the handlers' tasks.
     handlers: Mutex<HashMap<SubscriptionId, Running>>,
     wakes: Wakes,
+    /// Most events that history gives.
+    history: usize,
+    /// History gives what follows this sequence number.
+    cleared: AtomicU64,
+    /// What was counted by kind when the statistics were last reset.
+    counted: Mutex<Counted>,
+}
+
+/// Events by kind, and those that are not counted by kind.
+#[derive(Debug, Default)]
+struct Counted {
+    by_kind: HashMap<Kind, u64>,
+    other: u64,
 }
 
 /// What subscriptions share with their bus, and what outlives it with them.
@@ -114,10 +128,10 @@ impl Bus {
     /// # Cancel safety
     /// A dropped future changes nothing.
     pub async fn open(sessions: Sessions, tenant: Tenant) -> Result<Self, BusError> {
-        Self::open_with(sessions, tenant, Arc::new(ByPrivacy)).await
+        Self::open_with(sessions, tenant, BusOptions::default()).await
     }
 
-    /// As [`open`](Self::open); this policy decides which subscribers see payloads.
+    /// As [`open`](Self::open), with options.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -127,7 +141,7 @@ impl Bus {
     pub async fn open_with(
         sessions: Sessions,
         tenant: Tenant,
-        policy: Arc<dyn PayloadPolicy>,
+        options: BusOptions,
     ) -> Result<Self, BusError> {
         let tail = sessions
             .tail_or_begin(&tenant)
@@ -142,8 +156,11 @@ impl Bus {
             order: Arc::new(Order {
                 tail,
                 registry: Registry::default(),
-                policy,
+                policy: options.policy,
             }),
+            history: options.history,
+            cleared: AtomicU64::new(0),
+            counted: Mutex::default(),
             handlers: Mutex::default(),
             wakes: Wakes::default(),
         })))
@@ -165,6 +182,24 @@ impl Bus {
     #[must_use]
     pub fn cursor(&self, seq: Seq, filter: &Filter) -> Cursor {
         self.0.order.cursor(seq, filter)
+    }
+
+    /// Makes history begin behind what the bus shows now. Changes neither what subscribers get nor what
+    /// was counted.
+    pub fn clear_history(&self) {
+        let latest = self.tail().info().latest;
+        self.0.cleared.fetch_max(latest.0, Ordering::AcqRel);
+    }
+
+    /// Makes all counts begin anew, but for the lag of subscribers, and leaves history as it is.
+    pub fn reset_stats(&self) {
+        let (by_kind, other) = self.tail().counts();
+        let counted = Counted {
+            by_kind: by_kind.into_iter().collect(),
+            other,
+        };
+        *self.0.counted.lock() = counted;
+        self.0.order.registry.reset();
     }
 
     /// The event with as much of its payload as was asked for and the policy grants to a reader that
@@ -305,7 +340,11 @@ impl EventBus for Bus {
 
     fn history(&self, query: &HistoryQuery) -> Vec<Event> {
         let limit = query.limit.unwrap_or(usize::MAX);
-        let events = self.0.order.tail.last(&query.filter, limit);
+        let tail = &self.0.order.tail;
+        let cleared = self.0.cleared.load(Ordering::Acquire);
+        let bound = tail.info().latest.0.saturating_sub(self.0.history as u64);
+        let mut events = tail.last(&query.filter, limit);
+        events.retain(|event| event.place().seq.0 > cleared.max(bound));
         let shown = |event: Event| self.view(&event, query.access).0;
         events.into_iter().map(shown).collect()
     }
@@ -315,10 +354,24 @@ impl EventBus for Bus {
         for event in self.0.order.tail.last(&Filter::all(), usize::MAX) {
             *retained_by_kind.entry(event.kind().clone()).or_default() += 1;
         }
-        let info = self.0.order.tail.info();
+        let (tail, registry) = (&self.0.order.tail, &self.0.order.registry);
+        let info = tail.info();
+        let (by_kind, other) = tail.counts();
+        let counted = self.0.counted.lock();
+        let since = |(kind, count): (Kind, u64)| {
+            let before = counted.by_kind.get(&kind).copied().unwrap_or_default();
+            (count > before).then(|| (kind, count - before))
+        };
+        let by_kind: BTreeMap<Kind, u64> = by_kind.into_iter().filter_map(since).collect();
+        let other = other - counted.other;
         BusStats {
+            published: by_kind.values().sum::<u64>() + other,
+            published_by_kind: by_kind,
             retained_by_kind,
-            subscriptions: self.0.order.registry.stats(info.latest),
+            retained: info.retained,
+            retained_at_most: tail.limits().events,
+            filters: registry.count_filters(),
+            subscriptions: registry.stats(info.latest),
             visits: info.visits,
         }
     }

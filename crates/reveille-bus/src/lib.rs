@@ -60,7 +60,7 @@ pub use bus::{Bus, EventBus, Published};
 pub use emit::Emitted;
 pub use error::BusError;
 pub use handlers::{Handler, HandlerError};
-pub use options::{BusStart, HandlerOptions, HistoryQuery, SubscribeOptions};
+pub use options::{BusOptions, BusStart, HandlerOptions, HistoryQuery, SubscribeOptions};
 pub use overflow::{Folded, LagBound, Loss, Offer, OverflowMachine, Rank, Turn, Verdict};
 pub use privacy::{ByPrivacy, PayloadPolicy, Shown, Subscriber};
 pub use registry::{BusStats, SubscriptionId, SubscriptionStats};

@@ -6,10 +6,47 @@ use std::time::Duration;
 
 use reveille_backend::{Archive, ArchiveCursor};
 use reveille_types::sets::{OverflowPolicy, PayloadAccess};
-use reveille_types::{Cursor, Event, Filter, SessionKey};
+use reveille_types::{Cursor, Event, Filter, FilterSpec, Invalid, SessionKey};
 
 use crate::error::BusError;
 use crate::overflow::LagBound;
+use crate::privacy::{ByPrivacy, PayloadPolicy};
+
+/// How a bus is.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BusOptions {
+    /// Who sees payloads: [`ByPrivacy`] if nothing is said.
+    pub policy: Arc<dyn PayloadPolicy>,
+    /// How many of the newest events history gives, at most; all that are retained if nothing is said,
+    /// none if it is 0.
+    pub history: usize,
+}
+
+impl Default for BusOptions {
+    fn default() -> Self {
+        Self {
+            policy: Arc::new(ByPrivacy),
+            history: usize::MAX,
+        }
+    }
+}
+
+impl BusOptions {
+    /// With this policy.
+    #[must_use]
+    pub fn policy(mut self, policy: impl PayloadPolicy + 'static) -> Self {
+        self.policy = Arc::new(policy);
+        self
+    }
+
+    /// With a history of so many events.
+    #[must_use]
+    pub fn history(mut self, events: usize) -> Self {
+        self.history = events;
+        self
+    }
+}
 
 /// Where a subscriber begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -275,6 +312,22 @@ impl HistoryQuery {
             limit: None,
             access: PayloadAccess::EnvelopeOnly,
         }
+    }
+
+    /// Events that match this pattern, and of this source if there is one: its last so many.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it is no pattern.
+    pub fn of(pattern: &str, source: Option<&str>, limit: Option<usize>) -> Result<Self, Invalid> {
+        let filter = Filter::compile(&FilterSpec {
+            kinds: Some(vec![pattern.parse()?]),
+            source: source.map(|source| vec![source.to_owned()]),
+            ..FilterSpec::default()
+        })?;
+        Ok(Self {
+            limit,
+            ..Self::matching(filter)
+        })
     }
 
     /// Showing payloads as a whole, if policy allows.

@@ -234,7 +234,7 @@ impl BusSubscription {
                 Poll::Pending if self.caught_up => return Poll::Pending,
                 Poll::Pending => {
                     self.caught_up = true;
-                    self.cursor = self.cursor_at(self.read_to);
+                    self.move_to(self.cursor_at(self.read_to));
                     return Poll::Ready(Some(Ok(BusItem::CaughtUp(self.cursor))));
                 }
             }
@@ -287,9 +287,9 @@ impl BusSubscription {
     }
 
     fn moved_in_archive(&mut self, epoch: Epoch, seq: Seq) {
-        self.cursor = self.order.cursor_in(epoch, seq, &self.filter);
+        self.move_to(self.order.cursor_in(epoch, seq, &self.filter));
         if epoch == self.order.tail.epoch() {
-            self.set_read_to(seq.max(self.read_to));
+            self.read_to = seq.max(self.read_to);
         }
     }
 
@@ -300,15 +300,13 @@ impl BusSubscription {
         let requested = self.cursor;
         let mut between = PositionRanges::new();
         match watermark {
-            Some(mark) if mark.epoch == tail.epoch() => {
-                self.set_read_to(mark.seq.max(self.read_to))
-            }
+            Some(mark) if mark.epoch == tail.epoch() => self.read_to = mark.seq.max(self.read_to),
             Some(mark) if mark.seq < begin => {
                 between.insert(mark.seq.0 + 1, begin.0);
             }
             _ => {}
         }
-        self.cursor = self.cursor_at(self.read_to);
+        self.move_to(self.cursor_at(self.read_to));
         (!between.is_empty()).then(|| self.gone(between, requested))
     }
 
@@ -355,15 +353,15 @@ impl BusSubscription {
     /// The machine is empty: everything up to where it was told of has been looked through.
     fn back_in_log(&mut self) {
         if let Some(lag) = self.lag.take() {
-            self.set_read_to(lag.scanned_to());
-            self.cursor = self.cursor_at(self.read_to);
+            self.read_to = lag.scanned_to();
+            self.move_to(self.cursor_at(self.read_to));
         }
     }
 
     /// Moves behind `seq`, and behind what does not match after it if nothing else is left to tell.
     fn move_behind(&mut self, seq: u64) {
-        self.set_read_to(Seq(seq));
-        self.cursor = self.cursor_at(self.read_to);
+        self.read_to = Seq(seq);
+        self.move_to(self.cursor_at(self.read_to));
         if self.lag.as_ref().is_some_and(|lag| lag.is_done()) {
             self.back_in_log();
         }
@@ -438,13 +436,13 @@ impl BusSubscription {
 
     fn take(&mut self, page: TailPage) {
         let before = self.read_to;
-        self.set_read_to(page.read_to);
+        self.read_to = page.read_to;
         self.fetched = page.events.into();
         if !page.missing.is_empty() {
             self.gap = Some(self.expired(before, page.missing));
         }
         if self.fetched.is_empty() {
-            self.cursor = self.cursor_at(self.read_to);
+            self.move_to(self.cursor_at(self.read_to));
         }
     }
 
@@ -470,15 +468,19 @@ impl BusSubscription {
         }
     }
 
-    fn set_read_to(&mut self, seq: Seq) {
-        self.read_to = seq;
-        self.counters.read_to.store(seq.0, Ordering::Relaxed);
+    fn move_to(&mut self, cursor: Cursor) {
+        self.cursor = cursor;
+        if cursor.epoch() == self.order.tail.epoch() {
+            self.counters
+                .read_to
+                .store(cursor.place(), Ordering::Relaxed);
+        }
     }
 
     /// What can be handed out without looking at the tail.
     fn fetched_item(&mut self) -> Option<BusItem> {
         if let Some(gap) = self.gap.take() {
-            self.cursor = gap.resumes_at;
+            self.move_to(gap.resumes_at);
             return Some(BusItem::Gap(gap));
         }
         loop {
@@ -488,7 +490,7 @@ impl BusSubscription {
                 true => self.read_to,
                 false => event.place().seq,
             };
-            self.cursor = self.cursor_at(at);
+            self.move_to(self.cursor_at(at));
             if let Some(item) = self.hand_out(event, None) {
                 return Some(item);
             }

@@ -7,11 +7,10 @@
 
 mod common;
 
-use std::sync::Arc;
-
 use common::{bus, draft, event, key};
 use reveille_bus::{
-    Bus, BusStart, EventBus, HistoryQuery, PayloadPolicy, Shown, SubscribeOptions, Subscriber,
+    Bus, BusOptions, BusStart, EventBus, HistoryQuery, PayloadPolicy, Shown, SubscribeOptions,
+    Subscriber,
 };
 use reveille_memory::MemoryBackend;
 use reveille_queue::{Sessions, TailLimits};
@@ -153,9 +152,13 @@ async fn f003_22_a_policy_of_ones_own_decides_and_its_panics_hide() {
     let sessions = Sessions::builder(MemoryBackend::new())
         .tail(TailLimits::default())
         .build();
-    let bus = Bus::open_with(sessions, Tenant::default_tenant(), Arc::new(Named))
-        .await
-        .unwrap();
+    let bus = Bus::open_with(
+        sessions,
+        Tenant::default_tenant(),
+        BusOptions::default().policy(Named),
+    )
+    .await
+    .unwrap();
     let mut broken = classified(None);
     broken.kind = draft("broken").kind;
     let secret = classified(Some(Privacy::Secret));

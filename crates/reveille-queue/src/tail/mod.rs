@@ -9,6 +9,7 @@
 //! its own bounds, whatever the sessions retain.
 
 mod index;
+mod kinds;
 mod ring;
 mod watchers;
 
@@ -18,8 +19,9 @@ use std::task::{Context, Poll};
 
 use reveille_core::sync::Mutex;
 use reveille_core::{WaiterKey, WakeBatch};
-use reveille_types::{Epoch, Event, Filter, PositionRanges, Seq, SessionKey};
+use reveille_types::{Epoch, Event, Filter, Kind, PositionRanges, Seq, SessionKey};
 
+use kinds::Counts;
 use ring::Ring;
 pub use ring::TailLimits;
 use watchers::Watchers;
@@ -37,6 +39,7 @@ struct Inner {
 struct State {
     ring: Ring,
     watchers: Watchers,
+    counts: Counts,
 }
 
 /// What a read of a tail gives.
@@ -81,6 +84,7 @@ impl Tail {
         let state = State {
             ring: Ring::after(seq, limits),
             watchers: Watchers::default(),
+            counts: Counts::default(),
         };
         Self(Arc::new(Inner {
             epoch,
@@ -152,6 +156,19 @@ impl Tail {
         count
     }
 
+    /// How many events of each kind were shown since the beginning, and how many of kinds that came when
+    /// 1 024 were counted already.
+    #[must_use]
+    pub fn counts(&self) -> (Vec<(Kind, u64)>, u64) {
+        self.0.state.lock().counts.all()
+    }
+
+    /// How much is retained at most.
+    #[must_use]
+    pub fn limits(&self) -> TailLimits {
+        self.0.state.lock().ring.limits()
+    }
+
     /// The event with this sequence number, if it is shown and retained.
     #[must_use]
     pub fn get(&self, seq: Seq) -> Option<Event> {
@@ -162,10 +179,11 @@ impl Tail {
     /// What it drops for it goes to `litter`, for the caller to drop after its own lock.
     pub(crate) fn push(&self, event: &Event, batch: &mut WakeBatch, litter: &mut Vec<Event>) {
         let state = &mut *self.0.state.lock();
-        let watchers = &mut state.watchers;
-        state
-            .ring
-            .push(event.clone(), litter, |shown| watchers.offer(shown, batch));
+        let (watchers, counts) = (&mut state.watchers, &mut state.counts);
+        state.ring.push(event.clone(), litter, |shown| {
+            counts.count(shown.kind());
+            watchers.offer(shown, batch);
+        });
     }
 
     /// Forgets the events of a session that was removed.

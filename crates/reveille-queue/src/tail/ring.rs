@@ -54,6 +54,10 @@ impl Ring {
         }
     }
 
+    pub(super) fn limits(&self) -> TailLimits {
+        self.limits
+    }
+
     /// What the ring was begun behind.
     pub(super) fn begin(&self) -> Seq {
         self.begin
