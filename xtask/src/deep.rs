@@ -21,6 +21,7 @@ use crate::tally::{Runner, Tally};
 const MODELS: &[(&str, &str)] = &[
     ("reveille-core", "loom_signal"),
     ("reveille-queue", "loom_session"),
+    ("reveille-queue", "loom_tail"),
 ];
 
 /// How long one model may take. The slowest takes half of it on two slow cores.

@@ -16,12 +16,13 @@ use reveille_types::{
 };
 
 use crate::error::BusError;
+use crate::frame::{BusFrame, BusItem};
 use crate::handlers::Running;
 use crate::options::{BusOptions, BusStart, HistoryQuery, SubscribeOptions};
 use crate::privacy::{self, PayloadPolicy, Shown, Subscriber};
 use crate::publisher::Publisher;
 use crate::registry::{BusStats, Registry, SubscriptionId};
-use crate::subscription::{BusFrame, BusItem, BusSubscription};
+use crate::subscription::BusSubscription;
 use crate::wakes::Wakes;
 
 /// What a producer learns from publishing on a bus.
@@ -170,6 +171,12 @@ impl Bus {
     #[must_use]
     pub fn tenant(&self) -> &Tenant {
         &self.0.publisher.tenant
+    }
+
+    /// The sessions that it reads and publishes into.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.0.publisher.sessions
     }
 
     /// The order that is read.

@@ -14,11 +14,12 @@ use tokio::task::JoinHandle;
 use crate::bus::Bus;
 use crate::causes;
 use crate::error::BusError;
+use crate::frame::BusItem;
 use crate::options::HandlerOptions;
 use crate::progress::{Progress, Watching};
 use crate::publisher::Publisher;
 use crate::registry::SubscriptionId;
-use crate::subscription::{BusItem, BusSubscription};
+use crate::subscription::BusSubscription;
 
 /// What a handler fails with: counted, and nobody else's affair.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;

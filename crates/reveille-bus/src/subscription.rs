@@ -18,6 +18,7 @@ use reveille_types::{
 
 use crate::bus::Order;
 use crate::error::BusError;
+use crate::frame::{BusFrame, BusItem, BusSummary};
 use crate::lag::{Found, Lag};
 use crate::options::{BusStart, Predicate, SubscribeOptions};
 use crate::overflow::{LagBound, Loss};
@@ -29,43 +30,6 @@ use crate::replay::{Replay, Replayed};
 const FETCH_EVENTS: usize = 256;
 /// Most bytes that a subscriber fetches at once, one event aside.
 const FETCH_BYTES: usize = 256 * 1024;
-
-/// An event and the cursor of a reader that has read up to and including it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BusFrame {
-    /// The event.
-    pub event: Event,
-    /// Where to go on after it.
-    pub cursor: Cursor,
-    /// Where to go on after it in the archive, if it came from there.
-    pub archived: Option<ArchiveCursor>,
-    /// How much of the payload is shown.
-    pub shown: Shown,
-}
-
-/// What a subscription yields.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BusItem {
-    /// Events are missing exactly here. The ranges are of sequence numbers.
-    Gap(Gap),
-    /// As a gap, with progress among what is missing, of which the last event is given.
-    Summary(BusSummary),
-    /// An event.
-    Event(BusFrame),
-    /// History is done, live begins. Comes once.
-    CaughtUp(Cursor),
-}
-
-/// Progress that was folded because the subscriber was too slow for all of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BusSummary {
-    /// Everything that is missing here, folded or not.
-    pub gap: Gap,
-    /// How many of the missing events are progress.
-    pub folded: u64,
-    /// The last of these, if it is still retained.
-    pub last: Option<Event>,
-}
 
 /// A subscriber of a bus. It holds at most a few events that it fetched at once, however slow its
 /// reader is, and nothing while its reader works; dropping it releases everything at once.

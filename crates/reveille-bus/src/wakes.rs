@@ -17,9 +17,10 @@ use tokio::sync::watch;
 
 use crate::bus::{Bus, EventBus};
 use crate::error::BusError;
+use crate::frame::{BusFrame, BusItem};
 use crate::options::{BusStart, SubscribeOptions};
 use crate::publisher::Publisher;
-use crate::subscription::{BusFrame, BusItem, BusSubscription};
+use crate::subscription::BusSubscription;
 
 /// Most wakes that are kept under a key after they are over.
 const KEPT: usize = 10_000;
@@ -178,9 +179,9 @@ impl Wakes {
         if let Some(wake) = all.wakes.get(key) {
             return wake.clone();
         }
-        let is_over = |key: &Box<str>| all.wakes.get(key).is_none_or(Wake::is_over);
+        let is_over = |key: &str| all.wakes.get(key).is_none_or(Wake::is_over);
         if all.order.len() >= KEPT
-            && let Some(over) = all.order.iter().position(is_over)
+            && let Some(over) = all.order.iter().position(|key| is_over(key))
             && let Some(key) = all.order.remove(over)
         {
             all.wakes.remove(&key);
@@ -278,7 +279,7 @@ impl Waiting {
                 .is_err()
             {
                 // Nobody is left who could.
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         let is_now_or_never = timeout.is_some_and(|timeout| timeout.is_zero());

@@ -75,7 +75,7 @@ pub struct EventDraft {
 impl fmt::Debug for EventDraft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hide = self.privacy.is_some_and(Privacy::redacts_debug);
-        let session = self.session.as_ref().map(|key| key.to_string());
+        let session = self.session.as_ref().map(ToString::to_string);
         f.debug_struct("EventDraft")
             .field("kind", &self.kind)
             .field("id", &Guarded("EventId", &self.id, hide))

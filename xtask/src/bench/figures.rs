@@ -43,6 +43,13 @@ const FIGURES: &[(&str, Figure)] = &[
     ("wait_at_tail_growth", AtMost(1.2)),
     ("memory_idle_session", AtMost(1023.0)),
     ("memory_waiter", AtMost(199.0)),
+    // A rate: not below the channel's.
+    ("fan_out_100", Of(1.0, "tokio broadcast")),
+    ("fan_out_1000", Of(1.0, "tokio broadcast")),
+    // 100 ns, and 2 ns for each of the three that match.
+    ("matching_10", AtMost(106.0)),
+    ("matching_1000", AtMost(106.0)),
+    ("matching_100000", AtMost(106.0)),
 ];
 
 /// What this row is to reach; nothing for a row that only tells.

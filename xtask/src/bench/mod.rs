@@ -46,6 +46,11 @@ const SECTIONS: &[Section] = &[
         programs: &["queue_time", "queue_alloc"],
         peers: &["tokio"],
     },
+    Section {
+        name: "bus",
+        programs: &["bus_time"],
+        peers: &["tokio", "async-broadcast", "flume", "kanal"],
+    },
 ];
 
 /// How a section is run.
