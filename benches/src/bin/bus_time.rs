@@ -57,9 +57,12 @@ fn key() -> SessionKey {
 }
 
 fn bus() -> Bus {
-    let sessions = Sessions::builder(MemoryBackend::new())
-        .tail(TailLimits::default())
-        .build();
+    // As much as the channels hold.
+    let limits = TailLimits {
+        events: QUEUE,
+        ..TailLimits::default()
+    };
+    let sessions = Sessions::builder(MemoryBackend::new()).tail(limits).build();
     now(Bus::open(sessions, Tenant::default_tenant())).expect("there is a tail")
 }
 
@@ -300,9 +303,9 @@ fn waiting(bus: &Bus, pattern: &str) -> TailWatch {
     watch
 }
 
-/// A subscriber that comes back after ten thousand events: nanoseconds for each of them.
+/// A subscriber that comes back after so many events as are retained: nanoseconds for each of them.
 fn pressure(effort: Effort, policy: OverflowPolicy) {
-    let events = 10_000;
+    let events = QUEUE;
     let bus = bus();
     let (log, draft) = (session(&bus), draft());
     let all = options().capacity(64).policy(policy);

@@ -25,9 +25,9 @@ pub struct BusFrame {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BusItem {
     /// Events are missing exactly here. The ranges are of sequence numbers.
-    Gap(Gap),
+    Gap(Box<Gap>),
     /// As a gap, with progress among what is missing, of which the last event is given.
-    Summary(BusSummary),
+    Summary(Box<BusSummary>),
     /// An event.
     Event(BusFrame),
     /// History is done, live begins. Comes once.
@@ -97,5 +97,19 @@ impl Serialize for BusItem {
             Self::CaughtUp(cursor) => item.serialize_field("caught_up", cursor)?,
         }
         item.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::BusError;
+
+    /// What is handed out for each event is moved through several calls: it stays small.
+    #[test]
+    fn an_item_is_not_larger_than_a_frame_has_to_be() {
+        assert!(size_of::<BusFrame>() <= 128, "{}", size_of::<BusFrame>());
+        let item = size_of::<Result<BusItem, BusError>>();
+        assert!(item <= 136, "{item}");
     }
 }

@@ -69,6 +69,7 @@ fn measure(access: PayloadAccess) -> u8 {
 }
 
 /// The event as the subscriber may see it, and whether the policy has answered.
+#[inline]
 pub(crate) fn shown(
     policy: &dyn PayloadPolicy,
     subscriber: &Subscriber<'_>,

@@ -24,8 +24,11 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Only the subscription itself counts, so that no two additions meet; one that meets a reset is
+    /// lost or undoes it.
     pub(crate) fn add(counter: &AtomicU64, count: u64) {
-        counter.fetch_add(count, Ordering::Relaxed);
+        let before = counter.load(Ordering::Relaxed);
+        counter.store(before + count, Ordering::Relaxed);
     }
 }
 

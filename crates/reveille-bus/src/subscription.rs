@@ -54,6 +54,8 @@ pub struct BusSubscription {
     fetched: VecDeque<Event>,
     gap: Option<Gap>,
     cursor: Cursor,
+    /// A place in the order that is live.
+    live: Cursor,
     caught_up: bool,
     failed: bool,
     counters: Arc<Counters>,
@@ -93,6 +95,7 @@ impl BusSubscription {
             BusStart::After(cursor) => cursor,
             _ => order.cursor(after, &options.filter),
         };
+        let live = order.cursor(after, &options.filter);
         let mut subscription = Self {
             id: order
                 .registry
@@ -112,6 +115,7 @@ impl BusSubscription {
             fetched: VecDeque::new(),
             gap: None,
             cursor,
+            live,
             caught_up: false,
             failed: false,
             counters,
@@ -166,7 +170,19 @@ impl BusSubscription {
     }
 
     /// Polls for the next item, as [`next`](Self::next).
+    #[inline]
     pub fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BusItem, BusError>>> {
+        // What comes most often is made where it is wanted, not handed through.
+        if self.gap.is_none()
+            && let Some(event) = self.fetched.pop_front()
+            && let Some(frame) = self.next_frame(event)
+        {
+            return Poll::Ready(Some(Ok(BusItem::Event(frame))));
+        }
+        self.poll_further(cx)
+    }
+
+    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BusItem, BusError>>> {
         loop {
             if self.failed {
                 return Poll::Ready(None);
@@ -241,11 +257,12 @@ impl BusSubscription {
                 if let Some((_, last)) = ranges.as_slice().last() {
                     self.moved_in_archive(epoch, Seq(*last));
                 }
-                Some(Ok(BusItem::Gap(self.gone(ranges, requested))))
+                Some(Ok(BusItem::Gap(Box::new(self.gone(ranges, requested)))))
             }
             Replayed::Done(watermark) => {
                 self.replay = None;
-                self.go_live(watermark).map(|gap| Ok(BusItem::Gap(gap)))
+                self.go_live(watermark)
+                    .map(|gap| Ok(BusItem::Gap(Box::new(gap))))
             }
         })
     }
@@ -289,8 +306,9 @@ impl BusSubscription {
         true
     }
 
+    #[inline]
     fn cursor_at(&self, seq: Seq) -> Cursor {
-        self.order.cursor(seq, &self.filter)
+        self.live.at(seq.0)
     }
 
     /// What comes next for a subscriber that is beyond its bound, or has been and is not back in the
@@ -344,7 +362,7 @@ impl BusSubscription {
                 let missed = ranges.count();
                 Counters::add(&self.counters.skipped, missed);
                 self.move_behind(last_of(&ranges));
-                Some(Ok(BusItem::Gap(Gap {
+                Some(Ok(BusItem::Gap(Box::new(Gap {
                     reason: GapReason::Expired,
                     ranges,
                     missed: Some(missed),
@@ -352,7 +370,7 @@ impl BusSubscription {
                     resumes_at: self.cursor,
                     repair: None,
                     overflow: None,
-                })))
+                }))))
             }
             Found::Failed => {
                 self.failed = true;
@@ -385,8 +403,8 @@ impl BusSubscription {
             }),
         };
         match loss.folded {
-            None => BusItem::Gap(gap),
-            Some(folded) => BusItem::Summary(BusSummary {
+            None => BusItem::Gap(Box::new(gap)),
+            Some(folded) => BusItem::Summary(Box::new(BusSummary {
                 gap,
                 folded: folded.count,
                 last: self
@@ -394,7 +412,7 @@ impl BusSubscription {
                     .tail
                     .get(Seq(folded.last))
                     .map(|event| self.show(event).0),
-            }),
+            })),
         }
     }
 
@@ -432,9 +450,10 @@ impl BusSubscription {
         }
     }
 
+    #[inline]
     fn move_to(&mut self, cursor: Cursor) {
         self.cursor = cursor;
-        if cursor.epoch() == self.order.tail.epoch() {
+        if cursor.epoch() == self.live.epoch() {
             self.counters
                 .read_to
                 .store(cursor.place(), Ordering::Relaxed);
@@ -445,38 +464,50 @@ impl BusSubscription {
     fn fetched_item(&mut self) -> Option<BusItem> {
         if let Some(gap) = self.gap.take() {
             self.move_to(gap.resumes_at);
-            return Some(BusItem::Gap(gap));
+            return Some(BusItem::Gap(Box::new(gap)));
         }
         loop {
             let event = self.fetched.pop_front()?;
-            let at = match self.fetched.is_empty() {
-                // Everything up to there has been looked through.
-                true => self.read_to,
-                false => event.place().seq,
-            };
-            self.move_to(self.cursor_at(at));
-            if let Some(item) = self.hand_out(event, None) {
-                return Some(item);
+            if let Some(frame) = self.next_frame(event) {
+                return Some(BusItem::Event(frame));
             }
         }
     }
 
+    /// The frame of an event that was fetched, if the predicate wants it.
+    #[inline]
+    fn next_frame(&mut self, event: Event) -> Option<BusFrame> {
+        let at = match self.fetched.is_empty() {
+            // Everything up to there has been looked through.
+            true => self.read_to,
+            false => event.place().seq,
+        };
+        self.move_to(self.cursor_at(at));
+        self.frame(event, None)
+    }
+
     /// The event with the cursor that stands behind it, if the predicate wants it.
     fn hand_out(&self, event: Event, archived: Option<ArchiveCursor>) -> Option<BusItem> {
+        self.frame(event, archived).map(BusItem::Event)
+    }
+
+    #[inline]
+    fn frame(&self, event: Event, archived: Option<ArchiveCursor>) -> Option<BusFrame> {
         // Nobody's code sees more of it than the subscriber may.
         let (event, shown) = self.show(event);
         self.is_wanted(&event).then(|| {
             Counters::add(&self.counters.delivered, 1);
-            BusItem::Event(BusFrame {
+            BusFrame {
                 event,
                 cursor: self.cursor,
                 archived,
                 shown,
-            })
+            }
         })
     }
 
     /// The event as the subscriber may see it.
+    #[inline]
     fn show(&self, event: Event) -> (Event, Shown) {
         let subscriber = Subscriber {
             tenant: &self.tenant,
@@ -492,6 +523,7 @@ impl BusSubscription {
     }
 
     /// Asks the caller's own code, whose panic is its own affair.
+    #[inline]
     fn is_wanted(&self, event: &Event) -> bool {
         let Some(PredicateBox(predicate)) = &self.predicate else {
             return true;

@@ -53,7 +53,7 @@ impl Feed {
             }),
             Self::Bus(events) => events.poll_item(cx).map(|item| {
                 item.map(|item| match item.map_err(|error| interrupted(&error))? {
-                    BusItem::Gap(gap) => Ok(Item::Gap(gap)),
+                    BusItem::Gap(gap) => Ok(Item::Gap(*gap)),
                     BusItem::Summary(summary) => Ok(Item::Gap(summary.gap)),
                     BusItem::Event(frame) => Ok(Item::Event(frame.event, frame.cursor)),
                     BusItem::CaughtUp(cursor) => Ok(Item::CaughtUp(cursor)),

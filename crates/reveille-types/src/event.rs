@@ -168,6 +168,7 @@ struct Record {
     place: Place,
     json: OnceLock<Bytes>,
     views: OnceLock<Box<Views>>,
+    weight: usize,
 }
 
 impl Event {
@@ -175,6 +176,7 @@ impl Event {
     #[must_use]
     pub fn new(envelope: Envelope, payload: Payload, place: Place) -> Self {
         Self(Arc::new(Record {
+            weight: weight(&envelope, &payload),
             envelope,
             payload,
             place,
@@ -275,7 +277,7 @@ impl Event {
     /// for the record itself.
     #[must_use]
     pub fn weight(&self) -> usize {
-        weight(&self.0.envelope, &self.0.payload)
+        self.0.weight
     }
 }
 

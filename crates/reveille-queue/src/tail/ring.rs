@@ -27,6 +27,9 @@ impl Default for TailLimits {
 /// Most entries that are looked at under one lock.
 const SCAN: usize = 1_024;
 
+/// Most places for events that are made before any is found.
+const RESERVED: usize = 64;
+
 /// The n-th entry has the sequence number `oldest + 1 + n`. What lies between the last entry and the
 /// first of `early` has not come yet.
 #[derive(Debug)]
@@ -150,6 +153,8 @@ impl Ring {
             return page;
         }
         let mut weight = 0;
+        let behind = index(self.latest().next(), after);
+        page.events.reserve_exact(limit.min(behind).min(RESERVED));
         for (seq, event) in self.entries(after).take(SCAN) {
             match event {
                 None if page.events.is_empty() => page.missing.insert(seq.0, seq.0),
