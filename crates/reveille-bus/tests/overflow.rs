@@ -359,8 +359,9 @@ proptest! {
         for item in &items {
             let (seqs, of) = match item {
                 Ok(BusItem::Event(frame)) => (vec![frame.event.place().seq.0], &mut delivered),
-                Ok(BusItem::Gap(gap) | BusItem::Summary(reveille_bus::BusSummary { gap, .. })) => {
-                    (gap.ranges.iter().flatten().collect(), &mut missing)
+                Ok(BusItem::Gap(gap)) => (gap.ranges.iter().flatten().collect(), &mut missing),
+                Ok(BusItem::Summary(summary)) => {
+                    (summary.gap.ranges.iter().flatten().collect(), &mut missing)
                 }
                 Err(BusError::Overflow { resume }) => {
                     prop_assert_eq!(policy, FailSubscriber);

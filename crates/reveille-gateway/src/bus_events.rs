@@ -101,7 +101,7 @@ fn spec(params: &mut Params) -> Result<FilterSpec, Refusal> {
         class: words(texts("class"), "class")?,
         finality: words(texts("final"), "final")?,
         privacy: words(texts("privacy"), "privacy")?,
-        attributes: attributes(texts("attributes"))?,
+        attributes: attributes(texts("attributes").as_deref())?,
     })
 }
 
@@ -120,10 +120,10 @@ fn words<T: serde::de::DeserializeOwned>(
 
 /// Conditions on attributes, as JSON.
 fn attributes(
-    texts: Option<Vec<String>>,
+    texts: Option<&[String]>,
 ) -> Result<Option<BTreeMap<String, Vec<Condition>>>, Refusal> {
     const NAME: &str = "attributes";
-    match texts.as_deref() {
+    match texts {
         None => Ok(None),
         Some([json]) => serde_json::from_str(json)
             .map(Some)

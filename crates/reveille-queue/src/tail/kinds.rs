@@ -42,7 +42,7 @@ mod tests {
     fn kinds_beyond_the_bound_are_counted_together() {
         let mut counts = Counts::default();
         for n in 0..NAMED + 5 {
-            counts.count(&Kind::parse(&format!("k{n}")).unwrap());
+            counts.count(&Kind::parse(format!("k{n}")).unwrap());
         }
         counts.count(&Kind::parse("k0").unwrap());
         let (named, other) = counts.all();
