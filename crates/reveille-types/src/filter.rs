@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::content::{self, Condition, Content};
-use crate::event::{Event, Label, Privacy};
+use crate::content::{Condition, Content};
+use crate::event::{Event, Privacy};
+use crate::field::FilterField;
 use crate::fingerprint::Fingerprint;
 use crate::invalid::{Invalid, check_size};
 use crate::kind::{Class, Finality, Kind};
@@ -103,112 +104,9 @@ struct Compiled {
     kinds: Box<[Pattern]>,
     selectors: Box<[(FilterField, BTreeSet<Box<str>>)]>,
     content: Content,
+    /// Further filters that must match, each a part without parts, in the order of their fingerprints.
+    also: Box<[Filter]>,
     fingerprint: u64,
-}
-
-/// A field that is compared as text. Public for indexes of filters: see [`Filter::index`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FilterField {
-    /// The kind.
-    Kind,
-    /// The session's namespace.
-    Namespace,
-    /// The session's name.
-    Session,
-    /// The source.
-    Source,
-    /// The subject.
-    Subject,
-    /// The agent.
-    Agent,
-    /// The run.
-    Run,
-    /// The turn.
-    Turn,
-    /// The correlation.
-    Correlation,
-    /// The cause.
-    CausedBy,
-    /// A tag.
-    Tag,
-    /// The class.
-    Class,
-    /// The finality.
-    Final,
-    /// The privacy.
-    Privacy,
-    /// Where its session is: itself, and everything that it lies below.
-    Path,
-    /// An attribute of the producer's own, as `name=text`.
-    Attribute,
-}
-
-impl FilterField {
-    /// All fields, those that tell events apart best first.
-    pub const ALL: [Self; 16] = [
-        Self::Session,
-        Self::Correlation,
-        Self::CausedBy,
-        Self::Turn,
-        Self::Run,
-        Self::Agent,
-        Self::Subject,
-        Self::Source,
-        Self::Tag,
-        Self::Attribute,
-        Self::Kind,
-        Self::Path,
-        Self::Namespace,
-        Self::Privacy,
-        Self::Final,
-        Self::Class,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Kind => "match",
-            Self::Namespace => "namespace",
-            Self::Session => "session",
-            Self::Source => "source",
-            Self::Subject => "subject",
-            Self::Agent => "agent",
-            Self::Run => "run",
-            Self::Turn => "turn",
-            Self::Correlation => "correlation",
-            Self::CausedBy => "caused_by",
-            Self::Tag => "tag",
-            Self::Class => "class",
-            Self::Final => "final",
-            Self::Privacy => "privacy",
-            Self::Path => "path",
-            Self::Attribute => "attributes",
-        }
-    }
-
-    /// Calls `each` with every text that the event has in this field, until one answers `true`;
-    /// whether one did.
-    pub fn any_value(self, event: &Event, mut each: impl FnMut(&str) -> bool) -> bool {
-        let envelope = event.envelope();
-        let mut label = |label: &Option<Label>| label.as_ref().is_some_and(|l| each(l.as_str()));
-        match self {
-            Self::Agent => label(&envelope.agent),
-            Self::Run => label(&envelope.run),
-            Self::Turn => label(&envelope.turn),
-            Self::Correlation => label(&envelope.correlation),
-            Self::CausedBy => label(&envelope.caused_by),
-            Self::Tag => envelope.tags.iter().any(|t| each(t.as_str())),
-            Self::Kind => each(event.kind().as_str()),
-            Self::Namespace => each(event.session().namespace.as_str()),
-            Self::Session => each(event.session().name().as_str()),
-            Self::Source => each(envelope.source.as_str()),
-            Self::Subject => envelope.subject.as_ref().is_some_and(|s| each(s)),
-            Self::Class => each(envelope.class.as_str()),
-            Self::Final => each(envelope.finality.as_str()),
-            Self::Privacy => envelope.privacy.is_some_and(|p| each(p.as_str())),
-            Self::Path => path::any_scope(event.session(), each),
-            Self::Attribute => content::any_key(event, each),
-        }
-    }
 }
 
 impl Filter {
@@ -265,6 +163,7 @@ impl Filter {
             kinds: kinds.into(),
             selectors: selectors.into(),
             content,
+            also: Box::default(),
             fingerprint,
         }))))
     }
@@ -341,6 +240,45 @@ impl Filter {
         })
     }
 
+    /// Events that match both: what somebody asks for, within what it may see.
+    ///
+    /// ```
+    /// use reveille_types::Filter;
+    ///
+    /// let (failures, run) = (Filter::matching("*.failed")?, Filter::path("run/17/**")?);
+    /// assert_eq!(failures.and(&run), run.and(&failures));
+    /// assert_eq!(failures.and(&Filter::all()), failures);
+    /// # Ok::<(), reveille_types::Invalid>(())
+    /// ```
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let (Some(one), Some(two)) = (&self.0, &other.0) else {
+            return if self.is_all() {
+                other.clone()
+            } else {
+                self.clone()
+            };
+        };
+        let mut parts: Vec<Self> = [one, two].into_iter().flat_map(parts).collect();
+        parts.sort_unstable_by_key(Self::fingerprint);
+        parts.dedup();
+        let fingerprint = fingerprint_of(&parts);
+        let first = parts.remove(0);
+        if parts.is_empty() {
+            return first;
+        }
+        let Some(compiled) = first.0 else {
+            return first;
+        };
+        Self(Some(Arc::new(Compiled {
+            kinds: compiled.kinds.clone(),
+            selectors: compiled.selectors.clone(),
+            content: compiled.content.clone(),
+            also: parts.into(),
+            fingerprint,
+        })))
+    }
+
     /// Whether every event matches.
     #[must_use]
     pub fn is_all(&self) -> bool {
@@ -367,13 +305,15 @@ impl Filter {
                 .iter()
                 .all(|(field, wanted)| field.any_value(event, |value| wanted.contains(value)))
             && compiled.content.matches(event)
+            && compiled.also.iter().all(|part| part.matches(event))
     }
 
     /// Whether some event of this kind matches: what is asked for besides the kind is not looked at.
     #[must_use]
     pub fn may_match_kind(&self, kind: &Kind) -> bool {
         self.0.as_ref().is_none_or(|compiled| {
-            compiled.kinds.is_empty() || compiled.kinds.iter().any(|p| p.matches(kind))
+            (compiled.kinds.is_empty() || compiled.kinds.iter().any(|p| p.matches(kind)))
+                && compiled.also.iter().all(|part| part.may_match_kind(kind))
         })
     }
 
@@ -390,6 +330,7 @@ impl Filter {
         self.0.as_ref().map_or(0, |compiled| {
             compiled.selectors.len()
                 + compiled.content.len()
+                + compiled.also.iter().map(Self::fields).sum::<usize>()
                 + usize::from(!compiled.kinds.is_empty())
         })
     }
@@ -421,8 +362,37 @@ impl Filter {
                 break;
             }
         }
-        best
+        best.or_else(|| compiled.also.iter().find_map(Self::index))
     }
+}
+
+/// The filters that are asked for together, each without parts.
+fn parts(compiled: &Arc<Compiled>) -> Vec<Filter> {
+    if compiled.also.is_empty() {
+        return vec![Filter(Some(Arc::clone(compiled)))];
+    }
+    let (kinds, selectors) = (compiled.kinds.clone(), compiled.selectors.clone());
+    let content = compiled.content.clone();
+    let own = Filter(Some(Arc::new(Compiled {
+        fingerprint: fingerprint(&kinds, &selectors, &content),
+        kinds,
+        selectors,
+        content,
+        also: Box::default(),
+    })));
+    std::iter::once(own)
+        .chain(compiled.also.iter().cloned())
+        .collect()
+}
+
+/// Digest of filters that are asked for together.
+fn fingerprint_of(parts: &[Filter]) -> u64 {
+    let mut digest = Fingerprint::default();
+    digest.write(b"and/1");
+    for part in parts {
+        digest.write(&part.fingerprint().unwrap_or_default().to_be_bytes());
+    }
+    digest.finish()
 }
 
 fn words<T: Copy>(values: Option<&[T]>, word: fn(T) -> &'static str) -> Option<Vec<String>> {
@@ -491,7 +461,8 @@ impl PartialEq for Filter {
                 let kinds = |c: &Compiled| -> Vec<String> {
                     c.kinds.iter().map(Pattern::canonical).collect()
                 };
-                let same_fields = || a.selectors == b.selectors && a.content == b.content;
+                let same_fields =
+                    || a.selectors == b.selectors && a.content == b.content && a.also == b.also;
                 Arc::ptr_eq(a, b)
                     || (a.fingerprint == b.fingerprint && same_fields() && kinds(a) == kinds(b))
             }
@@ -517,6 +488,7 @@ impl fmt::Debug for Filter {
                 .field("match", &compiled.kinds)
                 .field("selectors", &compiled.selectors)
                 .field("attributes", &compiled.content)
+                .field("also", &compiled.also)
                 .finish(),
         }
     }

@@ -40,6 +40,7 @@ mod receipt;
 mod time;
 
 mod content;
+mod field;
 mod filter;
 mod fingerprint;
 mod path;
@@ -55,7 +56,8 @@ pub use draft::{DraftDefaults, EventDraft, end_of_session};
 pub use event::{
     Envelope, Event, EventId, ExtensionValue, Extensions, Label, Place, Privacy, Source, weight,
 };
-pub use filter::{Filter, FilterField, FilterSpec};
+pub use field::FilterField;
+pub use filter::{Filter, FilterSpec};
 pub use fingerprint::Fingerprint;
 pub use gap::{Gap, GapReason, OverflowDetail, PositionRanges};
 pub use invalid::Invalid;

@@ -283,3 +283,28 @@ fn d003_26_a_path_is_a_place_and_what_lies_below_it_when_asked() {
         Filter::path("r1").unwrap()
     );
 }
+
+proptest! {
+    /// 003-F25: what is asked for within what may be seen; in whatever order and however often it is
+    /// put together it is the same question.
+    #[test]
+    fn f003_25_both_of_two_filters_match_what_each_matches(
+        fields in prop::collection::vec((0..FIELDS.len(), any::<bool>()), 1..6),
+    ) {
+        let filters: Vec<Filter> = fields
+            .iter()
+            .map(|(field, matching)| Filter::compile(&FIELDS[*field].1(*matching)).unwrap())
+            .collect();
+        let both = filters.iter().fold(Filter::all(), |all, filter| all.and(filter));
+        let expected = filters.iter().all(|filter| filter.matches(&event()));
+        prop_assert_eq!(both.matches(&event()), expected);
+        let turned = filters.iter().rev().fold(Filter::all(), |all, filter| filter.and(&all));
+        prop_assert_eq!(&turned, &both);
+        prop_assert_eq!(turned.fingerprint(), both.fingerprint());
+        prop_assert_eq!(&both.and(&filters[0]), &both);
+        prop_assert_eq!(&both.and(&both), &both);
+        if let Some((field, values)) = both.index().filter(|_| expected) {
+            prop_assert!(field.any_value(&event(), |value| values.contains(&value)));
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Condition, Number, Range, Scalar};
 use crate::event::{Event, ExtensionValue};
-use crate::filter::FilterField;
+use crate::field::FilterField;
 use crate::invalid::{Invalid, check_size};
 use crate::limits;
 

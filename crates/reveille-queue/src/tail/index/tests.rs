@@ -48,6 +48,13 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn filter() -> impl Strategy<Value = Filter> {
+    prop_oneof![
+        4 => part(),
+        1 => (part(), part()).prop_map(|(one, other)| one.and(&other)),
+    ]
+}
+
+fn part() -> impl Strategy<Value = Filter> {
     let pattern = "(a|b|\\*|\\*\\*)(\\.(a|b|ab|\\*|\\*\\*)){0,4}(\\.>)?";
     let patterns = prop::collection::vec(pattern, 1..4);
     let words = || prop::option::weighted(0.3, prop::collection::vec("[abc]", 1..3));
