@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -178,10 +179,12 @@ impl<H: Handler> Called<H> {
         for calls in 1.. {
             let call = AssertUnwindSafe(self.handler.handle(event.clone())).catch_unwind();
             let limits = (self.options.hops, self.options.rate);
+            let call = within(self.options.deadline, call);
             let error = match causes::answering(event, limits, call).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "the handler panicked".to_owned(),
+                Some(Ok(Ok(()))) => return Ok(()),
+                Some(Ok(Err(error))) => error.to_string(),
+                Some(Err(_)) => "the handler panicked".to_owned(),
+                None => "the handler took too long".to_owned(),
             };
             self.events.count_error();
             if calls > self.options.retries {
@@ -209,6 +212,14 @@ impl<H: Handler> Called<H> {
             }
         }
         self.progress.failed_at(event.place().seq);
+    }
+}
+
+/// What a call gives, if it does so in time.
+async fn within<F: Future>(deadline: Option<Duration>, call: F) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout(deadline, call).await.ok(),
+        None => Some(call.await),
     }
 }
 

@@ -223,6 +223,9 @@ pub struct HandlerOptions {
     /// How long to wait before the first repetition, twice as long before the second, and so on; 100 ms
     /// if nothing is said.
     pub pause: Duration,
+    /// How long one call may take; for ever if nothing is said. A call that takes longer is dropped and
+    /// has failed.
+    pub deadline: Option<Duration>,
     /// The session to which an `error.handler_failed` goes when the last repetition has failed.
     pub dead_letters: Option<SessionKey>,
     /// Through how many handlers a chain of events may come, each published in answer to the one
@@ -241,6 +244,7 @@ impl From<SubscribeOptions> for HandlerOptions {
             events,
             retries: 0,
             pause: Duration::from_millis(100),
+            deadline: None,
             dead_letters: None,
             hops: 16,
             rate: (1_000, Duration::from_secs(1)),
@@ -260,6 +264,13 @@ impl HandlerOptions {
     pub fn retries(mut self, times: u32, pause: Duration) -> Self {
         self.retries = times;
         self.pause = pause;
+        self
+    }
+
+    /// Dropping a call that takes longer, which has failed then.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 

@@ -337,6 +337,42 @@ async fn d004_12_a_chain_of_answers_ends() {
 }
 
 /// 004-D15: what fails for good is told, and who.
+/// 004-D15: a call that hangs is a call that failed; what comes after it is handled.
+#[tokio::test(start_paused = true)]
+async fn d004_15_a_call_that_hangs_ends_at_its_deadline() {
+    let bus = bus().await;
+    let (to, mut seen) = mpsc::unbounded_channel();
+    let all = SubscribeOptions::matching(Filter::matching("task.*").unwrap());
+    let options = HandlerOptions::new(all)
+        .deadline(Duration::from_secs(5))
+        .retries(1, Duration::from_secs(1))
+        .dead_letters(key("letters"));
+    let id = bus
+        .on(options, move |event: reveille_types::Event| {
+            let to = to.clone();
+            async move {
+                if event.kind().as_str() == "task.hangs" {
+                    std::future::pending::<()>().await;
+                }
+                to.send(event.kind().to_string())?;
+                Ok(())
+            }
+        })
+        .unwrap();
+    let began = tokio::time::Instant::now();
+    for kind in ["task.hangs", "task.works"] {
+        publish(&bus, "s", kind).await;
+    }
+    assert_eq!(seen.recv().await.unwrap(), "task.works");
+    assert_eq!(began.elapsed(), Duration::from_secs(5 + 1 + 5));
+    assert_eq!(bus.stats().subscriptions[&id].errors, 2);
+    let letters = HistoryQuery::of("error.handler_failed", None, None)
+        .unwrap()
+        .payloads();
+    let letter: serde_json::Value = bus.history(&letters)[0].payload().parse().unwrap();
+    assert_eq!(letter["error"], "the handler took too long");
+}
+
 /// 004-D12: handlers that answer each event with many are limited as a chain, however short it is.
 #[tokio::test(start_paused = true)]
 async fn d004_12_a_chain_that_branches_is_limited_by_its_rate() {
