@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use reveille_types::{Namespace, SessionId, SessionKey, Tenant};
 
+use crate::auth::Caller;
 use crate::gateway::Gateway;
 use crate::params::Params;
 use crate::problem::Refusal;
@@ -25,9 +26,11 @@ fn session_key(tenant: Tenant, segment: &str, params: &mut Params) -> Result<Ses
     Ok(key)
 }
 
-/// The session that a request is about, and the parameters that are not looked at yet.
+/// The session that a request is about, in which its caller may do what is asked for, and the
+/// parameters that are not looked at yet.
 #[derive(Debug)]
 pub(crate) struct Addressed {
+    pub(crate) caller: Caller,
     pub(crate) key: SessionKey,
     pub(crate) params: Params,
 }
@@ -39,9 +42,15 @@ impl FromRequestParts<Gateway> for Addressed {
         let Path(segment) = Path::<String>::from_request_parts(parts, gateway)
             .await
             .map_err(|e| Refusal::bad_request("invalid_session", e.body_text()).field("session"))?;
+        let caller = Caller::from_request_parts(parts, gateway).await?;
         let mut params = Params::parse(parts.uri.query());
-        let key = session_key(gateway.tenant(), &segment, &mut params)?;
-        Ok(Self { key, params })
+        let key = session_key(caller.tenant().clone(), &segment, &mut params)?;
+        caller.check(&key)?;
+        Ok(Self {
+            caller,
+            key,
+            params,
+        })
     }
 }
 

@@ -29,9 +29,11 @@ pub(crate) async fn take(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    let caller = addressed.caller.clone();
     let key = addressed.only()?;
     let request: TakeRequest = crate::body::json(&headers, body, gateway.config()).await?;
-    let options = options_of(&gateway, request)?;
+    let mut options = options_of(&gateway, request)?;
+    options.filter = caller.narrow(options.filter)?;
     let log = gateway.session_or_new(key).await?;
     let outcome = tokio::select! {
         outcome = log.take(options) => outcome?,

@@ -10,7 +10,7 @@ use reveille_types::{Filter, Invalid, Pattern};
 use crate::problem::Refusal;
 
 /// The parameters of a query, taken out one by one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {

@@ -25,9 +25,18 @@ pub(crate) async fn events(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    let caller = addressed.caller.clone();
     let key = addressed.only()?;
     let bytes = read(body, gateway.config()).await?;
+    let size = bytes.len();
     let mut drafts = drafts(&headers, bytes)?;
+    for (index, draft) in drafts.iter().enumerate() {
+        let checked = caller.check_kind(&key, &draft.kind);
+        checked.map_err(|refusal| refusal.field(format!("[{index}].type")))?;
+    }
+    gateway
+        .admission()
+        .publish(caller.tenant(), drafts.len(), size)?;
     recognise(&mut drafts, &headers)?;
     let log = gateway.session_or_new(key).await?;
     let options = conditions(&headers, &log)?;

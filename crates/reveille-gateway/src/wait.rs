@@ -33,7 +33,11 @@ enum Content {
 
 pub(crate) async fn wait(
     State(gateway): State<Gateway>,
-    Addressed { key, mut params }: Addressed,
+    Addressed {
+        caller,
+        key,
+        mut params,
+    }: Addressed,
 ) -> Result<Response, Refusal> {
     let patterns = params.patterns()?;
     let mode = params.word("mode", &[("any", Mode::Any), ("all", Mode::All)])?;
@@ -54,10 +58,10 @@ pub(crate) async fn wait(
         Some(Mode::All) if !patterns.is_empty() => {
             // The bound on the number of matchers holds for both modes.
             filter_of(patterns.clone())?;
-            let each = |p| Filter::any_of([p]).map_err(|e| bad_value(&e));
+            let each = |p| caller.narrow(Filter::any_of([p]).map_err(|e| bad_value(&e))?);
             WaitOptions::all(patterns.into_iter().map(each).collect::<Result<_, _>>()?)
         }
-        _ => WaitOptions::any(filter_of(patterns)?),
+        _ => WaitOptions::any(caller.narrow(filter_of(patterns)?)?),
     };
     options.start = match asked {
         Asked::Nothing => Start::Earliest,

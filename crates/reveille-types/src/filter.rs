@@ -13,6 +13,7 @@ use crate::invalid::{Invalid, check_size};
 use crate::kind::{Class, Finality, Kind};
 use crate::limits;
 use crate::pattern::Pattern;
+use crate::visibility::Visibility;
 
 /// What a filter asks for, as people and programs write it: all fields must match, and of each field
 /// any value. A field that is absent asks for nothing; an empty list would match nothing and is
@@ -92,6 +93,8 @@ pub struct Filter(Option<Arc<Compiled>>);
 struct Compiled {
     kinds: Box<[Pattern]>,
     selectors: Box<[(FilterField, BTreeSet<Box<str>>)]>,
+    /// What may be seen, whatever is asked for; everything if none.
+    visible: Option<Visibility>,
     fingerprint: u64,
 }
 
@@ -233,12 +236,33 @@ impl Filter {
         if kinds.is_empty() && selectors.is_empty() {
             return Ok(Self::all());
         }
-        let fingerprint = fingerprint(&kinds, &selectors);
+        let fingerprint = fingerprint(&kinds, &selectors, None);
         Ok(Self(Some(Arc::new(Compiled {
             kinds: kinds.into(),
             selectors: selectors.into(),
+            visible: None,
             fingerprint,
         }))))
+    }
+
+    /// The same, and of that only what may be seen. It is another filter, with cursors of its own,
+    /// unless everything may be seen.
+    #[must_use]
+    pub fn within(&self, visible: Visibility) -> Self {
+        if visible.is_everything() {
+            return self.clone();
+        }
+        let (kinds, selectors) = match &self.0 {
+            Some(compiled) => (compiled.kinds.clone(), compiled.selectors.clone()),
+            None => Default::default(),
+        };
+        let fingerprint = fingerprint(&kinds, &selectors, Some(&visible));
+        Self(Some(Arc::new(Compiled {
+            kinds,
+            selectors,
+            visible: Some(visible),
+            fingerprint,
+        })))
     }
 
     /// Events whose kind matches any of `patterns`.
@@ -285,13 +309,18 @@ impl Filter {
                 .selectors
                 .iter()
                 .all(|(field, wanted)| field.any_value(event, |value| wanted.contains(value)))
+            && compiled
+                .visible
+                .as_ref()
+                .is_none_or(|visible| visible.allows(event))
     }
 
     /// Whether some event of this kind matches: what is asked for besides the kind is not looked at.
     #[must_use]
     pub fn may_match_kind(&self, kind: &Kind) -> bool {
         self.0.as_ref().is_none_or(|compiled| {
-            compiled.kinds.is_empty() || compiled.kinds.iter().any(|p| p.matches(kind))
+            (compiled.kinds.is_empty() || compiled.kinds.iter().any(|p| p.matches(kind)))
+                && (compiled.visible.as_ref()).is_none_or(|visible| visible.may_allow_kind(kind))
         })
     }
 
@@ -306,7 +335,9 @@ impl Filter {
     #[must_use]
     pub fn fields(&self) -> usize {
         self.0.as_ref().map_or(0, |compiled| {
-            compiled.selectors.len() + usize::from(!compiled.kinds.is_empty())
+            // What is visible is about sessions and kinds, and no index knows it.
+            let visible = if compiled.visible.is_some() { 2 } else { 0 };
+            compiled.selectors.len() + usize::from(!compiled.kinds.is_empty()) + visible
         })
     }
 
@@ -372,7 +403,11 @@ fn check_count(field: &'static str, count: usize) -> Result<(), Invalid> {
 
 /// Digest of the canonical form: a version, then each field with its sorted values. Lengths stand
 /// before texts, so that no two forms run together.
-fn fingerprint(kinds: &[Pattern], selectors: &[(FilterField, BTreeSet<Box<str>>)]) -> u64 {
+fn fingerprint(
+    kinds: &[Pattern],
+    selectors: &[(FilterField, BTreeSet<Box<str>>)],
+    visible: Option<&Visibility>,
+) -> u64 {
     let mut digest = Fingerprint::default();
     let mut add = |text: &str| {
         digest.write(&(text.len() as u64).to_be_bytes());
@@ -387,6 +422,10 @@ fn fingerprint(kinds: &[Pattern], selectors: &[(FilterField, BTreeSet<Box<str>>)
         add(field.name());
         wanted.iter().for_each(|value| add(value));
     }
+    visible
+        .into_iter()
+        .flat_map(Visibility::texts)
+        .for_each(add);
     digest.finish()
 }
 
@@ -398,7 +437,8 @@ impl PartialEq for Filter {
                 let kinds = |c: &Compiled| -> Vec<String> {
                     c.kinds.iter().map(Pattern::canonical).collect()
                 };
-                Arc::ptr_eq(a, b) || (kinds(a) == kinds(b) && a.selectors == b.selectors)
+                let same = || a.selectors == b.selectors && a.visible == b.visible;
+                Arc::ptr_eq(a, b) || (kinds(a) == kinds(b) && same())
             }
             _ => false,
         }
@@ -421,6 +461,7 @@ impl fmt::Debug for Filter {
                 .debug_struct("Filter")
                 .field("match", &compiled.kinds)
                 .field("selectors", &compiled.selectors)
+                .field("visible", &compiled.visible)
                 .finish(),
         }
     }

@@ -42,6 +42,7 @@ mod time;
 mod filter;
 mod fingerprint;
 mod pattern;
+mod visibility;
 
 pub mod wire;
 
@@ -65,3 +66,4 @@ pub use receipt::{Durability, Placed, Receipt};
 pub use registry::{KindInfo, KindRegistry};
 pub use session::{Namespace, SessionId, SessionKey, Tenant};
 pub use time::rfc3339;
+pub use visibility::{SessionPattern, Visibility, Visible};

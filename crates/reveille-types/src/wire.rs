@@ -13,11 +13,14 @@ use crate::gap::Gap;
 use crate::kind::EndReason;
 use crate::pattern::Pattern;
 
+mod access;
 mod signals;
 
+pub use access::{ConnectionRenewed, TicketCreated, TicketRequest};
 pub use signals::{
     MergeRequest, PoisonCause, PoisonInfo, PoisonRequest, SignalCancelRequest, SignalCreated,
-    SignalInfo, SignalMergeMode, SignalMerged, SignalRequest, SignalState, TriggerRequest,
+    SignalInfo, SignalMergeMode, SignalMerged, SignalPending, SignalRenewRequest, SignalRenewed,
+    SignalRequest, SignalState, SignalWhy, TriggerRequest,
 };
 
 /// Names of the control frames: the event name in SSE, the only member of a control line in NDJSON.

@@ -4,6 +4,7 @@
 
 use std::num::NonZeroU32;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -14,6 +15,65 @@ pub struct SignalRequest {
     /// What it is, for people: 1 to 128 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// How long it may go without a renewal before it is poisoned: 100 ms to 24 h. Without it nothing
+    /// ends the signal but its producer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
+}
+
+/// Puts off the end of a lease.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalRenewRequest {
+    /// The signal's secret.
+    #[serde(default)]
+    pub secret: String,
+    /// The length of the lease from now on; as before if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
+}
+
+/// A lease that was renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalRenewed {
+    /// After how long it ends, unless it is renewed again.
+    pub lease_ms: u64,
+}
+
+/// What blocks a signal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalWhy {
+    /// The signal and, if it is a merge, what it waits for, nearer ones first; each once. Empty if the
+    /// signal is complete. At most 1000.
+    pub pending: Vec<SignalPending>,
+    /// Whether there are more.
+    pub truncated: bool,
+}
+
+/// A signal that is not complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalPending {
+    /// Its handle.
+    pub handle: String,
+    /// Its name, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Who created it, and so owes it; absent for a merge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owed_by: Option<String>,
+    /// Since when.
+    #[serde(
+        default,
+        with = "crate::time::optional_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub since: Option<Timestamp>,
+    /// How its inputs complete it, if it is a merge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<SignalMergeMode>,
+    /// Its inputs that are not complete, if it is a merge.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<String>,
 }
 
 /// A signal that was created.
