@@ -56,6 +56,8 @@ impl Row {
 fn table() -> Vec<Row> {
     let secret = || json!({"secret": "not the secret"});
     vec![
+        row("GET", "/", "/", [200, 200, 0]),
+        row("GET", "/page/{file}", "/page/page.js", [200, 200, 0]),
         row("GET", "/healthz", "/healthz", [200, 200, 0]),
         row("GET", "/readyz", "/readyz", [200, 200, 0]),
         row("GET", "/v1/limits", "/v1/limits", [200, 200, 0]),

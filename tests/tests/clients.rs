@@ -271,3 +271,18 @@ async fn fast_npm_cloudevents() {
 async fn fast_pypi_cloudevents() {
     publishes_and_reads(script(python(), "cloudevents_client.py")).await;
 }
+
+/// A person with the gateway's page: watches, follows, sees a gap, waits, publishes, cancels, asks why.
+#[tokio::test]
+#[ignore = "needs what `cargo xtask clients` installs"]
+async fn chromium_page() {
+    let server = Server::start().await;
+    let output = script("node", "page.mjs")
+        .arg(&server.url)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    server.stop().await;
+}

@@ -202,6 +202,10 @@ impl Gateway {
 }
 
 async fn not_found() -> Refusal {
+    no_such_path()
+}
+
+pub(crate) fn no_such_path() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "no_such_path")
 }
 

@@ -21,6 +21,7 @@ mod guard;
 
 mod address;
 mod body;
+mod page;
 mod params;
 mod problem;
 

@@ -9,7 +9,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::auth::{Access, Action, admit, create_ticket};
 use crate::gateway::Gateway;
 use crate::{
-    bus_events, connections, consume, manage, publish, read, signals, status, task_paths, wait,
+    bus_events, connections, consume, manage, page, publish, read, signals, status, task_paths,
+    wait,
 };
 
 /// A route of the gateway.
@@ -72,6 +73,8 @@ fn entries() -> Vec<Entry> {
         };
     }
     table![
+        get("/", Open) => page::index,
+        get("/page/{file}", Open) => page::part,
         get("/healthz", Open) => status::healthz,
         get("/readyz", Open) => status::readyz,
         get("/v1/limits", Known) => status::limits,
