@@ -232,8 +232,10 @@ mod tests {
             per_tenant: 2,
             per_node: 3,
         };
-        let mut traffic = TrafficLimits::default();
-        traffic.events = Rate::per_second(10, 20);
+        let traffic = TrafficLimits {
+            events: Rate::per_second(10, 20),
+            ..TrafficLimits::default()
+        };
         Admission::new(streams, &traffic, with_rates)
     }
 

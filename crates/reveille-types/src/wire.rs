@@ -14,9 +14,14 @@ use crate::kind::EndReason;
 use crate::pattern::Pattern;
 
 mod access;
+mod groups;
 mod signals;
 
 pub use access::{ConnectionRenewed, TicketCreated, TicketRequest};
+pub use groups::{
+    DeadLetterAnswer, DeadLetterInfo, DeadLetterList, DeadLetterRequest, GroupInfo, GroupMoved,
+    GroupSkip,
+};
 pub use signals::{
     MergeRequest, PoisonCause, PoisonInfo, PoisonRequest, SignalCancelRequest, SignalCreated,
     SignalInfo, SignalMergeMode, SignalMerged, SignalPending, SignalRenewRequest, SignalRenewed,
@@ -164,6 +169,17 @@ pub enum WaitOutcomeKind {
     Ended,
 }
 
+impl WaitOutcomeKind {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Matched => "matched",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// Asks for events of all sessions of the tenant.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -171,6 +187,9 @@ pub struct EventQuery {
     /// Which events; all if none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<FilterSpec>,
+    /// Whether kinds that are not known are refused.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// Where to begin: a cursor, `earliest` or `latest`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
@@ -209,6 +228,9 @@ pub struct TakeRequest {
     /// Kinds to take: any of these; all if none.
     #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
     pub matching: Vec<Pattern>,
+    /// Whether kinds that are not known are refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// How long the events stay with this taker before they are offered again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_ms: Option<u64>,
@@ -319,6 +341,12 @@ pub struct CreateRequest {
     /// Idle time to live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
+    /// Time after its creation at which it expires, whatever happens in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime_ms: Option<u64>,
+    /// How often an event is delivered to a group on lease before it becomes a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_deliveries: Option<u32>,
     /// Most events to retain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_events: Option<u64>,
@@ -423,4 +451,7 @@ pub struct Problem {
     /// After how long to try again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// Finds the request in the server's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
 }

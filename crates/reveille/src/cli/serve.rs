@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Args;
 use reveille_gateway::{
-    Gateway, ListenOptions, Listener, ServeError, StaticAuthorizer, TlsConfig, bind, serve,
+    Gateway, ListenOptions, Listener, ServeError, StaticAuthorizer, TlsConfig, bind, bind_admin,
+    serve, serve_admin,
 };
 use reveille_memory::MemoryBackend;
 use reveille_queue::Sessions;
@@ -71,6 +72,8 @@ impl StartError {
 #[derive(Debug)]
 pub(super) struct Listening {
     listener: Listener,
+    /// For operators.
+    admin: Option<Listener>,
     pub(super) gateway: Gateway,
     pub(super) url: String,
     settings: Settings,
@@ -99,6 +102,10 @@ impl Serve {
             options.tls = Some(TlsConfig::new(certificate.clone(), key.clone()));
         }
         options.insecure_plain_http = settings.insecure_plain_http;
+        let admin = match &settings.admin_listen {
+            Some(text) => Some(bind_admin(self::address("admin_listen", text).await?).await?),
+            None => None,
+        };
         let listener = bind(address, &gateway, options).await?;
         let address = listener
             .local_addr()
@@ -106,6 +113,7 @@ impl Serve {
         let listening = Listening {
             url: format!("{}://{address}", listener.scheme()),
             listener,
+            admin,
             gateway,
             settings,
         };
@@ -190,8 +198,15 @@ impl Listening {
                 gateway.drain(long);
             }
         };
+        let admin = self.gateway.clone();
+        let admin = self
+            .admin
+            .map(|listener| tokio::spawn(serve_admin(listener, admin)));
         serve(self.listener, self.gateway, stopped).await;
         driving.abort();
+        if let Some(admin) = admin {
+            admin.abort();
+        }
     }
 }
 
