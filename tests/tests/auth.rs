@@ -16,6 +16,7 @@ use reveille_gateway::{
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://issuer.example";
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const SECRET: &str = "a shared secret of at least 32 bytes";
 
 fn now() -> i64 {
@@ -493,7 +494,12 @@ async fn a_tenant_sees_nothing_of_another() {
     let after = async |cursor: &str| {
         let url = server.at(&format!("/v1/sessions/s/events?after={cursor}"));
         let asked = Client::new().get(url).header("accept", "application/json");
-        let answer = asked.bearer_auth(&theirs).send().await.unwrap();
+        let answer = asked
+            .header("traceparent", TRACE)
+            .bearer_auth(&theirs)
+            .send()
+            .await
+            .unwrap();
         (answer.status(), answer.text().await.unwrap())
     };
     assert_eq!(after(&our).await, after("nonsense").await);
