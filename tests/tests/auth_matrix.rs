@@ -58,6 +58,7 @@ fn table() -> Vec<Row> {
     vec![
         row("GET", "/healthz", "/healthz", [200, 200, 0]),
         row("GET", "/readyz", "/readyz", [200, 200, 0]),
+        row("GET", "/openapi.json", "/openapi.json", [200, 200, 0]),
         row("GET", "/metrics", "/metrics", [200, 200, 0]),
         row("GET", "/v1/limits", "/v1/limits", [200, 200, 0]),
         row("GET", "/v1/stats", "/v1/stats", [200, 200, 0]),

@@ -33,6 +33,7 @@ mod consume;
 mod groups;
 mod manage;
 mod modes;
+mod openapi;
 mod publish;
 mod read;
 mod signals;

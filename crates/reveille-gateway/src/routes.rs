@@ -9,8 +9,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::auth::{Access, Action, admit, create_ticket};
 use crate::gateway::Gateway;
 use crate::{
-    bus_events, connections, consume, groups, manage, metrics, publish, read, signals, status,
-    task_paths, wait,
+    bus_events, connections, consume, groups, manage, metrics, openapi, publish, read, signals,
+    status, task_paths, wait,
 };
 
 /// A route of the gateway.
@@ -78,6 +78,7 @@ fn entries() -> Vec<Entry> {
         get("/healthz", Open) => status::healthz,
         get("/readyz", Open) => status::readyz,
         get("/metrics", Right(Admin)) => metrics::metrics,
+        get("/openapi.json", Open) => openapi::document,
         get("/v1/limits", Known) => status::limits,
         get("/v1/stats", Right(Admin)) => status::stats,
         get("/v1/events", Stream(Subscribe)) => bus_events::get,

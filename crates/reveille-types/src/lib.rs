@@ -46,6 +46,9 @@ mod visibility;
 
 pub mod wire;
 
+#[cfg(feature = "openapi")]
+mod openapi;
+
 pub use cloudevents::{decode as decode_event, decode_at as decode_event_at};
 pub use cursor::{Cursor, CursorError, Scope, Start};
 pub use draft::{DraftDefaults, EventDraft, end_of_session};

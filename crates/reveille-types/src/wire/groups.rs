@@ -7,6 +7,7 @@ use crate::cursor::Cursor;
 
 /// Where a group of takers stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GroupInfo {
     /// Its name.
     pub group: String,
@@ -28,6 +29,7 @@ pub struct GroupInfo {
 
 /// Moves a group on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GroupSkip {
     /// Where it goes on: a cursor, `earliest` or `latest`. Moving back does nothing.
@@ -37,6 +39,7 @@ pub struct GroupSkip {
 
 /// Where a group goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GroupMoved {
     /// How far it has settled without a hole.
     pub cursor: Cursor,
@@ -44,6 +47,7 @@ pub struct GroupMoved {
 
 /// Events that were delivered as often as they may be and came back.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeadLetterList {
     /// The events, oldest first.
     pub letters: Vec<DeadLetterInfo>,
@@ -51,17 +55,20 @@ pub struct DeadLetterList {
 
 /// One of them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeadLetterInfo {
     /// Names it when it is retried or discarded.
     pub position: u64,
     /// How often it has been delivered.
     pub deliveries: u32,
     /// The event.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub event: Box<RawValue>,
 }
 
 /// What to do with dead letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadLetterRequest {
     /// Positions of those to offer again.
@@ -72,6 +79,7 @@ pub struct DeadLetterRequest {
 
 /// What was done with dead letters. Those that were not there do not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeadLetterAnswer {
     /// How many are offered again.
     pub retried: u64,
