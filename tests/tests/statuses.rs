@@ -318,6 +318,10 @@ async fn every_status_comes_as_a_problem_with_its_code_and_field() {
         .await
         .unwrap();
     assert_eq!(broken.status(), 400);
+    for path in ["/v1/signals", "/v1/sessions/s/ack"] {
+        let list = send(&server, "POST", path, &json!([null, []])).await;
+        assert_eq!(list.status(), 422, "an array is no object: {path}");
+    }
     let odd = Client::new()
         .get(server.at("/v1/sessions/s/events"))
         .header("accept", "image/png");

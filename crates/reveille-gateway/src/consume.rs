@@ -11,10 +11,9 @@ use reveille_types::wire::{
     LeaseInfo, SettleAnswer, SettleRequest, TakeAnswer, TakeRequest, WaitOutcomeKind,
 };
 use reveille_types::{Invalid, Label};
-use serde::de::DeserializeOwned;
 
 use crate::address::Addressed;
-use crate::body::{answer, malformed, media_type, read, timed_out};
+use crate::body::{answer, required, timed_out};
 use crate::gateway::Gateway;
 use crate::problem::Refusal;
 use crate::read::raw;
@@ -140,7 +139,7 @@ async fn settle(
     done: bool,
 ) -> Result<Response, Refusal> {
     let key = addressed.only()?;
-    let request: SettleRequest = required(headers, body, gateway).await?;
+    let request: SettleRequest = required(headers, body, gateway.config()).await?;
     let group = match &request.group {
         Some(name) => group(name)?,
         None => TakeOptions::new().group,
@@ -157,15 +156,4 @@ async fn settle(
     }
     let settled = u32::try_from(leases.len()).unwrap_or(u32::MAX);
     Ok(answer(StatusCode::OK, &SettleAnswer { settled }))
-}
-
-/// Reads a JSON body that must be there.
-async fn required<T: DeserializeOwned>(
-    headers: &HeaderMap,
-    body: Body,
-    gateway: &Gateway,
-) -> Result<T, Refusal> {
-    let bytes = read(body, gateway.config()).await?;
-    media_type(headers, &["application/json"])?;
-    serde_json::from_slice(&bytes).map_err(|e| malformed(&e))
 }

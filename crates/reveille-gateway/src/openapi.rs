@@ -7,10 +7,11 @@ mod operations;
 
 use std::sync::OnceLock;
 
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use reveille_types::wire;
-use reveille_types::{Receipt, wire::PROBLEM_JSON};
+use reveille_types::{Receipt, limits, wire::PROBLEM_JSON};
 use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
 };
@@ -34,14 +35,17 @@ const BEARER: &str = "bearer";
 const TICKET: &str = "ticket";
 
 /// `GET /openapi.json`.
-pub(crate) async fn document() -> Response {
-    static TEXT: OnceLock<String> = OnceLock::new();
-    let text = TEXT.get_or_init(|| openapi().to_json().unwrap_or_default());
+pub(crate) async fn document(State(gateway): State<Gateway>) -> Response {
+    static OPEN: OnceLock<String> = OnceLock::new();
+    static GUARDED: OnceLock<String> = OnceLock::new();
+    let guarded = gateway.authorizer().is_some();
+    let text = if guarded { &GUARDED } else { &OPEN };
+    let text = text.get_or_init(|| openapi(guarded).to_json().unwrap_or_default());
     ([(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response()
 }
 
-/// The document.
-fn openapi() -> OpenApi {
+/// The document of a server with authentication or without.
+fn openapi(guarded: bool) -> OpenApi {
     let info = InfoBuilder::new()
         .title("Reveille")
         .version(env!("CARGO_PKG_VERSION"))
@@ -59,7 +63,7 @@ fn openapi() -> OpenApi {
             .iter()
             .find(|o| o.method == route.method.as_str() && o.path == route.path);
         if let Some(operation) = described {
-            let item = PathItem::new(method, built(operation, &route));
+            let item = PathItem::new(method, built(operation, &route, guarded));
             paths = paths.path(route.path, item);
         }
     }
@@ -70,7 +74,7 @@ fn openapi() -> OpenApi {
         .build()
 }
 
-fn built(operation: &Operation, route: &Route) -> OperationBuilder {
+fn built(operation: &Operation, route: &Route, guarded: bool) -> OperationBuilder {
     let mut built = OperationBuilder::new()
         .tag(operation.tag)
         .operation_id(Some(operation.id))
@@ -126,10 +130,10 @@ fn built(operation: &Operation, route: &Route) -> OperationBuilder {
         .description("What went wrong (RFC 9457)")
         .content(PROBLEM_JSON, problem);
     built = built.response("default", refused);
-    if !route.open {
+    if guarded && !route.open {
         built = built.security(SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, []));
     }
-    if route.tickets {
+    if guarded && route.tickets {
         built = built.security(SecurityRequirement::new::<_, [&str; 0], &str>(TICKET, []));
     }
     built
@@ -170,11 +174,18 @@ fn in_path(path: &str) -> impl Iterator<Item = &str> {
 fn parameter(name: &str, place: ParameterIn, query: Query, about: &str) -> Parameter {
     let of_type = |of_type| ObjectBuilder::new().schema_type(SchemaType::new(of_type));
     let schema: RefOr<Schema> = match query {
-        Query::Text => of_type(Type::String).into(),
-        Query::Texts => ArrayBuilder::new().items(of_type(Type::String)).into(),
+        Query::Text => of_type(Type::String).pattern(form(name)).into(),
+        Query::Texts => ArrayBuilder::new()
+            .items(of_type(Type::String).pattern(form(name)))
+            .max_items(Some(limits::FILTER_VALUES))
+            .into(),
         Query::Number => of_type(Type::Integer).minimum(Some(0)).into(),
+        Query::Count => of_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(1000))
+            .into(),
         Query::Duration => of_type(Type::String)
-            .pattern(Some("^[0-9]+(ms|s|m|h)$"))
+            .pattern(Some("^[0-9]{1,9}(ms|s|m|h)$"))
             .into(),
         Query::Words(words) => of_type(Type::String)
             .enum_values(Some(words.to_vec()))
@@ -182,6 +193,7 @@ fn parameter(name: &str, place: ParameterIn, query: Query, about: &str) -> Param
     };
     let required = match place {
         ParameterIn::Path => Required::True,
+        _ if name == "tenant_id" => Required::True,
         _ => Required::False,
     };
     ParameterBuilder::new()
@@ -191,6 +203,21 @@ fn parameter(name: &str, place: ParameterIn, query: Query, about: &str) -> Param
         .description((!about.is_empty()).then_some(about))
         .schema(Some(schema))
         .build()
+}
+
+/// What the values of a parameter look like, where that can be said.
+fn form(name: &str) -> Option<&'static str> {
+    match name {
+        "session" | "id" => Some("^(?!\\.{1,2}$)[A-Za-z0-9._~:@-]{1,256}$"),
+        "namespace" => Some("^(?!system$)[a-z0-9_-]{1,64}$"),
+        "handle" => Some("^[0-9a-f]{32}$"),
+        "group" => Some("^[A-Za-z0-9._-]{1,64}$"),
+        "match" => Some("^(\\*|[A-Za-z0-9]+(\\.[A-Za-z0-9]+)*(\\.\\*)?)$"),
+        "after" => Some("^(earliest|latest|[0-9a-z]{16}\\.[0-9]{1,20}(\\.[0-9a-z]{1,16})?)$"),
+        "heartbeat" => Some("^(event|[1-4][0-9]s|[5-9]s|5[0-5]s)$"),
+        "tenant_id" => Some("^[A-Za-z0-9._~:@-]{1,128}$"),
+        _ => None,
+    }
 }
 
 fn of(name: &str) -> RefOr<Schema> {
@@ -272,7 +299,7 @@ mod tests {
     use super::*;
 
     fn document() -> Value {
-        serde_json::from_str(&openapi().to_json().unwrap()).unwrap()
+        serde_json::from_str(&openapi(true).to_json().unwrap()).unwrap()
     }
 
     #[test]

@@ -247,12 +247,14 @@ pub struct TakeRequest {
     pub strict: bool,
     /// How long the events stay with this taker before they are offered again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub lease_ms: Option<u64>,
     /// How long to wait for an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     /// Most events to take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1000))]
     pub max: Option<u32>,
 }
 
@@ -366,18 +368,23 @@ pub struct CloseRequest {
 pub struct CreateRequest {
     /// Idle time to live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub ttl_ms: Option<u64>,
     /// Time after its creation at which it expires, whatever happens in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub lifetime_ms: Option<u64>,
     /// How often an event is delivered to a group on lease before it becomes a dead letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub max_deliveries: Option<u32>,
     /// Most events to retain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub max_events: Option<u64>,
     /// Most bytes to retain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub max_bytes: Option<u64>,
     /// Start a new incarnation if the session is over.
     #[serde(default)]

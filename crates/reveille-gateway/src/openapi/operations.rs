@@ -21,6 +21,8 @@ pub(super) enum Query {
     /// May be repeated.
     Texts,
     Number,
+    /// From 1 to 1000.
+    Count,
     Duration,
     Words(&'static [&'static str]),
 }
@@ -48,7 +50,7 @@ pub(super) enum Answer {
 }
 
 use Answer::{Any, Empty, Events, Json, Text};
-use Query::{Duration, Number, Texts, Words};
+use Query::{Count, Duration, Number, Texts, Words};
 
 type Parameters = &'static [(&'static str, Query, &'static str)];
 
@@ -89,7 +91,7 @@ const ERRORS: (&str, Query, &str) = (
     Words(&["stream"]),
     "Refusals as a stream of one frame",
 );
-const LIMIT: (&str, Query, &str) = ("limit", Number, "Most of them on a page");
+const LIMIT: (&str, Query, &str) = ("limit", Count, "Most of them on a page");
 const WAIT: (&str, Query, &str) = ("wait", Duration, "How long to wait for an event on a page");
 const TIMEOUT: (&str, Query, &str) = ("timeout", Duration, "How long to wait");
 const READ: Parameters = &[

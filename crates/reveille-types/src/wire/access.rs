@@ -12,6 +12,7 @@ use crate::pattern::Pattern;
 pub struct TicketRequest {
     /// The session's name: `id`, or `namespace/id`.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, required))]
     pub session: String,
     /// Kinds to read: any of these; all if none.
     #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]

@@ -34,6 +34,7 @@ pub struct GroupInfo {
 pub struct GroupSkip {
     /// Where it goes on: a cursor, `earliest` or `latest`. Moving back does nothing.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, required))]
     pub to: String,
 }
 

@@ -15,10 +15,12 @@ use serde_json::value::RawValue;
 pub struct SignalRequest {
     /// What it is, for people: 1 to 128 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 128))]
     pub name: Option<String>,
     /// How long it may go without a renewal before it is poisoned: 100 ms to 24 h. Without it nothing
     /// ends the signal but its producer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 100, maximum = 86_400_000))]
     pub lease_ms: Option<u64>,
 }
 
@@ -32,6 +34,7 @@ pub struct SignalRenewRequest {
     pub secret: String,
     /// The length of the lease from now on; as before if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 100, maximum = 86_400_000))]
     pub lease_ms: Option<u64>,
 }
 
@@ -116,6 +119,7 @@ pub struct PoisonRequest {
     pub secret: String,
     /// What went wrong; not empty, and cut to 1 KiB.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, required))]
     pub reason: String,
 }
 
