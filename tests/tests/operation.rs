@@ -316,3 +316,30 @@ async fn no_credential_and_no_payload_reaches_the_log() {
     assert_eq!(fields["route"], "/v1/sessions/{session}/events");
     assert_eq!(fields["trace_id"], "0af7651916cd43dd8448eb211c80319c");
 }
+
+#[tokio::test]
+async fn a_key_that_is_taken_out_of_the_file_ends_its_streams_and_a_new_one_counts() {
+    let (old, old_entry) = key("old", "publish,subscribe").await;
+    let (new, new_entry) = key("new", "publish,subscribe").await;
+    let (_dir, path) = file(&format!("auto_create = true\n{old_entry}"));
+    let text = path.to_str().unwrap();
+    let program = Program::start(&["serve", "--listen", "127.0.0.1:0", "--config", text]).await;
+    let url = format!("{}/v1/sessions/s/events", program.url);
+    let stream = Client::new().get(&url).bearer_auth(&old);
+    let mut stream = SseReader::of(stream.send().await.unwrap());
+    assert!(stream.next().await.unwrap().is("reveille.open"));
+    // A file that is broken for a moment takes nobody's rights.
+    std::fs::write(&path, "[[auth.keys").unwrap();
+    std::fs::write(&path, format!("auto_create = true\n\n{new_entry}")).unwrap();
+    let rest = soon("the end of the stream", stream.rest()).await;
+    assert!(
+        !rest.iter().any(|frame| frame.is("reveille.end")),
+        "{rest:?}"
+    );
+    let status = async |key: &str| {
+        let asked = Client::new().get(format!("{}/v1/limits", program.url));
+        asked.bearer_auth(key).send().await.unwrap().status()
+    };
+    assert_eq!(status(&old).await, 401);
+    assert_eq!(status(&new).await, 200);
+}
