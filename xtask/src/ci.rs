@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::process::{cargo, cargo_has, succeeds, tallied};
 use crate::tally::{Runner, Tally};
-use crate::{deep, preflight, tidy};
+use crate::{clients, deep, preflight, tidy};
 
 struct Step {
     name: &'static str,
@@ -57,6 +57,11 @@ const STEPS: &[Step] = &[
     Step {
         name: "doc tests",
         run: doc_tests,
+        vital: false,
+    },
+    Step {
+        name: "clients",
+        run: clients::fast,
         vital: false,
     },
 ];
