@@ -16,7 +16,7 @@ use reveille_backend::{
     AppendError as StoreError, BackendError, Entry, ReadLimit, Seal, Slot, StoredLog, Watch,
 };
 use reveille_core::WakeBatch;
-use reveille_types::{EndReason, Event, Kind, Position, Receipt};
+use reveille_types::{EndReason, Event, Kind, Position, Receipt, end_of_session};
 
 use crate::error::{AppendError, SessionError};
 use crate::log::{SessionLog, Shared, cancelled_before};
@@ -139,6 +139,7 @@ impl SessionLog {
         }
         let mut conditions = reveille_backend::AppendOptions::at(now.monotonic);
         conditions.durability = options.durability;
+        conditions.seal = self.sealing(&entries);
         conditions.expected = match ended {
             None => options.expected,
             // Only what is known already may pass: nothing ends at an impossible position.
@@ -166,6 +167,11 @@ impl SessionLog {
             let _ = self.catch_up(stored).await;
         }
         Ok(receipt)
+    }
+
+    /// Why a batch ends the session, if it does: only its last event can.
+    fn sealing(&self, entries: &[Entry]) -> Option<EndReason> {
+        end_of_session(entries.last()?.event.envelope(), &self.0.environment.registry)
     }
 
     /// Seals in the store, then here, behind everything that was committed before.

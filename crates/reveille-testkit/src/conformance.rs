@@ -51,6 +51,8 @@ macro_rules! backend_conformance {
             of_concurrent_seals_one_wins
             sealed_log_refuses_appends_and_reads_on
             nothing_is_appended_behind_a_seal
+            last_batch_seals_with_what_it_stores
+            nothing_is_appended_behind_the_last_batch
             trim_drops_what_is_below_and_nothing_else
             trim_beyond_the_end_leaves_the_end
             trimmed_events_do_not_come_back

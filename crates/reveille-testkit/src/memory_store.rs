@@ -303,6 +303,15 @@ impl StoredLog for MemoryLog {
                     log.remember(key, *slot, options.now);
                 }
             }
+            // A batch that was known as a whole has ended nothing.
+            if let Some(reason) = options.seal
+                && slots.iter().any(|slot| !slot.deduplicated)
+            {
+                log.seal = Some(Seal {
+                    reason,
+                    message: None,
+                });
+            }
             Ok(slots)
         })
     }

@@ -136,7 +136,7 @@ impl State {
         log.waiters.wake_all(&mut batch);
         match record {
             Record::Open { .. } => {}
-            Record::Append { key, events } => {
+            Record::Append { key, events, seal } => {
                 for event in events {
                     let event = event.into_event(&key, log.epoch)?;
                     let place = event.0.place();
@@ -151,6 +151,10 @@ impl State {
                     }
                     log.events.push_back(event.0);
                 }
+                log.seal = seal.map(|reason| Seal {
+                    reason,
+                    message: None,
+                });
             }
             Record::Seal { seal, .. } => log.seal = Some(seal),
             Record::Trim { before, .. } => {

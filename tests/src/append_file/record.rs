@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use reveille_backend::{Entry, Seal, Slot};
-use reveille_types::{Epoch, Event, Place, Position, Seq, SessionKey, decode_event_at};
+use reveille_types::{EndReason, Epoch, Event, Place, Position, Seq, SessionKey, decode_event_at};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -19,6 +19,8 @@ pub(super) enum Record {
     Append {
         key: SessionKey,
         events: Vec<StoredEvent>,
+        /// The batch ends the log.
+        seal: Option<EndReason>,
     },
     Seal {
         key: SessionKey,
@@ -109,7 +111,9 @@ impl Record {
         let json = |value: serde_json::Result<String>| value.unwrap_or_default();
         match self {
             Self::Open { epoch, .. } => line("open", json(serde_json::to_string(epoch))),
-            Self::Append { events, .. } => line("append", json(serde_json::to_string(events))),
+            Self::Append { events, seal, .. } => {
+                line("append", json(serde_json::to_string(&(events, seal))))
+            }
             Self::Seal { seal, .. } => {
                 let seal = (seal.reason, &seal.message);
                 line("seal", json(serde_json::to_string(&seal)))
@@ -143,10 +147,10 @@ impl Record {
                 key,
                 epoch: serde_json::from_str(value).map_err(damaged)?,
             },
-            "append" => Self::Append {
-                key,
-                events: serde_json::from_str(value).map_err(damaged)?,
-            },
+            "append" => {
+                let (events, seal) = serde_json::from_str(value).map_err(damaged)?;
+                Self::Append { key, events, seal }
+            }
             "seal" => {
                 let (reason, message) = serde_json::from_str(value).map_err(damaged)?;
                 Self::Seal {

@@ -75,6 +75,12 @@ flaws! {
     EverySealWins,
     /// Says that a log is sealed, and appends to it.
     SealsNothing,
+    /// Stores the last batch, and not that it is the last.
+    LeavesTheLastBatchOpen,
+    /// Stores the last batch, and seals later.
+    SealsBehindTheLastBatch,
+    /// Seals for a last batch that it has stored already, or refuses.
+    SealsForNothing,
     /// Trims one event more than it should.
     TrimsOneTooMany,
     /// Refuses to trim beyond the end.

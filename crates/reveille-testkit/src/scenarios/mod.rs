@@ -51,7 +51,8 @@ pub use restart::{
     restart_keeps_what_was_acknowledged,
 };
 pub use seal::{
-    first_seal_stays, nothing_is_appended_behind_a_seal, of_concurrent_seals_one_wins,
+    first_seal_stays, last_batch_seals_with_what_it_stores, nothing_is_appended_behind_a_seal,
+    nothing_is_appended_behind_the_last_batch, of_concurrent_seals_one_wins,
     sealed_log_refuses_appends_and_reads_on,
 };
 pub use trim::{
