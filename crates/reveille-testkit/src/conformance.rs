@@ -57,6 +57,7 @@ macro_rules! backend_conformance {
             trim_beyond_the_end_leaves_the_end
             trimmed_events_do_not_come_back
             new_incarnation_has_a_new_epoch
+            attributes_are_kept_with_their_incarnation
             removed_log_begins_anew
             handles_of_an_old_incarnation_find_nothing
             of_concurrent_opens_one_creates

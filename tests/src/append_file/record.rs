@@ -14,6 +14,7 @@ pub(super) enum Record {
     Open {
         key: SessionKey,
         epoch: Epoch,
+        attributes: Box<str>,
     },
     /// A whole batch, so that it is there or not.
     Append {
@@ -110,7 +111,9 @@ impl Record {
         // Names, numbers and JSON texts always serialise.
         let json = |value: serde_json::Result<String>| value.unwrap_or_default();
         match self {
-            Self::Open { epoch, .. } => line("open", json(serde_json::to_string(epoch))),
+            Self::Open {
+                epoch, attributes, ..
+            } => line("open", json(serde_json::to_string(&(epoch, attributes)))),
             Self::Append { events, seal, .. } => {
                 line("append", json(serde_json::to_string(&(events, seal))))
             }
@@ -143,10 +146,14 @@ impl Record {
         };
         let value = value.get();
         Ok(match name.as_str() {
-            "open" => Self::Open {
-                key,
-                epoch: serde_json::from_str(value).map_err(damaged)?,
-            },
+            "open" => {
+                let (epoch, attributes) = serde_json::from_str(value).map_err(damaged)?;
+                Self::Open {
+                    key,
+                    epoch,
+                    attributes,
+                }
+            }
             "append" => {
                 let (events, seal) = serde_json::from_str(value).map_err(damaged)?;
                 Self::Append { key, events, seal }

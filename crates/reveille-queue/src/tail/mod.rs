@@ -192,7 +192,7 @@ impl Tail {
     fn pass_hole(&self, before: Option<Seq>) -> Option<Seq> {
         let mut batch = WakeBatch::new();
         // Dropped after the lock.
-        let mut litter = Vec::new();
+        let mut litter = Litter::new();
         let state = &mut *self.0.state.lock();
         if before.is_some() && state.ring.hole() == before {
             let watchers = &mut state.watchers;

@@ -100,7 +100,7 @@ impl Ring {
 
     /// Does not wait any more for what lies between the watermark and the first event that waits: it is
     /// missing from here on.
-    pub(super) fn pass(&mut self, litter: &mut Vec<Event>, mut show: impl FnMut(&Event)) {
+    pub(super) fn pass(&mut self, litter: &mut Litter, mut show: impl FnMut(&Event)) {
         let Some((first, _)) = self.early.first_key_value() else {
             return;
         };
@@ -130,7 +130,7 @@ impl Ring {
     }
 
     /// Drops the oldest until the bounds hold.
-    fn evict(&mut self, litter: &mut Vec<Event>) {
+    fn evict(&mut self, litter: &mut Litter) {
         while self.shown.len() > 1
             && (self.shown.len() > self.limits.events || self.bytes > self.limits.bytes)
         {
@@ -344,10 +344,10 @@ mod tests {
             let mut ring = Ring::after(Seq(0), TailLimits { events: 100, bytes: usize::MAX });
             let mut shown = Vec::new();
             for (n, seq) in order[..come].iter().enumerate() {
-                ring.push(event(*seq), &mut Vec::new(), |event| shown.push(event.place().seq.0));
+                ring.push(event(*seq), &mut Litter::new(), |event| shown.push(event.place().seq.0));
                 while (n % passes == 0 || n + 1 == come) && ring.hole().is_some() {
                     let before = ring.hole();
-                    ring.pass(&mut Vec::new(), |event| shown.push(event.place().seq.0));
+                    ring.pass(&mut Litter::new(), |event| shown.push(event.place().seq.0));
                     prop_assert!(ring.hole().is_none() || ring.hole() > before);
                 }
             }
@@ -370,7 +370,7 @@ mod tests {
         fn no_more_waits_for_a_hole_than_may_be_retained(limit in 1..20_usize, hole in 1..60_u64) {
             let mut ring = Ring::after(Seq(0), TailLimits { events: limit, bytes: usize::MAX });
             for seq in hole + 1..hole + 60 {
-                ring.push(event(seq), &mut Vec::new(), |_| {});
+                ring.push(event(seq), &mut Litter::new(), |_| {});
                 prop_assert!(ring.early.len() <= limit && ring.len() <= limit);
             }
             prop_assert_eq!(ring.latest(), Seq(hole + 59));

@@ -31,6 +31,12 @@ flaws! {
     NumbersEachLogAlone,
     /// Gives every incarnation the same epoch.
     KeepsTheEpoch,
+    /// Does not keep the attributes of a log.
+    LosesAttributes,
+    /// Tells whoever opens a log the attributes that he has brought.
+    TellsTheLastAttributes,
+    /// Says that logs survive a restart, and forgets their attributes.
+    ForgetsAttributesAtRestart,
     /// Does not look at idempotency keys.
     ForgetsKeys,
     /// Knows a key for a minute.
