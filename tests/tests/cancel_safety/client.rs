@@ -170,8 +170,10 @@ cases! {
         "client/src/take.rs take",
         "client/src/take.rs take_within"
     {
-        let mut request = TakeRequest::default();
-        request.timeout_ms = Some(60_000);
+        let request = TakeRequest {
+            timeout_ms: Some(60_000),
+            ..TakeRequest::default()
+        };
         let taken = |result: TakeResult| match result {
             TakeResult::Answered(answer) => answer.events.len() as u64,
             TakeResult::TimedOut => 0,

@@ -314,8 +314,6 @@ fn observe(sessions: &Sessions, tenant: &str, op: Op) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     /// Whatever another tenant does in between, with the same names, keys and groups, and at its
     /// limits: a tenant sees what it would see alone.
     #[test]

@@ -22,6 +22,7 @@ mod listing;
 mod memory;
 mod multi_wait;
 mod paging;
+mod reliability;
 mod subscribe;
 mod take;
 mod threads;

@@ -85,8 +85,6 @@ fn is_bare<T>(index: &Index<T>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     /// Whatever was added and taken out: an event finds each filter that it matches, once, and no
     /// other; and what was taken out has left nothing behind.
     #[test]
