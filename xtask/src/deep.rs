@@ -26,9 +26,15 @@ const MODELS: &[(&str, &str)] = &[
 /// How long one model may take. The slowest takes half of it on two slow cores.
 const MODEL_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// Packages whose property tests take their number of cases from the environment.
-const PROPERTIES: &[&str] = &["reveille-core", "reveille-types", "reveille-client"];
-const PROPERTY_CASES: &str = "20000";
+/// Packages whose property tests take their number of cases from the environment, and that number.
+const PROPERTIES: &[(&str, &str)] = &[
+    ("reveille-core", "20000"),
+    ("reveille-types", "20000"),
+    ("reveille-client", "20000"),
+    ("reveille-queue", "50000"),
+    ("reveille-bus", "500000"),
+    ("reveille-testkit", "20000"),
+];
 
 /// Runs everything, prints the verdict, and says whether everything passed.
 pub(crate) fn run(root: &Path) -> bool {
@@ -38,12 +44,12 @@ pub(crate) fn run(root: &Path) -> bool {
             models(root, package, binary)
         });
     }
-    for package in PROPERTIES {
+    for (package, cases) in PROPERTIES {
         total += step(&format!("properties and stress {package}"), || {
             let mut command = cargo(root);
             command.args(["test", "--release", "--locked", "--lib", "--tests"]);
             command.args(["--no-fail-fast", "--package", package]);
-            command.env("PROPTEST_CASES", PROPERTY_CASES);
+            command.env("PROPTEST_CASES", cases);
             command.env("REVEILLE_DEEP", "1");
             tallied(&mut command, Runner::CargoTest)
         });
