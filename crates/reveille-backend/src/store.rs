@@ -18,7 +18,7 @@ pub struct Capabilities {
     pub immediate: bool,
     /// What an acknowledged event survives.
     pub durability: Durability,
-    /// Whether logs are still there after the process that wrote them is gone, with their epochs,
+    /// Whether logs are still there after the process that wrote them is gone, with their epochs, attributes,
     /// positions, keys, trims and seals, and the last sequence number of each tenant.
     pub survives_restart: bool,
     /// Whether several processes may use the same store at once.
