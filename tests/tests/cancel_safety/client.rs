@@ -209,11 +209,7 @@ cases! {
         dropped_at_each_poll(
             remote,
             async |remote| remote.session.wait(&request, |_| ()).await.unwrap(),
-            async |remote, polls| {
-                if polls > 1 {
-                    remote.publish("c").await;
-                }
-            },
+            async |remote, _| remote.publish("c").await,
             async |remote, _| remote.check_untouched().await,
         )
         .await;

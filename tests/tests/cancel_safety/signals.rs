@@ -106,11 +106,9 @@ cases! {
                 let waited = owed.signals.wait(&merged.handle, minute, |_| ()).await;
                 waited.unwrap().unwrap().status
             },
-            async |owed, polls| {
-                if polls > 1 {
-                    let Owed { signals, made, .. } = owed;
-                    let _ = signals.trigger(&made.handle, &made.secret, None).await;
-                }
+            async |owed, _| {
+                let Owed { signals, made, .. } = owed;
+                let _ = signals.trigger(&made.handle, &made.secret, None).await;
             },
             async |owed, state| {
                 assert!(state.is_none_or(|state| state == SignalState::Triggered));
