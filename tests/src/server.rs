@@ -1,6 +1,7 @@
 //! The gateway in this process, on a real socket.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use reveille_gateway::{Gateway, GatewayConfig, bind, serve};
 use reveille_memory::MemoryBackend;
@@ -47,8 +48,7 @@ impl Server {
             .tail(TailLimits::default())
             .build();
         tokio::spawn(sessions.drive());
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::on(any, sessions, config).await
+        Self::on(own_address(), sessions, config).await
     }
 
     /// Starts a gateway on a free port, over a [stranger's backend](crate::append_file).
@@ -64,8 +64,7 @@ impl Server {
         let file = AppendFile::open(&dir.path().join("log")).expect("a file can be made");
         let sessions = Sessions::builder(file).tail(TailLimits::default()).build();
         tokio::spawn(sessions.drive());
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::on(any, sessions, GatewayConfig::default()).await
+        Self::on(own_address(), sessions, GatewayConfig::default()).await
     }
 
     async fn on(address: SocketAddr, sessions: Sessions, config: GatewayConfig) -> Self {
@@ -138,6 +137,15 @@ impl Server {
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
+}
+
+/// A loopback address that no other server has and from which nobody connects, with any port: whoever
+/// stops listening there finds the port free again.
+fn own_address() -> SocketAddr {
+    static SERVERS: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let server = SERVERS.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from(([127, server, high, low], 0))
 }
 
 /// Publishes to a session and gives the receipt.

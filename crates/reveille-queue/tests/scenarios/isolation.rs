@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use proptest::prelude::*;
 use reveille_backend::{
     AppendError, AppendOptions, Backend, BackendError, Capabilities, Entry, ImmediateLog,
-    ListOptions, LogHandle, OpenOptions, Opened, Slot, StoredPage,
+    ListOptions, LogHandle, OpenOptions, Opened, Slots, StoredPage,
 };
 use reveille_core::ManualClock;
 use reveille_memory::MemoryBackend;
@@ -46,7 +46,7 @@ impl ImmediateLog for StuckLog {
         &mut self,
         entries: &[Entry],
         options: &AppendOptions,
-    ) -> Result<Vec<Slot>, AppendError> {
+    ) -> Result<Slots, AppendError> {
         self.1.arrived.send(()).unwrap();
         self.1.go_on.lock().unwrap().recv_timeout(HELD_UP).unwrap();
         self.0.try_append(entries, options)
