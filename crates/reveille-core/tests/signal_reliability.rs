@@ -11,7 +11,7 @@ use std::task::{Context, Wake, Waker};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use reveille_core::{Poison, SignalHandle, SignalStatus, SignalSystem};
+use reveille_core::{Poison, SignalError, SignalHandle, SignalStatus, SignalSystem};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 
 struct Counting(AtomicUsize);
@@ -209,4 +209,14 @@ fn r08_waker_that_blocks_holds_up_nobody_who_asks() {
         release.send(()).unwrap();
     });
     assert_ready_ok!(task::spawn(blocked).poll());
+}
+
+#[test]
+fn d11_forgotten_failure_says_nothing_of_other_slots() {
+    let system = SignalSystem::<()>::builder().history(0).build();
+    let [fine, failed] = [0; 2].map(|_| system.create().unwrap().into_handle());
+    system.trigger(fine, ()).unwrap();
+    system.poison(failed, "broken").unwrap();
+    assert_eq!(system.poll(failed), Err(SignalError::OutcomeForgotten));
+    assert_eq!(system.poll(fine), Ok(SignalStatus::Triggered));
 }

@@ -59,9 +59,6 @@ pub(super) struct Chunk<T> {
     slots: AtomicPtr<Slots<T>>,
     /// How many look at the memory without a reference to a slot.
     pins: AtomicU32,
-    /// Of generations up to this one that are neither in a slot nor in the history, nothing is
-    /// known any more.
-    forgotten: AtomicU32,
     /// The slots that used their last generation.
     exhausted: AtomicU64,
     /// The last generations of the slots while there is no memory.
@@ -99,7 +96,6 @@ impl<T> Chunk<T> {
             free: AtomicU64::new(0),
             slots: AtomicPtr::new(null_mut()),
             pins: AtomicU32::new(0),
-            forgotten: AtomicU32::new(0),
             exhausted: AtomicU64::new(0),
             rest: Mutex::new(Rest::Same(0)),
             extras: Mutex::new(Extras::default()),
@@ -502,14 +498,6 @@ impl<T> Chunk<T> {
             // SAFETY: takes back what was added above.
             unsafe { Arc::decrement_strong_count(self.core) };
         }
-    }
-
-    pub(super) fn forget_through(&self, generation: u32) {
-        self.forgotten.fetch_max(generation, Ordering::AcqRel);
-    }
-
-    pub(super) fn is_forgotten(&self, generation: u32) -> bool {
-        generation <= self.forgotten.load(Ordering::Acquire)
     }
 }
 

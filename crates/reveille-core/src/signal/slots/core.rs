@@ -309,8 +309,7 @@ impl<T> Core<T> {
                     let derived = chunk.kind() == Some(Kind::Derived);
                     return Ok(Place::Past(Record { outcome, derived }));
                 }
-                // Under the lock: what is evicted is marked under it.
-                let forgotten = chunk.is_forgotten(generation);
+                let forgotten = history.may_have_failed((index, generation));
                 drop(history);
                 let plain = self.plain(chunk);
                 if forgotten || !(plain.is_derived() || plain_success::<T>()) {
@@ -385,12 +384,7 @@ impl<T> Core<T> {
 
     /// Adds to the history, and gives what left it for that.
     pub(super) fn remember(&self, key: Key, outcome: Outcome<T>) -> Option<Kept<T>> {
-        let mut history = self.history.lock();
-        let (key, gone) = history.push(key, outcome)?;
-        if let Some(chunk) = self.chunk(key.0 / STRIDE) {
-            chunk.forget_through(key.1);
-        }
-        Some(gone)
+        self.history.lock().push(key, outcome)
     }
 
     /// Makes an idle slot look as if it had seen very many generations.
