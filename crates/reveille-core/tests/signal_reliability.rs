@@ -11,7 +11,9 @@ use std::task::{Context, Wake, Waker};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use reveille_core::{Poison, SignalError, SignalHandle, SignalStatus, SignalSystem};
+use reveille_core::{
+    Poison, Signal, SignalAwaiter, SignalError, SignalHandle, SignalStatus, SignalSystem,
+};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 
 struct Counting(AtomicUsize);
@@ -219,4 +221,42 @@ fn d11_forgotten_failure_says_nothing_of_other_slots() {
     system.poison(failed, "broken").unwrap();
     assert_eq!(system.poll(failed), Err(SignalError::OutcomeForgotten));
     assert_eq!(system.poll(fine), Ok(SignalStatus::Triggered));
+}
+
+const CHAIN: usize = 100_000;
+
+#[test]
+fn r07_values_that_own_signals_leave_a_full_history_one_after_the_other() {
+    #[derive(Clone)]
+    struct Value(#[expect(dead_code, reason = "owned only")] Option<Arc<Signal<Value>>>);
+    let system = SignalSystem::<Value>::builder().history(CHAIN).build();
+    for _ in 0..CHAIN {
+        let owned = system.create().unwrap();
+        let signal = system.create().unwrap();
+        signal.trigger(Value(Some(Arc::new(owned)))).unwrap();
+    }
+    assert_eq!(system.stats().pending, CHAIN);
+    // Each that leaves poisons a signal, for whose end the next one leaves.
+    system.create().unwrap().trigger(Value(None)).unwrap();
+    assert_eq!(system.stats().pending, 0);
+}
+
+#[test]
+fn r07_values_that_own_awaiters_of_each_other_end_one_after_the_other() {
+    #[derive(Clone)]
+    struct Value(#[expect(dead_code, reason = "owned only")] Option<Arc<SignalAwaiter<Value>>>);
+    for history in [0, CHAIN] {
+        let system = SignalSystem::<Value>::builder().history(history).build();
+        let mut last = None;
+        for _ in 0..CHAIN {
+            let signal = system.create().unwrap();
+            let handle = signal.handle();
+            // Kept in its slot by its awaiter, or looked up in the history.
+            let live = (history == 0).then(|| signal.awaiter());
+            signal.trigger(Value(last.map(Arc::new))).unwrap();
+            last = live.or_else(|| system.awaiter(handle).ok());
+        }
+        drop(system);
+        drop(last);
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::foreign::Foreign;
-use super::outcome::{Outcome, Record};
+use super::outcome::Record;
 use super::slots::{AlreadyComplete, Core, Place, Plain, SlotRef};
 use crate::{Poison, SignalError, SignalHandle, WaiterKey};
 
@@ -274,10 +274,7 @@ impl<T> Waiter<T> {
             Self::Foreign(waiting) => return waiting.waiter.value(),
             Self::Live { slot, .. } => slot.value(),
             Self::Plain { plain, .. } => plain.value(),
-            Self::Past { record, .. } => match &*record.outcome {
-                Outcome::Triggered(Some(value)) => Some(value.clone()),
-                Outcome::Triggered(None) | Outcome::Failed(_) => None,
-            },
+            Self::Past { record, .. } => record.remembered.value().cloned(),
         };
         // Only a merge may have none, and it is refused then.
         Ok(value.expect("an awaited signal carries a value"))

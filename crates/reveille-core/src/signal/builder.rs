@@ -4,7 +4,9 @@ use std::any::Any;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use super::discard::discard;
 use super::foreigners::Foreigners;
+use super::history::History;
 use super::slots::Core;
 use crate::{Clock, IdSource, SignalRouter, SignalSystem, SystemClock, SystemIds};
 
@@ -131,7 +133,8 @@ impl<T> SignalSystemBuilder<T> {
     {
         let random = || NonZeroU64::new(SystemIds.random_u64()).unwrap_or(NonZeroU64::MIN);
         let id = self.id.unwrap_or_else(random);
-        let core = Core::new(id, self.signals_max, self.history, unit, self.clock);
+        let history = History::new(self.history, discard);
+        let core = Core::new(id, self.signals_max, history, unit, self.clock);
         let (signals_max, foreign_max) = (self.signals_max, self.foreign_max);
         let foreigners = self
             .router

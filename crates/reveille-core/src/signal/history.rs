@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Remembered};
 
 /// A slot's index and a generation of it.
 pub(super) type Key = (u32, u32);
@@ -17,6 +17,8 @@ const PAGE: usize = 64;
 /// Each record is under its key in `records`, and its key is once in `order`, oldest first.
 pub(super) struct History<T> {
     capacity: usize,
+    /// What the records do with their outcomes at last.
+    discard: fn(Outcome<T>),
     order: VecDeque<Key>,
     records: HashMap<Key, Kept<T>, RandomState>,
     forgotten: Forgotten,
@@ -47,27 +49,27 @@ impl Forgotten {
 /// A record, which is shared from the first time that somebody asks for it: cloning a value is
 /// the caller's code, and must not happen under the lock.
 pub(super) enum Kept<T> {
-    Own(Outcome<T>),
-    Shared(Arc<Outcome<T>>),
+    Own(Remembered<T>),
+    Shared(Arc<Remembered<T>>),
     /// Between the two.
     Moved,
 }
 
 impl<T> Kept<T> {
     fn is_failure(&self) -> bool {
-        let outcome = match self {
-            Self::Own(outcome) => outcome,
-            Self::Shared(outcome) => outcome,
-            Self::Moved => return false,
-        };
-        matches!(outcome, Outcome::Failed(_))
+        match self {
+            Self::Own(remembered) => remembered.ended().is_err(),
+            Self::Shared(remembered) => remembered.ended().is_err(),
+            Self::Moved => false,
+        }
     }
 }
 
 impl<T> History<T> {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, discard: fn(Outcome<T>)) -> Self {
         Self {
             capacity,
+            discard,
             order: VecDeque::new(),
             records: HashMap::default(),
             forgotten: Forgotten::default(),
@@ -78,11 +80,11 @@ impl<T> History<T> {
         self.order.len()
     }
 
-    pub(super) fn get(&mut self, key: Key) -> Option<Arc<Outcome<T>>> {
+    pub(super) fn get(&mut self, key: Key) -> Option<Arc<Remembered<T>>> {
         let kept = self.records.get_mut(&key)?;
         let shared = match mem::replace(kept, Kept::Moved) {
-            Kept::Own(outcome) => Arc::new(outcome),
-            Kept::Shared(outcome) => outcome,
+            Kept::Own(remembered) => Arc::new(remembered),
+            Kept::Shared(remembered) => remembered,
             Kept::Moved => return None,
         };
         *kept = Kept::Shared(Arc::clone(&shared));
@@ -97,13 +99,14 @@ impl<T> History<T> {
     /// Adds a record and hands back the one that must go for it.
     #[must_use = "a value in it is dropped after unlocking"]
     pub(super) fn push(&mut self, key: Key, outcome: Outcome<T>) -> Option<Kept<T>> {
+        let record = Kept::Own(Remembered::new(outcome, self.discard));
         let (oldest, evicted) = if self.capacity == 0 {
-            (key, Kept::Own(outcome))
+            (key, record)
         } else {
             let full = self.order.len() == self.capacity;
             let oldest = if full { self.order.pop_front() } else { None };
             self.order.push_back(key);
-            self.records.insert(key, Kept::Own(outcome));
+            self.records.insert(key, record);
             let oldest = oldest?;
             (oldest, self.records.remove(&oldest)?)
         };

@@ -40,6 +40,7 @@ mod outcome;
 
 mod slots;
 
+mod discard;
 mod extra;
 mod history;
 

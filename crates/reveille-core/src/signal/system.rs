@@ -14,7 +14,7 @@ use super::foreigners::Foreigners;
 use super::merge::merge;
 use super::outcome::{Attempt, Outcome, answer, status};
 use super::right::Signal;
-use super::slots::{Core, Phase, Place, drop_quietly};
+use super::slots::{Core, Phase, Place};
 use crate::sync::Arc;
 use crate::text::clip;
 use crate::{
@@ -589,7 +589,7 @@ impl<T> Drop for Owner<T> {
         // Nobody can ask for them any more. A value may own a signal of this system, which
         // would keep the memory alive for ever.
         let forgotten = self.core.history().end();
-        drop_quietly(forgotten);
+        drop(forgotten);
         Core::disown(&self.core);
     }
 }

@@ -93,7 +93,7 @@ impl<T> Core<T> {
     pub(in crate::signal) fn new(
         id: NonZeroU64,
         limit: usize,
-        history: usize,
+        history: History<T>,
         unit: fn() -> Option<T>,
         clock: StdArc<dyn Clock>,
     ) -> Self {
@@ -109,7 +109,7 @@ impl<T> Core<T> {
                 .collect(),
             chunks: [const { OnceLock::new() }; SEGMENTS],
             growth: Mutex::default(),
-            history: Mutex::new(History::new(history)),
+            history: Mutex::new(history),
             drain: Drain::default(),
         }
     }
@@ -304,10 +304,13 @@ impl<T> Core<T> {
             }),
             Found::Past => {
                 let mut history = self.history.lock();
-                if let Some(outcome) = history.get((index, generation)) {
+                if let Some(remembered) = history.get((index, generation)) {
                     drop(history);
                     let derived = chunk.kind() == Some(Kind::Derived);
-                    return Ok(Place::Past(Record { outcome, derived }));
+                    return Ok(Place::Past(Record {
+                        remembered,
+                        derived,
+                    }));
                 }
                 let forgotten = history.may_have_failed((index, generation));
                 drop(history);

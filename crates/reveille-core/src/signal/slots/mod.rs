@@ -64,7 +64,7 @@ mod word;
 
 pub(super) use cell::{AlreadyComplete, Subscribed, Subscriber};
 pub(super) use core::{Core, Phase, Pinned, Place, Plain};
-pub(super) use slot::{Completed, SlotRef, drop_quietly};
+pub(super) use slot::{Completed, SlotRef};
 pub(super) use word::plain_success;
 
 /// What the slot of a signal without a value takes.

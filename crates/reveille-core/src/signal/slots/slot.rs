@@ -1,7 +1,6 @@
 //! One slot, and the counted reference through which everything reaches it.
 
 use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use crossbeam_utils::Backoff;
@@ -493,14 +492,8 @@ impl<T> SlotRef<T> {
         }
         // SAFETY: the slot is idle and was claimed, and nobody refers to it.
         unsafe { chunk.give_back(slot.place, word.generation()) };
-        drop_quietly(gone);
+        drop(gone);
     }
-}
-
-/// Drops what may be a caller's value. A panic ends here, as that of a waker does: it must not
-/// get into the middle of a completion that evicted the value, and is no concern of it.
-pub(in crate::signal) fn drop_quietly<V>(values: V) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(values)));
 }
 
 impl<T> Drop for SlotRef<T> {
