@@ -34,11 +34,7 @@ pub(super) fn complete<T>(
             }
         }
         outcome => {
-            if let Some(merge) = slot.claim() {
-                settle(&slot, slot.complete(outcome));
-                if let Some(merge) = merge {
-                    merge.cut(slot.core());
-                }
+            if conclude(&slot, || outcome).is_some() {
                 return Ok(());
             }
             slot
@@ -54,45 +50,47 @@ pub(super) fn complete<T>(
     }
 }
 
-/// Completes the signal and tells everybody, or leaves it as it is if somebody else completes it.
-pub(super) fn conclude<T>(slot: &SlotRef<T>, outcome: Outcome<T>) {
-    if let Some(merge) = slot.claim() {
-        settle(slot, slot.complete(outcome));
-        if let Some(merge) = merge {
-            merge.cut(slot.core());
-        }
-    }
+/// Completes the signal and tells everybody, unless somebody else completes it. Gives how many
+/// signals failed by it.
+pub(super) fn conclude<T>(
+    slot: &SlotRef<T>,
+    outcome: impl FnOnce() -> Outcome<T>,
+) -> Option<usize> {
+    slot.claim().then(|| settle(slot, slot.complete(outcome())))
 }
 
 /// Tells everybody who waits for this signal, and for those which that completes. By the one
-/// who completed it, once. Gives how many signals are complete by it, itself included.
+/// who completed it, once. Gives how many signals failed by it, itself included.
 #[inline]
-pub(super) fn settle<T>(slot: &SlotRef<T>, done: Completed) -> usize {
-    if done.is_quiet() {
-        return 1;
-    }
+fn settle<T>(slot: &SlotRef<T>, done: Completed) -> usize {
+    let mut failed = usize::from(done.is_failure());
     let mut telling = Telling::default();
     if done.is_simple() {
         // The cases that matter: nothing is set up for them.
-        let decided = match slot.take_subscriber(done) {
-            Some(Subscriber::Task(waker)) => {
-                wake(waker);
-                None
-            }
-            Some(Subscriber::Merge(merge)) => note(slot, &merge),
-            None => None,
-        };
-        let Some(decided) = decided else { return 1 };
-        telling.untold.push(decided);
-    } else {
+        match slot.take_subscriber(done) {
+            Some(Subscriber::Task(waker)) => wake(waker),
+            Some(Subscriber::Merge(merge)) => telling.untold.extend(note(slot, &merge)),
+            None => {}
+        }
+    } else if !done.is_quiet() {
         telling.tell_all(slot, done);
     }
-    let mut completed = 1;
+    cut(slot, done);
     while let Some((slot, done)) = telling.untold.pop() {
-        completed += 1;
+        failed += usize::from(done.is_failure());
         telling.tell_all(&slot, done);
+        cut(&slot, done);
     }
-    completed
+    failed
+}
+
+/// Takes a merge, of which everybody has been told, out of the inputs that it left pending.
+fn cut<T>(slot: &SlotRef<T>, done: Completed) {
+    if done.is_derived()
+        && let Some(merge) = slot.merge()
+    {
+        merge.cut(slot.core());
+    }
 }
 
 /// As a batch does: a waker that panics is a fault of its executor alone.
@@ -108,9 +106,7 @@ fn note<T>(slot: &SlotRef<T>, merge: &Merge) -> Option<(SlotRef<T>, Completed)> 
     let core = slot.core();
     let (index, generation) = merge.merged();
     let merged = core.claim_merged(index, generation)?;
-    let own = merged.take_merge();
     let done = merged.complete(merge.outcome(core));
-    own.cut(core);
     Some((merged, done))
 }
 

@@ -55,18 +55,24 @@ pub(super) fn explain<T>(core: &Core<T>, handle: SignalHandle) -> Result<Explana
     };
     let mut queue = VecDeque::new();
     match core.find(handle)? {
-        Place::Live(slot, _) if !slot.word().is_complete() => queue.push_back(slot),
-        Place::Live(..) | Place::Plain(_) | Place::Past(_) => {}
+        Place::Live(slot, _) => queue.push_back(slot),
+        Place::Plain(_) | Place::Past(_) => {}
     }
     let mut seen = HashSet::from([handle]);
+    let mut ended = HashSet::new();
     // Breadth first. There are no cycles: a merge is younger than its inputs.
     while let Some(slot) = queue.pop_front() {
+        // Before it was asked for, or in the queue.
+        if slot.word().is_complete() {
+            ended.insert(slot.handle());
+            continue;
+        }
         if explanation.pending.len() == PENDING_MAX {
             explanation.truncated = true;
             break;
         }
         let mut pending = PendingSignal::of(&slot);
-        if let Some(merge) = slot.inputs() {
+        if let Some(merge) = slot.merge() {
             pending.mode = Some(merge.mode);
             for input in merge.inputs(core) {
                 let Some(slot) = core.find_live(input.index(), input.generation()) else {
@@ -83,6 +89,9 @@ pub(super) fn explain<T>(core: &Core<T>, handle: SignalHandle) -> Result<Explana
             }
         }
         explanation.pending.push(pending);
+    }
+    for pending in &mut explanation.pending {
+        pending.waits_for.retain(|input| !ended.contains(input));
     }
     Ok(explanation)
 }

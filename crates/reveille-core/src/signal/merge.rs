@@ -8,15 +8,16 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::mem;
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 
 use smallvec::SmallVec;
 
-use super::completion::settle;
+use super::completion::conclude;
 use super::outcome::Outcome;
 use super::slots::{Core, Pinned, Place, Subscribed, Subscriber};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex};
-use crate::{Poison, PoisonKind, SignalError, SignalHandle};
+use crate::{Poison, SignalError, SignalHandle};
 
 /// When a merged signal is complete, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,15 +53,16 @@ pub(super) struct Merge {
     pub(super) mode: MergeMode,
     /// How many inputs must be triggered.
     needed: u32,
-    /// From the lowest bit: how many inputs have not been noted (32 bits), and one more until
-    /// all are registered, so that nothing is decided by too few; how many were triggered (30
-    /// bits); [`REGISTERED`]; [`CUT`].
+    /// From the lowest bit: how many inputs have not been noted (32 bits); how many were
+    /// triggered (30 bits); [`REGISTERED`]; [`CUT`].
     counts: AtomicU64,
     /// Each with its input, which is another than the poison's if that came from another system.
     /// Noted before its input is counted.
     failures: Mutex<Vec<(SignalHandle, Poison)>>,
     /// All inputs in their order.
     links: SmallVec<[Link; 4]>,
+    /// How the merged signal failed, if it did; written before that is published.
+    poison: OnceLock<Poison>,
 }
 
 struct Link {
@@ -80,25 +82,19 @@ const NOWHERE: u32 = u32::MAX - 1;
 const INPUTS_MAX: usize = (1 << 30) - 1;
 const PENDING: u64 = u32::MAX as u64;
 const TRIGGERED: u64 = 1 << 32;
-/// The merge is registered with all inputs that are pending.
+/// The merge is registered with all inputs that are pending; before, nothing decides it.
 const REGISTERED: u64 = 1 << 62;
 /// The merge is complete before its inputs.
 const CUT: u64 = 1 << 63;
 
 impl Merge {
-    fn new(
-        index: u32,
-        generation: u32,
-        mode: MergeMode,
-        needed: u32,
-        inputs: &[SignalHandle],
-    ) -> Self {
+    fn new(mode: MergeMode, needed: u32, inputs: &[SignalHandle]) -> Self {
         Self {
-            index,
-            generation,
+            index: 0,
+            generation: 0,
             mode,
             needed,
-            counts: AtomicU64::new(inputs.len() as u64 + 1),
+            counts: AtomicU64::new(inputs.len() as u64),
             failures: Mutex::default(),
             links: inputs
                 .iter()
@@ -108,7 +104,25 @@ impl Merge {
                     how: AtomicU32::new(NOWHERE),
                 })
                 .collect(),
+            poison: OnceLock::new(),
         }
+    }
+
+    /// Says which signal it completes, before anybody else can see it.
+    pub(super) fn belong_to(this: &mut Arc<Self>, index: u32, generation: u32) {
+        if let Some(this) = Arc::get_mut(this) {
+            (this.index, this.generation) = (index, generation);
+        }
+    }
+
+    /// Keeps how the merged signal fails, by the one who completes it.
+    pub(super) fn fail(&self, poison: Poison) {
+        let _ = self.poison.set(poison);
+    }
+
+    /// How the merged signal failed, if it did.
+    pub(super) fn poison(&self) -> Option<&Poison> {
+        self.poison.get()
     }
 
     /// Notes that an input is complete; each input does so once. Whether that decides the merge.
@@ -133,6 +147,9 @@ impl Merge {
 
     /// How the merge is decided, if it is.
     fn success(&self, counts: u64) -> Option<bool> {
+        if counts & REGISTERED == 0 {
+            return None;
+        }
         let (pending, needed) = (counts & PENDING, u64::from(self.needed));
         let triggered = (counts & !(REGISTERED | CUT)) >> 32;
         if self.mode == MergeMode::AllSettled && pending > 0 {
@@ -231,17 +248,12 @@ pub(super) fn merge<T>(
     let mut pinned = Pinned::default();
     core.check(&inputs, &mut pinned)?;
 
-    let mut made = None;
-    let slot = Core::create_derived(core, |index, generation| {
-        let merge = Merge::new(index, generation, mode, needed as u32, &inputs);
-        Arc::clone(made.insert(Arc::new(merge)))
-    })?;
-    let handle = slot.handle();
-    // Made by the creation that went well.
-    let merge = made.expect("a merge was made");
+    let merge = Arc::new(Merge::new(mode, needed as u32, &inputs));
+    let slot = Core::create_derived(core, merge)?;
+    let merge = slot.merge().expect("a slot made for a merge has it");
 
     let mut refused = None;
-    core.subscribe(&inputs, &mut pinned, &merge, |at, how| {
+    core.subscribe(&inputs, &mut pinned, merge, |at, how| {
         let how = match how {
             Subscribed::Cell => IN_CELL,
             Subscribed::Listed(key) => key,
@@ -264,25 +276,21 @@ pub(super) fn merge<T>(
     });
 
     if let Some(error) = refused {
-        // Nobody has seen the merged signal, so nobody misses it.
         merge.deregister(core);
-        if slot.claim().is_some() {
-            let poison = Poison::new(handle, PoisonKind::Cancelled, "refused");
-            settle(&slot, slot.complete(Outcome::Failed(poison)));
-        }
+        // Nobody has seen the merged signal, so nobody misses it, and success takes no place in
+        // the history.
+        conclude(&slot, || Outcome::Triggered(None));
         return Err(error);
     }
     // Now that it is registered with all inputs, they may decide.
-    let change = REGISTERED - 1;
-    let before = merge.counts.fetch_add(change, Ordering::AcqRel);
+    let before = merge.counts.fetch_or(REGISTERED, Ordering::AcqRel);
     if before & CUT != 0 {
         merge.deregister(core);
     }
-    if merge.success(before + change).is_some() && slot.claim().is_some() {
-        merge.cut(core);
-        settle(&slot, slot.complete(merge.outcome(core)));
+    if merge.success(before | REGISTERED).is_some() {
+        conclude(&slot, || merge.outcome(core));
     }
-    Ok(handle)
+    Ok(slot.handle())
 }
 
 /// Each input once, in the order of the first mention.

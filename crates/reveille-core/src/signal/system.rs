@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc as StdArc;
 use std::task::Poll;
 
-use super::completion::{complete, settle};
+use super::completion::{complete, conclude};
 use super::drain::Drained;
 use super::explain::explain;
 use super::foreigners::Foreigners;
@@ -437,8 +437,7 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
         if let Some(foreigners) = &self.owner.foreigners {
             foreigners.forget_idle();
         }
-        self.core().drain().count(self.core());
-        let before = self.stats().pending;
+        let before = self.core().drain().count(self.core());
         let mut drained = pin!(Drained::new(Arc::clone(self.core())));
         let mut until = pin!(until);
         poll_fn(|cx| match drained.as_mut().poll(cx) {
@@ -543,20 +542,18 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
 }
 
 /// Poisons everything pending that does not wait for inputs, and so, through them, everything
-/// else as well. Gives the number of signals that this completed.
+/// else as well. Gives the number of signals that failed by this.
 fn poison_pending<T>(core: &Core<T>, kind: PoisonKind, reason: &StdArc<str>) -> usize {
-    let mut completed = 0;
+    let mut failed = 0;
     core.visit(|slot| {
         let word = slot.word();
         if !word.is_pending() || word.is_derived() {
             return;
         }
-        let poison = Poison::new(slot.handle(), kind, StdArc::clone(reason));
-        if slot.claim().is_some() {
-            completed += settle(&slot, slot.complete(Outcome::Failed(poison)));
-        }
+        let poison = || Poison::new(slot.handle(), kind, StdArc::clone(reason));
+        failed += conclude(&slot, || Outcome::Failed(poison())).unwrap_or(0);
     });
-    completed
+    failed
 }
 
 impl<T: Clone + Send + Sync + 'static> Default for SignalSystem<T> {

@@ -1,7 +1,9 @@
 //! Merges against the completion of what they wait for, and against their own.
 
 use loom::thread;
-use reveille_core::{Explanation, MergeMode, PoisonKind, SignalHandle, SignalStatus};
+use reveille_core::{
+    Explanation, MergeMode, PoisonKind, SignalError, SignalHandle, SignalStatus, SignalSystem,
+};
 
 use super::{model, nothing_waits, polled, system};
 
@@ -102,6 +104,25 @@ fn merge_of_any_cancelled_while_an_input_ends_has_one_outcome() {
         b.trigger(()).unwrap();
         assert_eq!(awaiter.finish(), Ok(()));
         nothing_waits(&system);
+    });
+}
+
+#[test]
+fn refused_merge_takes_no_place_in_the_history() {
+    model(2, || {
+        let system = SignalSystem::<()>::builder().history(1).build();
+        let (a, b) = (system.create().unwrap(), system.create().unwrap());
+        let (input, last) = (a.handle(), b.handle());
+        let poisoning = thread::spawn(move || {
+            a.poison("broken").unwrap();
+            b.poison("last").unwrap();
+        });
+        let merged = system.merge(&[input]);
+        poisoning.join().unwrap();
+        if let Err(error) = merged {
+            assert_eq!(error, SignalError::OutcomeForgotten);
+            assert!(matches!(system.poll(last), Ok(SignalStatus::Poisoned(_))));
+        }
     });
 }
 

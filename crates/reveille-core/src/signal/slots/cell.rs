@@ -3,7 +3,7 @@
 use std::task::Waker;
 
 use super::slot::{Completed, SlotRef};
-use super::word::{CELL_MERGE, CELL_OWNED, CELL_SET, COMPLETE, REF, Word};
+use super::word::{CELL_MERGE, CELL_OWNED, CELL_SET, COMPLETE, REF, Word, exchange};
 use crate::signal::merge::Merge;
 use crate::sync::Arc;
 use crate::sync::atomic::Ordering;
@@ -54,7 +54,7 @@ impl<T> SlotRef<T> {
         let mut word = slot.load(Ordering::Acquire);
         while !word.has(COMPLETE) {
             let next = (word.0 | CELL_SET | CELL_MERGE) - REF;
-            match slot.exchange(word, next, Ordering::AcqRel) {
+            match exchange(&slot.word, word, next) {
                 Ok(()) => {
                     std::mem::forget(self);
                     return Subscribed::Cell;
@@ -79,7 +79,7 @@ impl<T> SlotRef<T> {
             if !word.has(CELL_SET) {
                 return Ok(None);
             }
-            match slot.exchange(word, word.0 & !CELL_SET, Ordering::AcqRel) {
+            match exchange(&slot.word, word, word.0 & !CELL_SET) {
                 Ok(()) => return Ok(Some(self.read_cell())),
                 Err(now) => word = now,
             }

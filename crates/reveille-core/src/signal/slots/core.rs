@@ -150,14 +150,14 @@ impl<T> Core<T> {
         Ok(unsafe { chunk.start_awaited(place) })
     }
 
-    /// A pending signal that its inputs complete, as `make` says for its index and generation.
+    /// A pending signal that its inputs complete.
     pub(in crate::signal) fn create_derived(
         this: &Arc<Self>,
-        make: impl FnOnce(u32, u32) -> Arc<Merge>,
+        merge: Arc<Merge>,
     ) -> Result<SlotRef<T>, SignalError> {
         let (chunk, place) = Self::claim(this, Kind::Derived)?;
         // SAFETY: claimed above.
-        Ok(unsafe { chunk.start_merge(place, make) })
+        Ok(unsafe { chunk.start_merge(place, merge) })
     }
 
     /// free → idle: takes a free slot, to start a generation in it.
@@ -175,7 +175,7 @@ impl<T> Core<T> {
         // looks at the phase. One of both sees the other.
         if this.phase() != Phase::Open {
             // SAFETY: claimed above, and still idle.
-            unsafe { chunk.give_back(place, 0) };
+            unsafe { Chunk::give_back(NonNull::from(chunk), place, 0) };
             return Err(this.refusal());
         }
         Ok((chunk, place))
@@ -191,23 +191,17 @@ impl<T> Core<T> {
         let mut growth = this.growth.lock();
         // SAFETY: null, or a chunk of this core.
         if let Some(chunk) = unsafe { shard.load(Ordering::Acquire).as_ref() } {
-            loop {
-                if let Some(place) = chunk.claim() {
-                    return Ok((chunk, place));
-                }
-                if chunk.leave_current() {
-                    break;
-                }
+            if let Some(place) = chunk.claim_or_leave() {
+                return Ok((chunk, place));
             }
             shard.store(null_mut(), Ordering::Release);
         }
         while let Some(chunk) = this.next_chunk(&mut growth, kind, Arc::as_ptr(this)) {
             shard.store(std::ptr::from_ref(chunk).cast_mut(), Ordering::Release);
-            if let Some(place) = chunk.claim() {
+            // Others of the shard may have used it up at once.
+            if let Some(place) = chunk.claim_or_leave() {
                 return Ok((chunk, place));
             }
-            // Only if all its slots used their last generation.
-            chunk.leave_current();
             shard.store(null_mut(), Ordering::Release);
         }
         // The others may have room, from which anybody can take.

@@ -28,8 +28,8 @@
 //!     set or cleared it. So registering and looking are one step, and no wake-up is lost.
 //!   - `EXTRA` says that the side table has something. It is set under the chunk's lock; if the
 //!     completion sees it, it takes that lock, and if not, the setter sees `COMPLETE`.
-//!   - A merge has stored what it waits for from its start until somebody sets `CLAIMED`, who
-//!     takes it out, and who waits while `LOOKING` is set by somebody who reads it.
+//!   - A merge has stored what it waits for, and if it fails why, from its start to its last
+//!     reference, so that whoever has a reference may read it.
 //!   - The last reference to a complete slot turns it idle, or first `moving` if the outcome is
 //!     to be remembered. All others released it before (release, acquire), so what they did is
 //!     done. A pending slot needs no reference: it is let go of by its completion.

@@ -6,7 +6,7 @@ use crossbeam_utils::Backoff;
 
 use super::cell::Subscribed;
 use super::chunk::{Chunk, SLOTS, Slots};
-use super::slot::{Owned, Slot, SlotRef};
+use super::slot::{Slot, SlotRef};
 use crate::signal::merge::Merge;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, pause};
@@ -64,20 +64,16 @@ impl<T> Pin<'_, T> {
         if u32::from(place) >= SLOTS {
             return Subscribed::Elsewhere;
         }
-        match self.slot(place).own_for_merge(generation) {
-            Owned::Cell => {
-                // SAFETY: the reference was just counted.
-                let slot = unsafe { SlotRef::from_counted(place_of(self.slots, place)) };
-                slot.subscribe(merge)
-            }
-            Owned::Reference => {
-                // SAFETY: as above.
-                let slot = unsafe { SlotRef::from_counted(place_of(self.slots, place)) };
-                slot.with_extra(|extra| extra.merges.insert(Arc::clone(merge)))
-                    .map_or(Subscribed::Elsewhere, |key| Subscribed::Listed(key as u32))
-            }
-            Owned::Nothing => Subscribed::Elsewhere,
+        let Some(owns_cell) = self.slot(place).acquire_pending(generation) else {
+            return Subscribed::Elsewhere;
+        };
+        // SAFETY: the reference was just counted.
+        let slot = unsafe { SlotRef::from_counted(place_of(self.slots, place)) };
+        if owns_cell {
+            return slot.subscribe(merge);
         }
+        slot.with_extra(|extra| extra.merges.insert(Arc::clone(merge)))
+            .map_or(Subscribed::Elsewhere, |key| Subscribed::Listed(key as u32))
     }
 
     /// A reference to the slot, if it still has this generation; and the cell, by its flag.
