@@ -75,11 +75,22 @@ pub struct Mutex<T>(primitives::Mutex<T>);
 
 impl<T> Mutex<T> {
     /// A lock around `value`.
+    ///
+    /// ```
+    /// let lock = reveille_core::sync::Mutex::new(1);
+    /// assert_eq!(*lock.lock(), 1);
+    /// ```
     pub fn new(value: T) -> Self {
         Self(primitives::Mutex::new(value))
     }
 
     /// Waits for the lock and holds it until the guard is dropped.
+    ///
+    /// ```
+    /// let lock = reveille_core::sync::Mutex::new(vec![1]);
+    /// lock.lock().push(2); // the guard ends with this statement
+    /// assert_eq!(lock.lock().len(), 2);
+    /// ```
     pub fn lock(&self) -> MutexGuard<'_, T> {
         #[cfg(not(reveille_tsan))]
         return self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,6 +106,10 @@ impl<T> Mutex<T> {
     }
 
     /// Takes the value out, which needs no lock as nobody else can reach it.
+    ///
+    /// ```
+    /// assert_eq!(reveille_core::sync::Mutex::new(7).into_inner(), 7);
+    /// ```
     pub fn into_inner(self) -> T {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }

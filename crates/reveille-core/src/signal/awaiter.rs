@@ -38,6 +38,14 @@ pub struct SignalAwaiter<T = ()> {
 
 impl<T> SignalAwaiter<T> {
     /// The signal that is waited for.
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<u32>::new();
+    /// let signal = system.create()?;
+    /// assert_eq!(signal.awaiter().handle(), signal.handle());
+    /// # signal.trigger(1)?;
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn handle(&self) -> SignalHandle {
         self.waiter.handle()
     }
@@ -122,6 +130,14 @@ pub struct Completion<T = ()> {
 
 impl<T> Completion<T> {
     /// The signal that is waited for.
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<u32>::new();
+    /// let signal = system.create()?;
+    /// assert_eq!(system.completion(signal.handle())?.handle(), signal.handle());
+    /// # signal.trigger(1)?;
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn handle(&self) -> SignalHandle {
         self.waiter.handle()
     }

@@ -64,18 +64,28 @@ pub(super) fn conclude<T>(
 #[inline]
 fn settle<T>(slot: &SlotRef<T>, done: Completed) -> usize {
     let mut failed = usize::from(done.is_failure());
-    let mut telling = Telling::default();
+    let mut telling;
     if done.is_simple() {
         // The cases that matter: nothing is set up for them.
-        match slot.take_subscriber(done) {
-            Some(Subscriber::Task(waker)) => wake(waker),
-            Some(Subscriber::Merge(merge)) => telling.untold.extend(note(slot, &merge)),
-            None => {}
-        }
-    } else if !done.is_quiet() {
+        let decided = match slot.take_subscriber(done) {
+            Some(Subscriber::Task(waker)) => {
+                wake(waker);
+                None
+            }
+            Some(Subscriber::Merge(merge)) => note(slot, &merge),
+            None => None,
+        };
+        cut(slot, done);
+        let Some(decided) = decided else {
+            return failed;
+        };
+        telling = Telling::default();
+        telling.untold.push(decided);
+    } else {
+        telling = Telling::default();
         telling.tell_all(slot, done);
+        cut(slot, done);
     }
-    cut(slot, done);
     while let Some((slot, done)) = telling.untold.pop() {
         failed += usize::from(done.is_failure());
         telling.tell_all(&slot, done);

@@ -20,6 +20,25 @@ use crate::sync::{Arc, Mutex};
 use crate::{Poison, SignalError, SignalHandle};
 
 /// When a merged signal is complete, and how.
+///
+/// ```
+/// use std::num::NonZeroUsize;
+/// use reveille_core::{MergeMode, SignalStatus, SignalSystem};
+///
+/// let system = SignalSystem::<()>::new();
+/// let [a, b, c] = [system.create()?, system.create()?, system.create()?];
+/// let inputs = [a.handle(), b.handle(), c.handle()];
+/// let two = MergeMode::NOf(NonZeroUsize::new(2).unwrap());
+/// let quorum = system.merge_with(&inputs, two)?;
+/// let all = system.merge_with(&inputs, MergeMode::FailFast)?;
+/// a.trigger(())?;
+/// drop(b);
+/// assert_eq!(system.poll(quorum)?, SignalStatus::Pending);
+/// assert!(matches!(system.poll(all)?, SignalStatus::Poisoned(_)));
+/// c.trigger(())?;
+/// assert_eq!(system.poll(quorum)?, SignalStatus::Triggered);
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MergeMode {
     /// Waits for all inputs, then is triggered if all were, and else poisoned with all causes
@@ -47,9 +66,9 @@ impl MergeMode {
 
 /// What a merged signal waits for.
 pub(super) struct Merge {
-    /// The slot and the generation of the merged signal.
-    index: u32,
-    generation: u32,
+    /// The slot and the generation of the merged signal, known before anybody else sees this.
+    index: AtomicU32,
+    generation: AtomicU32,
     pub(super) mode: MergeMode,
     /// How many inputs must be triggered.
     needed: u32,
@@ -90,8 +109,8 @@ const CUT: u64 = 1 << 63;
 impl Merge {
     fn new(mode: MergeMode, needed: u32, inputs: &[SignalHandle]) -> Self {
         Self {
-            index: 0,
-            generation: 0,
+            index: AtomicU32::new(0),
+            generation: AtomicU32::new(0),
             mode,
             needed,
             counts: AtomicU64::new(inputs.len() as u64),
@@ -109,10 +128,9 @@ impl Merge {
     }
 
     /// Says which signal it completes, before anybody else can see it.
-    pub(super) fn belong_to(this: &mut Arc<Self>, index: u32, generation: u32) {
-        if let Some(this) = Arc::get_mut(this) {
-            (this.index, this.generation) = (index, generation);
-        }
+    pub(super) fn belong_to(&self, index: u32, generation: u32) {
+        self.index.store(index, Ordering::Relaxed);
+        self.generation.store(generation, Ordering::Relaxed);
     }
 
     /// Keeps how the merged signal fails, by the one who completes it.
@@ -174,14 +192,18 @@ impl Merge {
                 .filter_map(|input| by_input.remove_entry(&input))
                 .collect();
         }
-        let handle = SignalHandle::new(core.id(), self.index, self.generation);
+        let (index, generation) = self.merged();
+        let handle = SignalHandle::new(core.id(), index, generation);
         let poisons = failures.iter().map(|(_, poison)| poison);
         Outcome::Failed(Poison::merged(handle, poisons))
     }
 
     /// The slot and the generation of the merged signal.
     pub(super) fn merged(&self) -> (u32, u32) {
-        (self.index, self.generation)
+        (
+            self.index.load(Ordering::Relaxed),
+            self.generation.load(Ordering::Relaxed),
+        )
     }
 
     pub(super) fn inputs<T>(&self, core: &Core<T>) -> impl Iterator<Item = SignalHandle> {
@@ -283,7 +305,7 @@ pub(super) fn merge<T>(
         return Err(error);
     }
     // Now that it is registered with all inputs, they may decide.
-    let before = merge.counts.fetch_or(REGISTERED, Ordering::AcqRel);
+    let before = merge.counts.fetch_add(REGISTERED, Ordering::AcqRel);
     if before & CUT != 0 {
         merge.deregister(core);
     }

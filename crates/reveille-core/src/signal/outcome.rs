@@ -5,6 +5,19 @@ use std::sync::Arc;
 use crate::{Poison, SignalError};
 
 /// Where a signal stands, as [`SignalSystem::poll`](crate::SignalSystem::poll) tells.
+///
+/// ```
+/// use reveille_core::{SignalStatus, SignalSystem};
+///
+/// let system = SignalSystem::<()>::new();
+/// let handle = system.create()?.into_handle();
+/// system.cancel(handle, "not needed any more")?;
+/// match system.poll(handle)? {
+///     SignalStatus::Cancelled(poison) => assert_eq!(poison.reason(), "not needed any more"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignalStatus {
     /// Not complete.

@@ -38,7 +38,8 @@ impl<T> SlotRef<T> {
     /// Fills the empty cell, by its owner. Hands the waker back if the signal is complete.
     pub(in crate::signal) fn fill_cell(&self, waker: Waker) -> Result<(), Subscriber> {
         self.write_cell(Subscriber::Task(waker));
-        let before = Word(self.slot().word.fetch_or(CELL_SET, Ordering::AcqRel));
+        // It is not set while the cell is empty.
+        let before = Word(self.slot().word.fetch_add(CELL_SET, Ordering::AcqRel));
         if before.has(COMPLETE) {
             // The completion found no subscriber, so the cell is still the caller's.
             return Err(self.read_cell());

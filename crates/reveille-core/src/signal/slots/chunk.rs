@@ -217,12 +217,12 @@ impl<T> Chunk<T> {
     /// # Safety
     ///
     /// The caller claimed it.
-    pub(super) unsafe fn start_merge(&self, place: u8, mut merge: Arc<Merge>) -> SlotRef<T> {
+    pub(super) unsafe fn start_merge(&self, place: u8, merge: Arc<Merge>) -> SlotRef<T> {
         // SAFETY: as in `start`.
         unsafe {
             let slot = self.claimed(place);
             let generation = slot.as_ref().next_generation();
-            Merge::belong_to(&mut merge, self.index_of(place), generation);
+            merge.belong_to(self.index_of(place), generation);
             slot.as_ref().store_merge(merge);
             slot.as_ref().start(1, DERIVED);
             SlotRef::from_counted(slot)

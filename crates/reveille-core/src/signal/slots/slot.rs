@@ -453,13 +453,23 @@ impl<T> SlotRef<T> {
     #[inline]
     fn retire_plain(&self, word: Word) {
         let (slot, chunk, place) = (self.slot(), self.chunk(), self.slot().place);
-        // SAFETY: this is the last reference.
-        let merge = word.has(DERIVED).then(|| unsafe { self.take_merge() });
+        if word.has(DERIVED) {
+            // SAFETY: this is the last reference.
+            unsafe { self.drop_merge() };
+        }
         let idle = Word::idle(word.generation());
         slot.word.store(idle.0, Ordering::Release);
         // SAFETY: the slot is idle, and nobody refers to it.
         unsafe { Chunk::give_back(chunk, place, idle.generation()) };
-        drop(merge);
+    }
+
+    /// # Safety
+    ///
+    /// As for [`take_merge`](Self::take_merge).
+    #[inline(never)]
+    unsafe fn drop_merge(&self) {
+        // SAFETY: passed on.
+        drop(unsafe { self.take_merge() });
     }
 }
 
@@ -504,9 +514,9 @@ impl Completed {
         !self.0.has(CELL_SET | EXTRA | COUNTED)
     }
 
-    /// Whether the subscriber in the cell is all that there is.
+    /// Whether there is nothing but perhaps a subscriber in the cell.
     pub(in crate::signal) fn is_simple(self) -> bool {
-        self.0.has(CELL_SET) && !self.0.has(EXTRA | COUNTED)
+        !self.0.has(EXTRA | COUNTED)
     }
 
     pub(in crate::signal) fn is_derived(self) -> bool {
