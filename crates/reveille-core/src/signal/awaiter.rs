@@ -224,11 +224,7 @@ impl Seat {
 impl<T> Waiter<T> {
     fn of(slot: &SlotRef<T>) -> Option<Self> {
         let (slot, owns_cell) = slot.another()?;
-        let seat = if owns_cell {
-            Seat::Cell
-        } else {
-            Seat::Listed(None)
-        };
+        let seat = Seat::new(owns_cell);
         Some(Self::Live { slot, seat })
     }
 

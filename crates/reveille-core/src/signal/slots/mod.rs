@@ -68,5 +68,5 @@ pub(super) use slot::{Completed, SlotRef};
 pub(super) use word::plain_success;
 
 /// What the slot of a signal without a value takes.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(super) const SLOT_BYTES: usize = size_of::<slot::Slot<()>>();

@@ -46,7 +46,7 @@ impl<T> Pin<'_, T> {
         &slots.slots[usize::from(place)]
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn set_generation(&self, place: u8, generation: u32) {
         self.slot(place).set_idle(generation);
     }

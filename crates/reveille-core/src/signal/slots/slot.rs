@@ -53,7 +53,7 @@ impl<T> Slot<T> {
     }
 
     /// For tests of what happens after very many generations.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn set_idle(&self, generation: u32) {
         self.word.store(Word::idle(generation).0, Ordering::Relaxed);
     }
