@@ -5,7 +5,6 @@
 //! merges may be of any length. Tasks are woken last, when no merge is half told.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::Waker;
 
 use crossbeam_utils::Backoff;
 
@@ -63,33 +62,46 @@ pub(super) fn conclude<T>(
 /// who completed it, once. Gives how many signals failed by it, itself included.
 #[inline]
 fn settle<T>(slot: &SlotRef<T>, done: Completed) -> usize {
-    let mut failed = usize::from(done.is_failure());
-    let mut telling;
-    if done.is_simple() {
-        // The cases that matter: nothing is set up for them.
-        let decided = match slot.take_subscriber(done) {
-            Some(Subscriber::Task(waker)) => {
-                wake(waker);
-                None
-            }
-            Some(Subscriber::Merge(merge)) => note(slot, &merge),
-            None => None,
-        };
-        cut(slot, done);
-        let Some(decided) = decided else {
-            return failed;
-        };
-        telling = Telling::default();
-        telling.untold.push(decided);
-    } else {
-        telling = Telling::default();
-        telling.tell_all(slot, done);
-        cut(slot, done);
+    // The cases that matter, one signal with one subscriber after the other: nothing is set up
+    // for them.
+    if !done.is_simple() {
+        return settle_all(slot, done);
     }
+    let mut failed = usize::from(done.is_failure());
+    let mut next = tell(slot, done);
+    while let Some((slot, done)) = next {
+        if !done.is_simple() {
+            return failed + settle_all(&slot, done);
+        }
+        failed += usize::from(done.is_failure());
+        next = tell(&slot, done);
+    }
+    failed
+}
+
+/// Tells the one subscriber, if there is one; the signal that this completes comes next.
+fn tell<T>(slot: &SlotRef<T>, done: Completed) -> Option<(SlotRef<T>, Completed)> {
+    let decided = match slot.take_subscriber(done) {
+        Some(Subscriber::Task(waker)) => {
+            // As a batch does: a waker that panics is a fault of its executor alone.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            None
+        }
+        Some(Subscriber::Merge(merge)) => note(slot, &merge),
+        None => None,
+    };
+    cut(slot, done);
+    decided
+}
+
+/// As [`settle`], however many subscribers there are.
+fn settle_all<T>(slot: &SlotRef<T>, done: Completed) -> usize {
+    let mut failed = usize::from(done.is_failure());
+    let mut telling = Telling::default();
+    telling.tell_all(slot, done);
     while let Some((slot, done)) = telling.untold.pop() {
         failed += usize::from(done.is_failure());
         telling.tell_all(&slot, done);
-        cut(&slot, done);
     }
     failed
 }
@@ -101,11 +113,6 @@ fn cut<T>(slot: &SlotRef<T>, done: Completed) {
     {
         merge.cut(slot.core());
     }
-}
-
-/// As a batch does: a waker that panics is a fault of its executor alone.
-fn wake(waker: Waker) {
-    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }
 
 /// Notes the end of the signal in `slot`, and completes the merge if that decides it.
@@ -153,6 +160,7 @@ impl<T> Telling<T> {
         if done.is_counted() {
             slot.core().drain().count_down(self.wakes());
         }
+        cut(slot, done);
     }
 
     fn wakes(&mut self) -> &mut WakeBatch {
