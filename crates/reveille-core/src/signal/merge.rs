@@ -144,6 +144,7 @@ impl Merge {
     }
 
     /// Notes that an input is complete; each input does so once. Whether that decides the merge.
+    #[inline]
     pub(super) fn note(
         &self,
         input: impl FnOnce() -> SignalHandle,
@@ -164,6 +165,7 @@ impl Merge {
     }
 
     /// How the merge is decided, if it is.
+    #[inline]
     fn success(&self, counts: u64) -> Option<bool> {
         if counts & REGISTERED == 0 {
             return None;

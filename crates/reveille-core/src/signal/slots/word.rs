@@ -120,6 +120,7 @@ impl Word {
 /// One step of a slot's state, if it is `old` still.
 ///
 /// Takes the number alone: the step may give up what keeps the memory around it.
+#[inline]
 pub(super) fn exchange(word: &AtomicU64, old: Word, new: u64) -> Result<(), Word> {
     word.compare_exchange_weak(old.0, new, Ordering::AcqRel, Ordering::Acquire)
         .map(drop)
