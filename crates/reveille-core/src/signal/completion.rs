@@ -8,9 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crossbeam_utils::Backoff;
 
-use super::merge::Merge;
 use super::outcome::{Attempt, Outcome, answer};
-use super::slots::{Completed, SlotRef, Subscriber, plain_success};
+use super::slots::{Completed, Edge, SlotRef, Subscriber, plain_success};
 use crate::sync::pause;
 use crate::{SignalError, WakeBatch};
 
@@ -87,7 +86,7 @@ fn tell<T>(slot: &SlotRef<T>, done: Completed) -> Option<(SlotRef<T>, Completed)
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
             None
         }
-        Some(Subscriber::Merge(merge)) => note(slot, &merge),
+        Some(Subscriber::Merge(edge)) => note(slot, edge),
         None => None,
     };
     cut(slot, done);
@@ -116,14 +115,11 @@ fn cut<T>(slot: &SlotRef<T>, done: Completed) {
 }
 
 /// Notes the end of the signal in `slot`, and completes the merge if that decides it.
-fn note<T>(slot: &SlotRef<T>, merge: &Merge) -> Option<(SlotRef<T>, Completed)> {
-    if !merge.note(|| slot.handle(), slot.ended()?) {
-        return None;
-    }
+fn note<T>(slot: &SlotRef<T>, edge: Edge) -> Option<(SlotRef<T>, Completed)> {
+    let (index, generation) = edge.note(|| slot.handle(), slot.ended()?)?;
     let core = slot.core();
-    let (index, generation) = merge.merged();
     let merged = core.claim_merged(index, generation)?;
-    let done = merged.complete(merge.outcome(core));
+    let done = merged.complete(merged.merge()?.outcome(core));
     Some((merged, done))
 }
 
@@ -148,12 +144,12 @@ impl<T> Telling<T> {
     fn tell_all(&mut self, slot: &SlotRef<T>, done: Completed) {
         match slot.take_subscriber(done) {
             Some(Subscriber::Task(waker)) => self.wakes().push(waker),
-            Some(Subscriber::Merge(merge)) => self.untold.extend(note(slot, &merge)),
+            Some(Subscriber::Merge(edge)) => self.untold.extend(note(slot, edge)),
             None => {}
         }
         if let Some(mut extra) = slot.take_extra(done) {
-            for merge in extra.merges.drain() {
-                self.untold.extend(note(slot, &merge));
+            for edge in extra.merges.drain() {
+                self.untold.extend(note(slot, edge));
             }
             extra.waiters.wake_all(self.wakes());
         }

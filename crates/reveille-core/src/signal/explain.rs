@@ -108,7 +108,7 @@ pub(super) fn explain<T>(core: &Core<T>, handle: SignalHandle) -> Result<Explana
         }
         let mut pending = PendingSignal::of(&slot);
         if let Some(merge) = slot.merge() {
-            pending.mode = Some(merge.mode);
+            pending.mode = Some(merge.rule.mode);
             for input in merge.inputs(core) {
                 let Some(slot) = core.find_live(input.index(), input.generation()) else {
                     continue;

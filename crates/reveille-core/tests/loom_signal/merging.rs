@@ -107,6 +107,22 @@ fn merge_of_any_cancelled_while_an_input_ends_has_one_outcome() {
     });
 }
 
+/// Whichever of its slot and its edges is last frees the merge.
+#[test]
+fn complete_merge_leaves_its_slot_while_its_other_input_ends() {
+    model(3, || {
+        let system = system();
+        let (a, b) = (system.create().unwrap(), system.create().unwrap());
+        let inputs = [a.handle(), b.handle()];
+        let merged = system.merge_with(&inputs, MergeMode::AnyOf).unwrap();
+        let other = thread::spawn(move || a.trigger(()).unwrap());
+        b.trigger(()).unwrap();
+        other.join().unwrap();
+        assert_eq!(system.poll(merged), Ok(SignalStatus::Triggered));
+        nothing_waits(&system);
+    });
+}
+
 #[test]
 fn refused_merge_takes_no_place_in_the_history() {
     model(2, || {

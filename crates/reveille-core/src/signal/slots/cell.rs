@@ -2,16 +2,15 @@
 
 use std::task::Waker;
 
+use super::edge::Edge;
 use super::slot::{Completed, SlotRef};
 use super::word::{CELL_MERGE, CELL_OWNED, CELL_SET, COMPLETE, REF, Word, exchange};
-use crate::signal::merge::Merge;
-use crate::sync::Arc;
 use crate::sync::atomic::Ordering;
 
 /// Who is told when a signal completes.
 pub(in crate::signal) enum Subscriber {
     Task(Waker),
-    Merge(Arc<Merge>),
+    Merge(Edge),
 }
 
 /// How a merge is registered with an input.
@@ -49,8 +48,8 @@ impl<T> SlotRef<T> {
 
     /// Fills the empty cell, by its owner, with a merge, and gives the reference up in the same
     /// step: a pending signal keeps its slot.
-    pub(super) fn subscribe(self, merge: &Arc<Merge>) -> Subscribed {
-        self.write_cell(Subscriber::Merge(Arc::clone(merge)));
+    pub(super) fn subscribe(self, edge: Edge) -> Subscribed {
+        self.write_cell(Subscriber::Merge(edge));
         let slot = self.slot();
         let mut word = slot.load(Ordering::Acquire);
         while !word.has(COMPLETE) {
@@ -63,8 +62,8 @@ impl<T> SlotRef<T> {
                 Err(now) => word = now,
             }
         }
-        // The completion found no subscriber.
-        drop(self.read_cell());
+        // The completion found no subscriber, and the edge is not used.
+        let _unused = self.read_cell();
         Subscribed::Elsewhere
     }
 

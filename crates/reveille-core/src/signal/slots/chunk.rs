@@ -5,11 +5,11 @@ use std::ptr::{NonNull, null_mut};
 use crossbeam_utils::Backoff;
 
 use super::core::Core;
+use super::edge::Owned;
 use super::pin::{Found, Pin, place_of};
 use super::slot::{Slot, SlotRef};
 use super::word::{CELL_OWNED, DERIVED, HELD};
 use crate::signal::extra::Extras;
-use crate::signal::merge::Merge;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, pause};
 
@@ -217,7 +217,7 @@ impl<T> Chunk<T> {
     /// # Safety
     ///
     /// The caller claimed it.
-    pub(super) unsafe fn start_merge(&self, place: u8, merge: Arc<Merge>) -> SlotRef<T> {
+    pub(super) unsafe fn start_merge(&self, place: u8, merge: Owned) -> SlotRef<T> {
         // SAFETY: as in `start`.
         unsafe {
             let slot = self.claimed(place);

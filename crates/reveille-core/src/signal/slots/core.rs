@@ -8,12 +8,12 @@ use crossbeam_utils::CachePadded;
 
 use super::cell::Subscribed;
 use super::chunk::{Chunk, Kind, SLOTS, STRIDE};
+use super::edge::Owned;
 use super::pin::{Found, Pin};
 use super::slot::{AWAITERS_MAX, SlotRef};
 use super::word::{CELL_OWNED, plain_success};
 use crate::signal::drain::Drain;
 use crate::signal::history::{History, Kept, Key};
-use crate::signal::merge::Merge;
 use crate::signal::outcome::{Outcome, Record};
 use crate::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -153,7 +153,7 @@ impl<T> Core<T> {
     /// A pending signal that its inputs complete.
     pub(in crate::signal) fn create_derived(
         this: &Arc<Self>,
-        merge: Arc<Merge>,
+        merge: Owned,
     ) -> Result<SlotRef<T>, SignalError> {
         let (chunk, place) = Self::claim(this, Kind::Derived)?;
         // SAFETY: claimed above.
@@ -365,7 +365,7 @@ impl<T> Core<T> {
         &'a self,
         inputs: &[SignalHandle],
         pinned: &mut Pinned<'a, T>,
-        merge: &Arc<Merge>,
+        merge: &Owned,
         mut told: impl FnMut(usize, Subscribed),
     ) {
         for (at, input) in inputs.iter().enumerate() {

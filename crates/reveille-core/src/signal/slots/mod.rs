@@ -58,12 +58,14 @@
 mod cell;
 mod chunk;
 mod core;
+mod edge;
 mod pin;
 mod slot;
 mod word;
 
 pub(super) use cell::{AlreadyComplete, Subscribed, Subscriber};
 pub(super) use core::{Core, Phase, Pinned, Place, Plain};
+pub(super) use edge::{Edge, Owned};
 pub(super) use slot::{Completed, SlotRef};
 pub(super) use word::plain_success;
 

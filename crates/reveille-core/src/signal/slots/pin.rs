@@ -6,10 +6,10 @@ use crossbeam_utils::Backoff;
 
 use super::cell::Subscribed;
 use super::chunk::{Chunk, SLOTS, Slots};
+use super::edge::Owned;
 use super::slot::{Slot, SlotRef};
-use crate::signal::merge::Merge;
 use crate::sync::atomic::Ordering;
-use crate::sync::{Arc, pause};
+use crate::sync::pause;
 
 /// What a handle finds in a chunk.
 pub(super) enum Found<T> {
@@ -59,8 +59,8 @@ impl<T> Pin<'_, T> {
         }
     }
 
-    /// Registers a merge with the slot, if it is pending in this generation.
-    pub(super) fn subscribe(&self, place: u8, generation: u32, merge: &Arc<Merge>) -> Subscribed {
+    /// Registers a merge with the slot of an input, once, if it is pending in this generation.
+    pub(super) fn subscribe(&self, place: u8, generation: u32, merge: &Owned) -> Subscribed {
         if u32::from(place) >= SLOTS {
             return Subscribed::Elsewhere;
         }
@@ -69,10 +69,12 @@ impl<T> Pin<'_, T> {
         };
         // SAFETY: the reference was just counted.
         let slot = unsafe { SlotRef::from_counted(place_of(self.slots, place)) };
+        // SAFETY: for this input, which is told below to be elsewhere if it has no edge.
+        let edge = unsafe { merge.edge() };
         if owns_cell {
-            return slot.subscribe(merge);
+            return slot.subscribe(edge);
         }
-        slot.with_extra(|extra| extra.merges.insert(Arc::clone(merge)))
+        slot.with_extra(|extra| extra.merges.insert(edge))
             .map_or(Subscribed::Elsewhere, |key| Subscribed::Listed(key as u32))
     }
 

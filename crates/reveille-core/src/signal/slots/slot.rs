@@ -6,21 +6,21 @@ use std::ptr::NonNull;
 use super::cell::Subscriber;
 use super::chunk::{Chunk, Slots};
 use super::core::Core;
+use super::edge::Owned;
 use super::word::{
     CELL_SET, CLAIMED, COMPLETE, COUNTED, DERIVED, EXTRA, FAILED, HELD, REF, REFS_MAX, Word,
     exchange, plain_success,
 };
 use crate::signal::extra::Extra;
-use crate::signal::merge::Merge;
 use crate::signal::outcome::Outcome;
+use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Arc, UnsafeCell};
 use crate::{Poison, SignalHandle};
 
 /// What a signal is made of beside its state; which of the three, its flags tell.
 union Stored<T> {
     /// If [`DERIVED`], from the start to the last reference.
-    merge: ManuallyDrop<Arc<Merge>>,
+    merge: ManuallyDrop<Owned>,
     /// Otherwise, when complete and [`FAILED`].
     poison: ManuallyDrop<Poison>,
     /// Otherwise, when complete.
@@ -68,7 +68,7 @@ impl<T> Slot<T> {
     /// # Safety
     ///
     /// The slot is claimed and idle.
-    pub(super) unsafe fn store_merge(&self, merge: Arc<Merge>) {
+    pub(super) unsafe fn store_merge(&self, merge: Owned) {
         let merge = ManuallyDrop::new(merge);
         self.stored.with_mut(|place| {
             // SAFETY: nobody else reads or writes in an idle slot.
@@ -261,7 +261,7 @@ impl<T> SlotRef<T> {
     }
 
     /// What the signal waits for, or waited for, if it is a merge.
-    pub(in crate::signal) fn merge(&self) -> Option<&Arc<Merge>> {
+    pub(in crate::signal) fn merge(&self) -> Option<&Owned> {
         if !self.word().has(DERIVED) {
             return None;
         }
@@ -408,7 +408,7 @@ impl<T> SlotRef<T> {
     /// # Safety
     ///
     /// Nobody else refers to the slot, of which the caller takes it once.
-    unsafe fn take_merge(&self) -> Arc<Merge> {
+    unsafe fn take_merge(&self) -> Owned {
         let stored = self.slot().stored.with(|stored| {
             // SAFETY: stored before the start of the merge, and read by the last reference.
             unsafe { (*stored).assume_init_read() }
