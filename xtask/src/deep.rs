@@ -2,8 +2,9 @@
 //!
 //! The models of loom go through every interleaving of a few threads, each model in a process of
 //! its own under a time-out. The property tests get many cases, and the stress tests, told by
-//! `REVEILLE_DEEP` in the environment, many rounds; both in release builds. The steps are counted
-//! as in [`ci`](crate::ci).
+//! `REVEILLE_DEEP` in the environment, many rounds; both in release builds. Valgrind, which sees
+//! what is read before it is written and what the sanitizers do not reach, runs the stress tests
+//! of the unsafe code. The steps are counted as in [`ci`](crate::ci).
 
 use std::env;
 use std::io::BufReader;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use cargo_metadata::Message;
 
-use crate::process::{cargo, tallied};
+use crate::process::{cargo, succeeds, tallied};
 use crate::tally::{Runner, Tally};
 
 /// The models: a package, and its test binary.
@@ -36,6 +37,12 @@ const PROPERTIES: &[(&str, &str)] = &[
     ("reveille-testkit", "20000"),
 ];
 
+/// Properties that are to hold in more cases yet: a package, the test binary, and how many.
+const MORE_CASES: &[(&str, &str, &str)] = &[("reveille-core", "signal_reliability", "200000")];
+
+/// The package and the test binary that valgrind runs.
+const STRESS: (&str, &str) = ("reveille-core", "signal_threads");
+
 /// Runs everything, prints the verdict, and says whether everything passed.
 pub(crate) fn run(root: &Path) -> bool {
     let mut total = Tally::default();
@@ -54,8 +61,62 @@ pub(crate) fn run(root: &Path) -> bool {
             tallied(&mut command, Runner::CargoTest)
         });
     }
+    for (package, binary, cases) in MORE_CASES {
+        total += step(&format!("properties {package} {binary}"), || {
+            let mut command = cargo(root);
+            command.args(["test", "--release", "--locked", "--no-fail-fast"]);
+            command.args(["--package", package, "--test", binary]);
+            command.env("PROPTEST_CASES", cases);
+            tallied(&mut command, Runner::CargoTest)
+        });
+    }
+    let (package, binary) = STRESS;
+    total += step(&format!("valgrind {package} {binary}"), || {
+        valgrind(root, package, binary)
+    });
     println!("{} passed, {} failed", total.passed, total.failed);
     total.failed == 0
+}
+
+/// Runs the tests of one binary under valgrind, which is installed if need be.
+fn valgrind(root: &Path, package: &str, binary: &str) -> Tally {
+    if !has_valgrind() {
+        let apt = |args: &[&str]| {
+            let mut command = Command::new("apt-get");
+            command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
+            succeeds(command.stdin(Stdio::null()).stdout(Stdio::null()))
+        };
+        let installed = apt(&["update"])
+            && apt(&["install", "--yes", "--no-install-recommends", "valgrind"])
+            && has_valgrind();
+        if !installed {
+            eprintln!("valgrind is missing and could not be installed");
+            return Tally::of_check(false);
+        }
+    }
+    let mut command = cargo(root);
+    command.args(["test", "--release", "--locked", "--no-run"]);
+    command.args(["--message-format", "json-render-diagnostics"]);
+    command.args(["--package", package, "--test", binary]);
+    let Some(program) = built(&mut command, binary) else {
+        eprintln!("{binary} was not built");
+        return Tally::of_check(false);
+    };
+    let mut command = Command::new("valgrind");
+    command.args(["--quiet", "--fair-sched=yes", "--error-exitcode=1"]);
+    // What is still reachable, or may be, belongs to the test harness.
+    command.args(["--leak-check=full", "--show-leak-kinds=definite"]);
+    command.arg("--errors-for-leak-kinds=definite");
+    command.arg(program).arg("--test-threads=1");
+    command.stdin(Stdio::null());
+    tallied(&mut command, Runner::CargoTest)
+}
+
+fn has_valgrind() -> bool {
+    let mut command = Command::new("valgrind");
+    command.arg("--version");
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 fn step(name: &str, run: impl FnOnce() -> Tally) -> Tally {

@@ -40,6 +40,10 @@
 //!   counts a pin first and then loads the pointer; giving the memory back clears the pointer
 //!   first and then adds nothing to the pins. Both change the one number, so whoever is second
 //!   (acquire) sees what the first did before (release).
+//! - `Merge::counts`: using an edge up is one step (release) after the failure of its input was
+//!   written; the step that decides sees those before it (acquire), and so does the one that
+//!   finds no edge and no owner left, which frees the memory. `REGISTERED` publishes how the
+//!   merge is registered (release) to whoever cuts it (acquire).
 //! - `Core::phase`: a creation claims a slot, then looks at the phase; a shutdown changes the
 //!   phase, then visits the claimed slots, after a change of nothing to `Chunk::free` (as above).
 //!
