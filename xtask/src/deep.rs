@@ -1,10 +1,11 @@
 //! `cargo xtask deep`: what takes too long for every change, and proves more than tests do.
 //!
 //! The models of loom go through every interleaving of a few threads, each model in a process of
-//! its own under a time-out. The property tests get many cases, and the stress tests, told by
-//! `REVEILLE_DEEP` in the environment, many rounds; both in release builds. Valgrind, which sees
-//! what is read before it is written and what the sanitizers do not reach, runs the stress tests
-//! of the unsafe code. The steps are counted as in [`ci`](crate::ci).
+//! its own under a time-out, and shuttle draws interleavings of more threads at random. The
+//! property tests get many cases, and the stress tests, told by `REVEILLE_DEEP` in the
+//! environment, many rounds; both in release builds. Valgrind, which sees what is read before it
+//! is written and what the sanitizers do not reach, runs the stress tests of the unsafe code. The
+//! steps are counted as in [`ci`](crate::ci).
 
 use std::env;
 use std::io::BufReader;
@@ -15,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use cargo_metadata::Message;
 
-use crate::process::{cargo, succeeds, tallied};
+use crate::preflight::{Tool, provide};
+use crate::process::{cargo, tallied};
 use crate::tally::{Runner, Tally};
 
 /// The models: a package, and its test binary.
@@ -27,6 +29,9 @@ const MODELS: &[(&str, &str)] = &[
 /// How long one model may take. The slowest takes half of it on two slow cores.
 const MODEL_TIME_MAX: Duration = Duration::from_secs(120);
 
+/// What shuttle runs: a package, its test binary, and how many schedules each test draws.
+const SCHEDULES: &[(&str, &str, &str)] = &[("reveille-core", "shuttle_signal", "250000")];
+
 /// Packages whose property tests take their number of cases from the environment, and that number.
 const PROPERTIES: &[(&str, &str)] = &[
     ("reveille-core", "20000"),
@@ -36,6 +41,12 @@ const PROPERTIES: &[(&str, &str)] = &[
     ("reveille-bus", "500000"),
     ("reveille-testkit", "20000"),
 ];
+
+/// What [`STRESS`] runs under.
+const VALGRIND: &[Tool] = &[Tool {
+    program: "valgrind",
+    packages: &["valgrind"],
+}];
 
 /// Properties that are to hold in more cases yet: a package, the test binary, and how many.
 const MORE_CASES: &[(&str, &str, &str)] = &[("reveille-core", "signal_reliability", "200000")];
@@ -51,9 +62,20 @@ pub(crate) fn run(root: &Path) -> bool {
             models(root, package, binary)
         });
     }
+    for (package, binary, schedules) in SCHEDULES {
+        total += step(&format!("schedules {package} {binary}"), || {
+            let mut command = optimised(root);
+            command.env("RUSTFLAGS", "--cfg shuttle");
+            command.env("CARGO_TARGET_DIR", target_dir(root, "shuttle"));
+            command.env("REVEILLE_SCHEDULES", schedules);
+            command.args(["test", "--release", "--locked", "--no-fail-fast"]);
+            command.args(["--package", package, "--test", binary]);
+            tallied(&mut command, Runner::CargoTest)
+        });
+    }
     for (package, cases) in PROPERTIES {
         total += step(&format!("properties and stress {package}"), || {
-            let mut command = cargo(root);
+            let mut command = optimised(root);
             command.args(["test", "--release", "--locked", "--lib", "--tests"]);
             command.args(["--no-fail-fast", "--package", package]);
             command.env("PROPTEST_CASES", cases);
@@ -63,7 +85,7 @@ pub(crate) fn run(root: &Path) -> bool {
     }
     for (package, binary, cases) in MORE_CASES {
         total += step(&format!("properties {package} {binary}"), || {
-            let mut command = cargo(root);
+            let mut command = optimised(root);
             command.args(["test", "--release", "--locked", "--no-fail-fast"]);
             command.args(["--package", package, "--test", binary]);
             command.env("PROPTEST_CASES", cases);
@@ -80,21 +102,10 @@ pub(crate) fn run(root: &Path) -> bool {
 
 /// Runs the tests of one binary under valgrind, which is installed if need be.
 fn valgrind(root: &Path, package: &str, binary: &str) -> Tally {
-    if !has_valgrind() {
-        let apt = |args: &[&str]| {
-            let mut command = Command::new("apt-get");
-            command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
-            succeeds(command.stdin(Stdio::null()).stdout(Stdio::null()))
-        };
-        let installed = apt(&["update"])
-            && apt(&["install", "--yes", "--no-install-recommends", "valgrind"])
-            && has_valgrind();
-        if !installed {
-            eprintln!("valgrind is missing and could not be installed");
-            return Tally::of_check(false);
-        }
+    if !provide(VALGRIND) {
+        return Tally::of_check(false);
     }
-    let mut command = cargo(root);
+    let mut command = optimised(root);
     command.args(["test", "--release", "--locked", "--no-run"]);
     command.args(["--message-format", "json-render-diagnostics"]);
     command.args(["--package", package, "--test", binary]);
@@ -110,13 +121,6 @@ fn valgrind(root: &Path, package: &str, binary: &str) -> Tally {
     command.arg(program).arg("--test-threads=1");
     command.stdin(Stdio::null());
     tallied(&mut command, Runner::CargoTest)
-}
-
-fn has_valgrind() -> bool {
-    let mut command = Command::new("valgrind");
-    command.arg("--version");
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }
 
 fn step(name: &str, run: impl FnOnce() -> Tally) -> Tally {
@@ -139,9 +143,17 @@ pub(crate) fn target_dir(root: &Path, name: &str) -> PathBuf {
         .join(name)
 }
 
+/// A cargo command for release builds that are made to be run once: without what takes long to build.
+fn optimised(root: &Path) -> Command {
+    let mut command = cargo(root);
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off");
+    command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    command
+}
+
 /// A cargo command for code that is built with loom.
 fn cargo_of_models(root: &Path) -> Command {
-    let mut command = cargo(root);
+    let mut command = optimised(root);
     command.env("RUSTFLAGS", "--cfg loom");
     command.env("CARGO_TARGET_DIR", target_dir(root, "loom"));
     command

@@ -2,7 +2,8 @@
 //!
 //! Made for Reveille's own crates and their models, and exempt from any promise of stability.
 //! With `--cfg loom` the same names come from the model checker, which then sees every step of
-//! the code under test. What is shared but never changes (a text, a trait object) uses
+//! the code under test, and with `--cfg shuttle` from the scheduler that draws interleavings of
+//! many tasks at random. What is shared but never changes (a text, a trait object) uses
 //! [`std::sync::Arc`] directly, since there is nothing to model in it.
 
 use std::fmt;
@@ -12,7 +13,9 @@ use std::sync::TryLockError;
 
 #[cfg(loom)]
 use loom::sync as primitives;
-#[cfg(not(loom))]
+#[cfg(shuttle)]
+use shuttle::sync as primitives;
+#[cfg(not(any(loom, shuttle)))]
 use std::sync as primitives;
 
 pub use primitives::atomic;
@@ -30,7 +33,12 @@ pub(crate) fn pause(backoff: &crossbeam_utils::Backoff) {
         let _ = backoff;
         loom::thread::yield_now();
     }
-    #[cfg(not(loom))]
+    #[cfg(shuttle)]
+    {
+        let _ = backoff;
+        shuttle::thread::yield_now();
+    }
+    #[cfg(not(any(loom, shuttle)))]
     backoff.snooze();
 }
 

@@ -524,7 +524,7 @@ impl<T> Drop for Chunk<T> {
 }
 
 /// A chunk is on its own cache lines, and they stay for ever: two are enough.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const _: () = assert!(size_of::<Chunk<()>>() <= 128);
 
 // SAFETY: the pointer to the core is only followed while it is alive, and what it and the slots
