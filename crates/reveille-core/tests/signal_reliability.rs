@@ -260,3 +260,19 @@ fn r07_values_that_own_awaiters_of_each_other_end_one_after_the_other() {
         drop(last);
     }
 }
+
+#[test]
+fn room_that_one_thread_left_is_found_by_all_others() {
+    let system = SignalSystem::<()>::builder().max_signals(2).build();
+    let fill = || {
+        let all = [0; 2].map(|_| system.create().unwrap());
+        assert_eq!(system.create().unwrap_err().code(), "exhausted");
+        drop(all);
+    };
+    fill();
+    // More than there are groups of threads that take from the same place.
+    for _ in 0..64 {
+        std::thread::scope(|scope| scope.spawn(fill).join().unwrap());
+    }
+    assert_eq!(system.stats().pending, 0);
+}

@@ -204,10 +204,14 @@ impl<T> Core<T> {
             }
             shard.store(null_mut(), Ordering::Release);
         }
-        // The others may have room, from which anybody can take.
-        this.in_use(&growth)
-            .filter(|chunk| chunk.kind() == Some(kind))
-            .find_map(|chunk| Some((chunk, chunk.claim()?)))
+        // What other shards take their slots from is in no list, and anybody can take from it.
+        let others = this.shards.iter().filter_map(|shard| {
+            // SAFETY: null, or a chunk of this core.
+            unsafe { shard[kind as usize].load(Ordering::Acquire).as_ref() }
+        });
+        let mut claimed = others.filter_map(|chunk| Some((chunk, chunk.claim()?)));
+        claimed
+            .next()
             .ok_or(SignalError::Exhausted { limit: this.limit })
     }
 
