@@ -276,3 +276,18 @@ fn room_that_one_thread_left_is_found_by_all_others() {
     }
     assert_eq!(system.stats().pending, 0);
 }
+
+#[test]
+fn shutdown_after_a_dropped_one_counts_what_is_pending_then() {
+    let system = SignalSystem::<()>::new();
+    let [before, during, never] = [0; 3].map(|_| system.create().unwrap());
+    {
+        let mut first = task::spawn(system.shutdown(std::future::pending()));
+        assert_pending!(first.poll());
+    }
+    before.trigger(()).unwrap();
+    let until = async { during.trigger(()).unwrap() };
+    let report = tokio_test::block_on(system.shutdown(until));
+    assert_eq!((report.completed, report.poisoned), (1, 1));
+    drop(never);
+}
