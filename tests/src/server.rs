@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use reveille_gateway::{Authorizer, Gateway, GatewayConfig, ListenOptions, bind, serve};
 use reveille_memory::MemoryBackend;
@@ -49,8 +50,7 @@ impl Server {
             .tail(TailLimits::default())
             .build();
         tokio::spawn(sessions.drive());
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::on(any, sessions, config, None).await
+        Self::on(own_address(), sessions, config, None).await
     }
 
     /// Starts a gateway on a free port, over a [stranger's backend](crate::append_file).
@@ -66,8 +66,7 @@ impl Server {
         let file = AppendFile::open(&dir.path().join("log")).expect("a file can be made");
         let sessions = Sessions::builder(file).tail(TailLimits::default()).build();
         tokio::spawn(sessions.drive());
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::on(any, sessions, GatewayConfig::default(), None).await
+        Self::on(own_address(), sessions, GatewayConfig::default(), None).await
     }
 
     /// Starts a gateway on a free port for those whom `authorizer` knows.
@@ -82,8 +81,7 @@ impl Server {
             .tail(TailLimits::default())
             .build();
         tokio::spawn(sessions.drive());
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::on(any, sessions, config, Some(authorizer)).await
+        Self::on(own_address(), sessions, config, Some(authorizer)).await
     }
 
     async fn on(
@@ -167,6 +165,15 @@ impl Server {
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
+}
+
+/// A loopback address that no other server has and from which nobody connects, with any port: whoever
+/// stops listening there finds the port free again.
+fn own_address() -> SocketAddr {
+    static SERVERS: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let server = SERVERS.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from(([127, server, high, low], 0))
 }
 
 /// Publishes to a session and gives the receipt.

@@ -16,6 +16,7 @@ use reveille_gateway::{
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://issuer.example";
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const SECRET: &str = "a shared secret of at least 32 bytes";
 
 fn now() -> i64 {
@@ -58,8 +59,10 @@ async fn server(issuers: Vec<IssuerConfig>) -> Server {
     let mut config = GatewayConfig::default();
     config.auto_create = Some(true);
     config.traffic.failures = Rate::per_second(1_000_000, 1_000_000);
-    let mut auth = AuthConfig::default();
-    auth.issuers = issuers;
+    let auth = AuthConfig {
+        issuers,
+        ..AuthConfig::default()
+    };
     Server::for_known(config, Arc::new(StaticAuthorizer::new(auth).unwrap())).await
 }
 
@@ -262,8 +265,10 @@ fn an_issuer_that_could_let_anybody_in_is_refused_at_the_start() {
     let refused = |change: fn(&mut IssuerConfig)| {
         let mut issuer = shared();
         change(&mut issuer);
-        let mut auth = AuthConfig::default();
-        auth.issuers = vec![issuer];
+        let auth = AuthConfig {
+            issuers: vec![issuer],
+            ..AuthConfig::default()
+        };
         StaticAuthorizer::new(auth).unwrap_err().to_string()
     };
     assert!(refused(|i| i.secret = Some(Secret::new("short"))).contains("32 bytes"));
@@ -315,7 +320,7 @@ async fn a_stream_is_told_that_its_token_ends_and_ends_with_it() {
         201
     );
     let rest = stream.rest().await;
-    assert!(rest.iter().any(|block| block.is_event()), "{rest:?}");
+    assert!(rest.iter().any(reveille_e2e::Block::is_event), "{rest:?}");
     assert!(begun.elapsed().as_secs() <= 4);
 }
 
@@ -369,7 +374,7 @@ async fn a_wait_ends_with_its_token() {
 }
 
 /// A token that may do this in these sessions with these kinds.
-fn granted(actions: Value, sessions: Value, types: Value) -> String {
+fn granted(actions: &[&str], sessions: &[&str], types: &[&str]) -> String {
     let detail =
         json!({"type": "reveille", "actions": actions, "sessions": sessions, "types": types});
     hs256(&changed("authorization_details", json!([detail])))
@@ -383,11 +388,7 @@ async fn what_is_replayed_is_what_the_token_shows() {
     for session in ["s", "t"] {
         assert_eq!(publish(&server, &all, session, &events).await, 201);
     }
-    let some = granted(
-        json!(["subscribe", "wait", "take"]),
-        json!(["s"]),
-        json!(["a.*"]),
-    );
+    let some = granted(&["subscribe", "wait", "take"], &["s"], &["a.*"]);
     let get = async |path: &str| {
         let asked = Client::new()
             .get(server.at(path))
@@ -439,7 +440,7 @@ async fn what_is_replayed_is_what_the_token_shows() {
 #[tokio::test]
 async fn publishing_is_bounded_by_session_and_kind_and_nothing_of_a_refused_batch_is_stored() {
     let server = server(vec![shared()]).await;
-    let some = granted(json!(["publish"]), json!(["build-*"]), json!(["task.*"]));
+    let some = granted(&["publish"], &["build-*"], &["task.*"]);
     assert_eq!(
         publish(&server, &some, "build-1", &json!({"type": "task.done"})).await,
         201
@@ -493,7 +494,12 @@ async fn a_tenant_sees_nothing_of_another() {
     let after = async |cursor: &str| {
         let url = server.at(&format!("/v1/sessions/s/events?after={cursor}"));
         let asked = Client::new().get(url).header("accept", "application/json");
-        let answer = asked.bearer_auth(&theirs).send().await.unwrap();
+        let answer = asked
+            .header("traceparent", TRACE)
+            .bearer_auth(&theirs)
+            .send()
+            .await
+            .unwrap();
         (answer.status(), answer.text().await.unwrap())
     };
     assert_eq!(after(&our).await, after("nonsense").await);

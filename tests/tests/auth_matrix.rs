@@ -60,6 +60,8 @@ fn table() -> Vec<Row> {
         row("GET", "/page/{file}", "/page/page.js", [200, 200, 0]),
         row("GET", "/healthz", "/healthz", [200, 200, 0]),
         row("GET", "/readyz", "/readyz", [200, 200, 0]),
+        row("GET", "/openapi.json", "/openapi.json", [200, 200, 0]),
+        row("GET", "/metrics", "/metrics", [200, 200, 0]),
         row("GET", "/v1/limits", "/v1/limits", [200, 200, 0]),
         row("GET", "/v1/stats", "/v1/stats", [200, 200, 0]),
         row("GET", "/v1/events", "/v1/events", [200, 200, 200]),
@@ -136,6 +138,32 @@ fn table() -> Vec<Row> {
             [200, 404, 403],
         )
         .with(json!({"leases": []})),
+        row(
+            "GET",
+            "/v1/sessions/{session}/groups/{group}",
+            "/v1/sessions/s/groups/g",
+            [404, 404, 403],
+        ),
+        row(
+            "POST",
+            "/v1/sessions/{session}/groups/{group}/skip",
+            "/v1/sessions/s/groups/g/skip",
+            [200, 404, 403],
+        )
+        .with(json!({"to": "latest"})),
+        row(
+            "GET",
+            "/v1/sessions/{session}/groups/{group}/dead-letters",
+            "/v1/sessions/s/groups/g/dead-letters",
+            [200, 404, 403],
+        ),
+        row(
+            "POST",
+            "/v1/sessions/{session}/groups/{group}/dead-letters",
+            "/v1/sessions/s/groups/g/dead-letters",
+            [200, 404, 403],
+        )
+        .with(json!({"retry": [0]})),
         row(
             "POST",
             "/v1/sessions/{session}/cancel",

@@ -9,10 +9,14 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reveille_e2e::{Relay, Server, publish, soon};
-use reveille_gateway::GatewayConfig;
+use reveille_gateway::{
+    Action, ApiKeyConfig, AuthConfig, GatewayConfig, Grant, StaticAuthorizer, new_api_key,
+};
+use reveille_types::Tenant;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -276,9 +280,34 @@ async fn fast_pypi_cloudevents() {
 #[tokio::test]
 #[ignore = "needs what `cargo xtask clients` installs"]
 async fn chromium_page() {
-    let server = Server::start().await;
+    works_with_the_page(Server::start().await, None).await;
+}
+
+/// The same with an API key that is pasted into the page, which is refused until then.
+#[tokio::test]
+#[ignore = "needs what `cargo xtask clients` installs"]
+async fn chromium_page_with_a_token() {
+    let new = new_api_key("page").unwrap();
+    let auth = AuthConfig {
+        keys: vec![ApiKeyConfig {
+            id: "page".into(),
+            sha256: new.sha256,
+            tenant: Tenant::default_tenant(),
+            subject: None,
+            grants: vec![Grant::everything(Action::ALL)],
+            expires_at: None,
+        }],
+        ..AuthConfig::default()
+    };
+    let authorizer = Arc::new(StaticAuthorizer::new(auth).unwrap());
+    let server = Server::for_known(GatewayConfig::default(), authorizer).await;
+    works_with_the_page(server, Some(new.key.expose())).await;
+}
+
+async fn works_with_the_page(server: Server, token: Option<&str>) {
     let output = script("node", "page.mjs")
         .arg(&server.url)
+        .args(token)
         .output()
         .await
         .unwrap();

@@ -4,6 +4,7 @@
 //! tools that [`preflight`] asks for do the later steps make no sense. Each step
 //! that is not a test run counts as one check.
 
+use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
@@ -42,6 +43,11 @@ const STEPS: &[Step] = &[
     Step {
         name: "clippy of the models",
         run: model_lints,
+        vital: false,
+    },
+    Step {
+        name: "each crate alone",
+        run: alone,
         vital: false,
     },
     Step {
@@ -134,6 +140,20 @@ fn lints(root: &Path) -> Tally {
 
 fn model_lints(root: &Path) -> Tally {
     Tally::of_check(succeeds(&mut deep::lints(root)))
+}
+
+/// A crate that people depend on builds without what its neighbours ask of the same dependencies.
+fn alone(root: &Path) -> Tally {
+    let Ok(crates) = fs::read_dir(root.join("crates")) else {
+        return Tally::of_check(false);
+    };
+    let mut total = Tally::default();
+    for name in crates.flatten().map(|entry| entry.file_name()) {
+        let mut command = cargo(root);
+        command.args(["check", "--quiet", "--locked", "--package"]);
+        total += Tally::of_check(succeeds(command.arg(name)));
+    }
+    total
 }
 
 fn docs(root: &Path) -> Tally {

@@ -79,17 +79,15 @@ impl Admission {
         let mut open = lock(&self.open);
         let of_tenant = open.tenants.get(tenant).copied().unwrap_or_default();
         let of_token = open.tokens.get(&token).copied().unwrap_or_default();
+        // Where nobody is known there are no tokens.
+        let per_token = match self.rates {
+            Some(_) => self.streams.per_token,
+            None => usize::MAX,
+        };
+        let per_tenant = self.streams.per_tenant;
         for (code, count, limit) in [
-            (
-                "too_many_streams_of_token",
-                of_token,
-                self.streams.per_token,
-            ),
-            (
-                "too_many_streams_of_tenant",
-                of_tenant,
-                self.streams.per_tenant,
-            ),
+            ("too_many_streams_of_token", of_token, per_token),
+            ("too_many_streams_of_tenant", of_tenant, per_tenant),
         ] {
             if count >= limit {
                 return Err(Refusal::too_many(code, limit));
@@ -232,8 +230,10 @@ mod tests {
             per_tenant: 2,
             per_node: 3,
         };
-        let mut traffic = TrafficLimits::default();
-        traffic.events = Rate::per_second(10, 20);
+        let traffic = TrafficLimits {
+            events: Rate::per_second(10, 20),
+            ..TrafficLimits::default()
+        };
         Admission::new(streams, &traffic, with_rates)
     }
 
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn streams_are_counted_by_token_tenant_and_node_and_given_back() {
-        let admission = admission(false);
+        let admission = admission(true);
         let first = admission.stream(&somebody("a", "x")).unwrap();
         assert!(admission.stream(&somebody("a", "x")).is_err());
         let _second = admission.stream(&somebody("a", "y")).unwrap();
@@ -267,8 +267,10 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_rates_without_authentication() {
+    fn there_are_neither_rates_nor_tokens_without_authentication() {
         let admission = admission(false);
+        let _first = admission.stream(&somebody("a", "x")).unwrap();
+        let _second = admission.stream(&somebody("a", "x")).unwrap();
         for _ in 0..100 {
             admission.publish(&"a".parse().unwrap(), 20, 1).unwrap();
         }

@@ -57,8 +57,29 @@ pub(crate) async fn json<T: DeserializeOwned + Default>(
     if bytes.is_empty() {
         return Ok(T::default());
     }
+    object(headers, &bytes)
+}
+
+/// Reads a JSON body that must be there.
+pub(crate) async fn required<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    config: &GatewayConfig,
+) -> Result<T, Refusal> {
+    object(headers, &read(body, config).await?)
+}
+
+/// Reads an object. The library would take an array for one, member by member.
+fn object<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T, Refusal> {
     media_type(headers, &["application/json"])?;
-    serde_json::from_slice(&bytes).map_err(|e| malformed(&e))
+    let found = serde_json::from_slice(bytes).map_err(|e| malformed(&e))?;
+    match bytes.trim_ascii_start().first() {
+        Some(b'{') => Ok(found),
+        _ => Err(
+            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_json")
+                .detail("the body is no object"),
+        ),
+    }
 }
 
 /// What is wrong with a body that should be JSON: a syntax error is malformed (400), a value of the

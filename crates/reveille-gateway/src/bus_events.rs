@@ -18,7 +18,7 @@ use crate::body::{answer, json, timed_out};
 use crate::feed::Feed;
 use crate::frames::{Dialect, json_of};
 use crate::gateway::Gateway;
-use crate::params::{Params, bad_value, refused};
+use crate::params::{Params, refused};
 use crate::problem::Refusal;
 use crate::read::{Asked, Mode, Streaming, mode, page_limit, raw_json};
 use crate::stream::{Beginning, EventStream, Seat};
@@ -45,7 +45,10 @@ pub(crate) async fn get(
     let mut params = Params::parse(query.as_deref());
     let asking = Asking {
         asked: Asked::from_request(&headers, &mut params)?,
-        filter: caller.narrow(compile(&spec(&mut params)?)?)?,
+        filter: {
+            let strict = params.strict()?;
+            caller.narrow(gateway.filter(spec(&mut params)?, strict)?)?
+        },
         limit: params.number("limit")?,
         wait: params.duration("wait")?,
         streaming: Streaming::from_query(&gateway, &mut params)?,
@@ -73,7 +76,10 @@ pub(crate) async fn query(
     };
     let asking = Asking {
         asked,
-        filter: caller.narrow(compile(&request.filter.unwrap_or_default())?)?,
+        filter: {
+            let spec = request.filter.unwrap_or_default();
+            caller.narrow(gateway.filter(spec, request.strict)?)?
+        },
         limit: request.limit,
         wait: request.wait_ms.map(Duration::from_millis),
         streaming,
@@ -114,10 +120,6 @@ fn words<T: serde::de::DeserializeOwned>(
     texts
         .map(|texts| texts.into_iter().map(word).collect())
         .transpose()
-}
-
-fn compile(spec: &FilterSpec) -> Result<Filter, Refusal> {
-    Filter::compile(spec).map_err(|e| bad_value(&e))
 }
 
 async fn read(
@@ -270,8 +272,8 @@ fn stream(
         expires_at: None,
     };
     let beginning = Beginning { open, gap };
-    let seat = Seat::take(gateway, caller)?;
     let feed = Feed::Bus(events);
+    let seat = Seat::take(gateway, caller, &feed)?;
     let body = EventStream::new(seat, feed, beginning, &asking.streaming, dialect);
     Ok(body.into_response())
 }

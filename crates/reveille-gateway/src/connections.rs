@@ -1,12 +1,14 @@
 //! Open streams: how long their credentials hold, and how they go on with new ones.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
+use reveille_queue::{SessionLog, Tail};
 use reveille_types::wire::ConnectionRenewed;
 use uuid::Uuid;
 
@@ -24,7 +26,28 @@ pub(crate) struct Connections(Mutex<HashMap<Uuid, Arc<Life>>>);
 #[derive(Debug)]
 struct Life {
     identity: Arc<Identity>,
+    /// How far the stream has come.
+    place: AtomicU64,
+    /// What it reads.
+    log: Log,
     expires_at: Mutex<Option<Timestamp>>,
+}
+
+/// What a stream reads.
+#[derive(Debug)]
+pub(crate) enum Log {
+    Session(SessionLog),
+    Bus(Tail),
+}
+
+impl Log {
+    /// The place of its end.
+    fn latest(&self) -> u64 {
+        match self {
+            Self::Session(log) => log.latest().place(),
+            Self::Bus(tail) => tail.info().latest.0,
+        }
+    }
 }
 
 /// One stream among those that are open, until it is dropped.
@@ -43,13 +66,25 @@ impl Connections {
     pub(crate) fn len(&self) -> usize {
         self.open().len()
     }
+
+    /// How far each stream is behind the end of what it reads.
+    pub(crate) fn lags(&self) -> Vec<u64> {
+        let lives: Vec<Arc<Life>> = self.open().values().cloned().collect();
+        let lag = |life: &Arc<Life>| {
+            let place = life.place.load(Ordering::Relaxed);
+            life.log.latest().saturating_sub(place)
+        };
+        lives.iter().map(lag).collect()
+    }
 }
 
 impl Connection {
-    pub(crate) fn new(gateway: &Gateway, identity: Arc<Identity>) -> Self {
+    pub(crate) fn new(gateway: &Gateway, identity: Arc<Identity>, log: Log, place: u64) -> Self {
         let (id, expires_at) = (Uuid::now_v7(), Mutex::new(identity.expires_at));
         let life = Arc::new(Life {
             identity,
+            place: AtomicU64::new(place),
+            log,
             expires_at,
         });
         gateway.connections().open().insert(id, Arc::clone(&life));
@@ -62,6 +97,11 @@ impl Connection {
 
     pub(crate) fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// Tells how far the stream has come.
+    pub(crate) fn is_at(&self, place: u64) {
+        self.life.place.store(place, Ordering::Relaxed);
     }
 
     /// When the credential ends, which a new one puts off.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
+use axum::routing::get;
 use reveille_bus::Bus;
 use reveille_core::sync::Mutex;
 use reveille_core::{CancelToken, SystemClock};
 use reveille_queue::{SessionLog, SessionOptions, Sessions};
-use reveille_types::{SessionKey, Tenant, limits};
+use reveille_types::{Filter, FilterSpec, Pattern, SessionKey, Tenant, limits};
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -19,9 +20,12 @@ use crate::admission::Admission;
 use crate::auth::{Authorizer, Tickets};
 use crate::config::GatewayConfig;
 use crate::connections::Connections;
+use crate::metrics::{Metrics, metrics};
+use crate::observe::observe;
+use crate::params::bad_value;
 use crate::problem::Refusal;
 use crate::signals::Signals;
-use crate::{browser, guard};
+use crate::{browser, guard, status};
 
 /// Sessions seen through HTTP. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
@@ -36,6 +40,7 @@ struct Inner {
     tickets: Tickets,
     connections: Connections,
     admission: Admission,
+    metrics: Metrics,
     draining: CancelToken,
     /// Over how long streams end, once the server is told to stop.
     drain_over: Mutex<Option<Duration>>,
@@ -73,6 +78,7 @@ impl Gateway {
             authorizer,
             tickets: Tickets::default(),
             connections: Connections::default(),
+            metrics: Metrics::new(),
             draining: CancelToken::new(Arc::new(SystemClock)),
             drain_over: Mutex::default(),
             buses: Mutex::default(),
@@ -149,6 +155,10 @@ impl Gateway {
         &self.0.connections
     }
 
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
     pub(crate) fn admission(&self) -> &Admission {
         &self.0.admission
     }
@@ -167,11 +177,28 @@ impl Gateway {
             .routed()
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(middleware::from_fn_with_state(self.clone(), observe))
             .with_state(self.clone());
         browser::with_cors(routed, self.config())
             .layer(middleware::from_fn_with_state(self.clone(), guard::check))
             .layer(middleware::from_fn(browser::secure))
-            .layer(CatchPanicLayer::custom(panicked))
+    }
+
+    /// What operators ask for, without credentials: `/metrics`, `/healthz` and `/readyz`. It is to be
+    /// served where only they can reach it.
+    pub fn admin_router(&self) -> Router {
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(status::healthz))
+            .route("/readyz", get(status::readyz))
+            .fallback(not_found)
+            .layer(middleware::from_fn_with_state(
+                self.clone(),
+                guard::only_local,
+            ))
+            .layer(middleware::from_fn(browser::secure))
+            .with_state(self.clone())
     }
 
     /// The bus of the tenant.
@@ -193,6 +220,24 @@ impl Gateway {
         let options = SessionOptions::default();
         let (log, _) = self.sessions().get_or_create(key, options).await?;
         Ok(log)
+    }
+
+    /// The filter that is asked for. A strict one refuses kinds that are not known, because a reader
+    /// would wait for them for ever.
+    pub(crate) fn filter(&self, spec: FilterSpec, strict: bool) -> Result<Filter, Refusal> {
+        match strict {
+            true => Ok(self.sessions().strict_filter(spec)?),
+            false => Filter::compile(&spec).map_err(|e| bad_value(&e)),
+        }
+    }
+
+    /// The events whose kinds match any of the patterns; all without one.
+    pub(crate) fn kinds(&self, patterns: Vec<Pattern>, strict: bool) -> Result<Filter, Refusal> {
+        let spec = FilterSpec {
+            kinds: Some(patterns).filter(|patterns| !patterns.is_empty()),
+            ..FilterSpec::default()
+        };
+        self.filter(spec, strict)
     }
 
     /// The session, which must be there.

@@ -29,6 +29,14 @@ pub(crate) async fn check(
     }
 }
 
+/// Refuses what does not come from this machine, whoever is known.
+pub(crate) async fn only_local(request: Request, next: Next) -> Response {
+    match only_loopback(request.headers(), request.uri()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
 fn only_loopback(headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
     let host = match headers.get(header::HOST) {
         Some(host) => host.to_str().ok(),

@@ -18,6 +18,9 @@ mod admission;
 mod auth;
 mod browser;
 mod guard;
+mod metrics;
+mod observe;
+mod soft_errors;
 
 mod address;
 mod body;
@@ -28,8 +31,10 @@ mod problem;
 mod bus_events;
 mod connections;
 mod consume;
+mod groups;
 mod manage;
 mod modes;
+mod openapi;
 mod publish;
 mod read;
 mod signals;
@@ -49,4 +54,6 @@ pub use auth::{
 pub use config::{GatewayConfig, Rate, SignalLimits, StreamLimits, TrafficLimits};
 pub use gateway::Gateway;
 pub use routes::Route;
-pub use server::{ListenOptions, Listener, ServeError, TlsConfig, bind, serve};
+pub use server::{
+    ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve, serve_admin,
+};

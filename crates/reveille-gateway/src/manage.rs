@@ -69,6 +69,8 @@ fn options_of(request: &CreateRequest) -> Result<SessionOptions, Refusal> {
     };
     let mut options = SessionOptions::default();
     options.ttl = request.ttl_ms.map(Duration::from_millis);
+    options.lifetime = request.lifetime_ms.map(Duration::from_millis);
+    options.max_deliveries = request.max_deliveries;
     options.max_events = size("max_events", request.max_events)?;
     options.max_bytes = size("max_bytes", request.max_bytes)?;
     Ok(options)

@@ -14,6 +14,11 @@ use crate::problem::Refusal;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Where the page is.
+pub(crate) const INDEX: &str = "/";
+/// Where what it is made of is.
+pub(crate) const PART: &str = "/page/{file}";
+
 struct File {
     name: &'static str,
     content_type: &'static str,

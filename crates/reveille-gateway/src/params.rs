@@ -82,9 +82,11 @@ impl Params {
             .collect()
     }
 
-    /// The events that any `match` wants; all without one.
-    pub(crate) fn filter(&mut self) -> Result<Filter, Refusal> {
-        filter_of(self.patterns()?)
+    /// Whether kinds that are not known are refused.
+    pub(crate) fn strict(&mut self) -> Result<bool, Refusal> {
+        Ok(self
+            .word("strict", &[("true", true), ("false", false)])?
+            .unwrap_or(false))
     }
 
     /// Refuses what has not been taken out.

@@ -10,6 +10,8 @@ use reveille_queue::{AppendError, ReadError, SessionError, SettleError};
 use reveille_types::wire::{PROBLEM_JSON, Problem};
 use reveille_types::{CursorError, Invalid};
 
+use crate::observe::trace_id;
+
 /// A request that is not carried out.
 #[derive(Debug)]
 pub(crate) struct Refusal(Box<Problem>);
@@ -27,6 +29,7 @@ impl Refusal {
             actual: None,
             latest: None,
             retry_after_ms: None,
+            trace_id: None,
         }))
     }
 
@@ -114,7 +117,14 @@ fn title(code: &str) -> String {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = self.status();
-        let problem = self.0;
+        let mut problem = self.0;
+        problem.trace_id = trace_id();
+        // What went wrong inside is for the log.
+        if status == StatusCode::INTERNAL_SERVER_ERROR
+            && let Some(detail) = problem.detail.take()
+        {
+            tracing::error!(detail, code = problem.code, trace_id = problem.trace_id);
+        }
         // A problem holds strings and numbers only.
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = (status, body).into_response();

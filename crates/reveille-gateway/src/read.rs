@@ -131,12 +131,14 @@ pub(crate) async fn events(
         caller,
         key,
         mut params,
+        ..
     }: Addressed,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let mode = mode(&headers)?;
     let asked = Asked::from_request(&headers, &mut params)?;
-    let filter = caller.narrow(params.filter()?)?;
+    let strict = params.strict()?;
+    let filter = caller.narrow(gateway.kinds(params.patterns()?, strict)?)?;
     if matches!(mode, Mode::Page | Mode::Batch) {
         let limit = params.number("limit")?;
         let wait = params.duration("wait")?;
@@ -340,7 +342,7 @@ pub(crate) fn stream(
     };
     let beginning = Beginning { open, gap };
     let feed = Feed::Session(subscription);
-    let seat = Seat::take(gateway, caller)?;
+    let seat = Seat::take(gateway, caller, &feed)?;
     let body = EventStream::new(seat, feed, beginning, streaming, dialect);
     Ok(body.into_response())
 }

@@ -9,8 +9,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::auth::{Access, Action, admit, create_ticket};
 use crate::gateway::Gateway;
 use crate::{
-    bus_events, connections, consume, manage, page, publish, read, signals, status, task_paths,
-    wait,
+    bus_events, connections, consume, groups, manage, metrics, openapi, page, publish, read,
+    signals, status, task_paths, wait,
 };
 
 /// A route of the gateway.
@@ -62,6 +62,8 @@ fn entries() -> Vec<Entry> {
     use Action::{Admin, Cancel, Publish, Subscribe, Take, Trigger, Wait};
     const SESSION: &str = "/v1/sessions/{session}";
     const EVENTS: &str = "/v1/sessions/{session}/events";
+    const GROUP: &str = "/v1/sessions/{session}/groups/{group}";
+    const DEAD: &str = "/v1/sessions/{session}/groups/{group}/dead-letters";
     let get = |path, access| (Method::GET, path, access);
     let post = |path, access| (Method::POST, path, access);
     macro_rules! table {
@@ -73,10 +75,12 @@ fn entries() -> Vec<Entry> {
         };
     }
     table![
-        get("/", Open) => page::index,
-        get("/page/{file}", Open) => page::part,
+        get(page::INDEX, Open) => page::index,
+        get(page::PART, Open) => page::part,
         get("/healthz", Open) => status::healthz,
         get("/readyz", Open) => status::readyz,
+        get("/metrics", Right(Admin)) => metrics::metrics,
+        get("/openapi.json", Open) => openapi::document,
         get("/v1/limits", Known) => status::limits,
         get("/v1/stats", Right(Admin)) => status::stats,
         get("/v1/events", Stream(Subscribe)) => bus_events::get,
@@ -93,6 +97,10 @@ fn entries() -> Vec<Entry> {
         post("/v1/sessions/{session}/take", Right(Take)) => consume::take,
         post("/v1/sessions/{session}/ack", Right(Take)) => consume::ack,
         post("/v1/sessions/{session}/nack", Right(Take)) => consume::nack,
+        get(GROUP, Right(Take)) => groups::info,
+        post("/v1/sessions/{session}/groups/{group}/skip", Right(Take)) => groups::skip,
+        get(DEAD, Right(Take)) => groups::dead_letters,
+        post(DEAD, Right(Take)) => groups::settle_dead_letters,
         post("/v1/sessions/{session}/cancel", Right(Cancel)) => manage::cancel,
         post("/v1/sessions/{session}/close", Right(Publish)) => manage::close,
         post("/v1/signals", Right(Trigger)) => signals::create,

@@ -169,41 +169,45 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 /// # Cancel safety
 /// A dropped future stops listening and leaves open connections to the runtime.
 pub async fn serve(listener: Listener, gateway: Gateway, stop: impl Future<Output = ()>) {
-    let Listener { socket, tls } = listener;
-    let server = Server {
-        router: gateway.router(),
-        connections: GracefulShutdown::new(),
-        peers: Peers::default(),
-        // Without authentication all are this machine.
-        per_address: match gateway.authorizer() {
-            Some(_) => gateway.config().traffic.connections_per_address,
-            None => usize::MAX,
-        },
-        tls,
+    // Without authentication all are this machine.
+    let per_address = match gateway.authorizer() {
+        Some(_) => gateway.config().traffic.connections_per_address,
+        None => usize::MAX,
     };
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            accepted = socket.accept() => match accepted {
-                Ok((socket, peer)) => server.spawn(socket, peer.ip()),
-                Err(error) => {
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-        }
-    }
-    // Refusing connections is what makes clients come back elsewhere; a 503 would stop browsers.
-    drop(socket);
+    let server = Server::new(gateway.router(), per_address, listener.tls);
+    server.accept(listener.socket, stop).await;
     gateway.drain(gateway.config().drain);
     let closed = server.connections.shutdown();
-    if tokio::time::timeout(gateway.drain_over(), closed)
-        .await
-        .is_err()
-    {
+    let time = gateway.drain_over();
+    if tokio::time::timeout(time, closed).await.is_err() {
         tracing::warn!("connections were still open at the end of the drain time");
     }
+}
+
+/// Listens for operators, on a loopback address.
+///
+/// # Errors
+/// [`ServeError`].
+///
+/// # Cancel safety
+/// A dropped future listens or does not.
+pub async fn bind_admin(address: SocketAddr) -> Result<Listener, ServeError> {
+    if !address.ip().is_loopback() {
+        return Err(ServeError::NotLoopback { address });
+    }
+    let socket = TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Bind { address, source })?;
+    Ok(Listener { socket, tls: None })
+}
+
+/// Serves [what operators ask for](Gateway::admin_router) until it is dropped.
+///
+/// # Cancel safety
+/// A dropped future stops listening and leaves open connections to the runtime.
+pub async fn serve_admin(listener: Listener, gateway: Gateway) {
+    let server = Server::new(gateway.admin_router(), usize::MAX, None);
+    server.accept(listener.socket, std::future::pending()).await;
 }
 
 struct Server {
@@ -215,6 +219,34 @@ struct Server {
 }
 
 impl Server {
+    fn new(router: Router, per_address: usize, tls: Option<tls::Acceptor>) -> Self {
+        Self {
+            router,
+            connections: GracefulShutdown::new(),
+            peers: Peers::default(),
+            per_address,
+            tls,
+        }
+    }
+
+    /// Lets connections in until `stop` resolves. Then it refuses them, which is what makes clients
+    /// come back elsewhere; a 503 would stop browsers.
+    async fn accept(&self, socket: TcpListener, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => return,
+                accepted = socket.accept() => match accepted {
+                    Ok((socket, peer)) => self.spawn(socket, peer.ip()),
+                    Err(error) => {
+                        tracing::warn!(%error, "accept failed");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
     /// Serves one connection in a task of its own, which ends with the connection.
     fn spawn(&self, socket: TcpStream, peer: IpAddr) {
         let Some(place) = self.peers.enter(peer, self.per_address) else {

@@ -159,9 +159,15 @@ pub(crate) async fn look(
         end = signals.end(handle) => end?,
         _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
         () = tokio::time::sleep(timeout.min(gateway.config().wait_max)) => {
+            gateway.metrics().wait("timed_out");
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
     };
+    gateway.metrics().wait(match &end {
+        Ok(_) => "triggered",
+        Err(poison) if poison.kind() == PoisonKind::Cancelled => "cancelled",
+        Err(_) => "poisoned",
+    });
     Ok(answer(StatusCode::OK, &info(&signals, handle, Some(end))))
 }
 

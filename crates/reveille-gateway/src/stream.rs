@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use reveille_core::Cancelled;
+use reveille_types::sets::OverflowPolicy;
 use reveille_types::wire::{
     CURSOR_HEADER, LATEST_HEADER, OLDEST_HEADER, Open, Reconnect, ReconnectReason,
 };
@@ -66,10 +67,12 @@ pub(crate) struct Seat {
 
 impl Seat {
     /// Lets one more stream in.
-    pub(crate) fn take(gateway: &Gateway, caller: &Caller) -> Result<Self, Refusal> {
+    pub(crate) fn take(gateway: &Gateway, caller: &Caller, feed: &Feed) -> Result<Self, Refusal> {
         let permit = gateway.admission().stream(caller.identity())?;
+        let identity = Arc::clone(caller.identity());
+        let place = feed.cursor().place();
         Ok(Self {
-            connection: Connection::new(gateway, Arc::clone(caller.identity())),
+            connection: Connection::new(gateway, identity, feed.log(), place),
             gateway: gateway.clone(),
             _permit: permit,
         })
@@ -92,7 +95,11 @@ pub(crate) struct EventStream {
     head: Head,
     /// The last place that the client has been told.
     told: Cursor,
+    /// Events that were written and not counted yet.
+    delivered: u64,
     over: bool,
+    /// Why the stream ends; by its client unless it is known better.
+    closing: &'static str,
 }
 
 impl EventStream {
@@ -118,7 +125,9 @@ impl EventStream {
         };
         let mut out = BytesMut::new();
         dialect.encode(&mut out, &Frame::Open(&open, retry));
+        gateway.metrics().opened();
         if let Some(gap) = &gap {
+            gateway.metrics().gap(gap);
             dialect.encode(&mut out, &Frame::Gap(gap));
         }
         let due = Due::new(streaming.heartbeat, config.max_age, &seat.connection);
@@ -135,7 +144,9 @@ impl EventStream {
             out,
             head,
             told,
+            delivered: 0,
             over: false,
+            closing: "client",
         }
     }
 
@@ -161,12 +172,18 @@ impl EventStream {
                 Poll::Ready(Some(Ok(item))) => item,
             };
             match &item {
-                Item::Event(event, cursor) => self.write(&Frame::Event(event, *cursor)),
-                Item::Gap(gap) => self.write(&Frame::Gap(gap)),
+                Item::Event(event, cursor) => {
+                    self.write(&Frame::Event(event, *cursor));
+                    self.delivered += 1;
+                }
+                Item::Gap(gap) => {
+                    self.seat.gateway.metrics().gap(gap);
+                    self.write(&Frame::Gap(gap));
+                }
                 Item::CaughtUp(cursor) => self.write(&Frame::CaughtUp(*cursor)),
                 Item::Ended(end) => {
                     self.write(&Frame::End(*end));
-                    self.over = true;
+                    self.close("end");
                 }
             }
             self.told = self.feed.cursor();
@@ -180,7 +197,16 @@ impl EventStream {
 
     fn end_connection(&mut self, reason: ReconnectReason) {
         self.write(&Frame::Reconnect(self.reconnect(reason)));
+        if reason == ReconnectReason::SlowConsumer {
+            let policy = OverflowPolicy::FailSubscriber.as_str();
+            self.seat.gateway.metrics().overflow(policy);
+        }
+        self.close(word(reason));
+    }
+
+    fn close(&mut self, why: &'static str) {
         self.over = true;
+        self.closing = why;
     }
 
     /// Once the server is told to stop, ends the connection as soon as its turn has come and all that
@@ -211,8 +237,7 @@ impl EventStream {
             if self.due.credential(now, &self.seat.connection) {
                 // Nothing may follow: what was not written yet is not.
                 self.out.clear();
-                self.over = true;
-                return;
+                return self.close("credential");
             }
             if self.due.announce(now, &self.seat.connection) {
                 let reason = ReconnectReason::TokenExpired;
@@ -253,6 +278,23 @@ impl EventStream {
             self.write(&Frame::Bookmark(cursor));
             self.told = cursor;
         }
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.seat.gateway.metrics().closed(self.closing);
+    }
+}
+
+fn word(reason: ReconnectReason) -> &'static str {
+    match reason {
+        ReconnectReason::Drain => "drain",
+        ReconnectReason::MaxAge => "max_age",
+        ReconnectReason::TokenExpired => "token_expired",
+        ReconnectReason::SlowConsumer => "slow_consumer",
+        ReconnectReason::Overloaded => "overloaded",
+        ReconnectReason::BackendLost => "backend_lost",
     }
 }
 
@@ -301,6 +343,11 @@ impl Stream for EventStream {
         }
         if this.out.is_empty() && !this.over {
             return Poll::Pending;
+        }
+        this.seat.connection.is_at(this.feed.cursor().place());
+        if this.delivered > 0 {
+            let delivered = std::mem::take(&mut this.delivered);
+            this.seat.gateway.metrics().delivered(delivered);
         }
         match this.out.is_empty() {
             true => Poll::Ready(None),

@@ -103,7 +103,9 @@ async fn events(
     let params = &mut about.params;
     let from_offset = params.one("from_offset")?;
     let asked = Asked::from_request(&about.headers, params)?;
-    let filter = about.caller.narrow(params.filter()?)?;
+    let strict = params.strict()?;
+    let filter = gateway.kinds(params.patterns()?, strict)?;
+    let filter = about.caller.narrow(filter)?;
     let streaming = Streaming::from_query(gateway, params)?;
     std::mem::take(params).finish()?;
     let log = about.session(gateway, namespace).await?;

@@ -19,6 +19,7 @@ use crate::visibility::Visibility;
 /// any value. A field that is absent asks for nothing; an empty list would match nothing and is
 /// refused. An event that lacks an optional attribute does not match a field that asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct FilterSpec {
     /// Kinds.

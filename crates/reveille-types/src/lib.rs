@@ -16,6 +16,7 @@ pub mod limits;
 mod name;
 
 mod session;
+mod short_text;
 
 mod kind;
 mod known_filter;
@@ -46,11 +47,15 @@ mod visibility;
 
 pub mod wire;
 
+#[cfg(feature = "openapi")]
+mod openapi;
+
 pub use cloudevents::{decode as decode_event, decode_at as decode_event_at};
 pub use cursor::{Cursor, CursorError, Scope, Start};
 pub use draft::{DraftDefaults, EventDraft, end_of_session};
 pub use event::{
-    Envelope, Event, EventId, ExtensionValue, Extensions, Label, Place, Privacy, Source, weight,
+    Envelope, Event, EventId, ExtensionValue, Extensions, Label, Place, Privacy, Source,
+    UnplacedEvent,
 };
 pub use filter::{Filter, FilterField, FilterSpec};
 pub use fingerprint::Fingerprint;

@@ -85,8 +85,12 @@ impl Authorizer for StaticAuthorizer {
         }
     }
 
-    /// Keys and issuers do not change while the process runs; an expired identity ends by itself.
-    fn is_valid(&self, _: &Identity) -> bool {
-        true
+    /// Whether its key is there, or an issuer that speaks for its tenant: it need not be this
+    /// authorizer that knew it first.
+    fn is_valid(&self, identity: &Identity) -> bool {
+        match &identity.key {
+            Some(id) => self.keys.holds(id, identity),
+            None => self.issuers.speak_for(&identity.tenant),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -17,7 +17,9 @@ use super::credential::{Credential, without_ticket};
 use super::identity::{Action, Identity};
 use crate::gateway::Gateway;
 use crate::problem::Refusal;
+use crate::read::{Mode, mode};
 use crate::server::Peer;
+use crate::soft_errors::{self, set_query};
 
 /// The code of a request that shows no credential where one is needed.
 const MISSING: &str = "missing_token";
@@ -119,13 +121,25 @@ fn insufficient(action: Action) -> Refusal {
     ))
 }
 
-/// Lets a request through to its handler, or refuses it. What takes longer than the credential holds
-/// ends with it.
+/// Lets a request through to its handler, or refuses it: with a stream of one frame if it asks so.
 pub(crate) async fn admit(
     State((gateway, access)): State<(Gateway, Access)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
+    let soft = matches!(access, Access::Stream(_))
+        && mode(request.headers()).is_ok_and(|mode| mode == Mode::Sse)
+        && soft_errors::asked(request.uri_mut());
+    let response = let_in(gateway, access, request, next).await;
+    match soft {
+        true => soft_errors::soften(response).await,
+        false => response,
+    }
+}
+
+/// Lets a request through to its handler, or refuses it. What takes longer than the credential holds
+/// ends with it.
+async fn let_in(gateway: Gateway, access: Access, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     if access == Access::Open {
@@ -142,7 +156,8 @@ pub(crate) async fn admit(
         Err(refusal) => return refusal.into_response(),
     };
     if caller.ticket.is_some() {
-        hide_ticket(&mut parts.uri);
+        let query = without_ticket(parts.uri.query().unwrap_or_default());
+        set_query(&mut parts.uri, &query);
     }
     let left = caller.identity.expires_at.map(until);
     parts.extensions.insert(caller);
@@ -238,18 +253,5 @@ fn check_origin(gateway: &Gateway, headers: &HeaderMap) -> Result<(), Refusal> {
     match origin.is_some_and(listed) {
         true => Ok(()),
         false => Err(Refusal::new(StatusCode::FORBIDDEN, "wrong_origin").field("origin")),
-    }
-}
-
-fn hide_ticket(uri: &mut Uri) {
-    let query = without_ticket(uri.query().unwrap_or_default());
-    let path = match query.is_empty() {
-        true => uri.path().to_owned(),
-        false => format!("{}?{query}", uri.path()),
-    };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = path.parse().ok();
-    if let Ok(hidden) = Uri::from_parts(parts) {
-        *uri = hidden;
     }
 }

@@ -100,6 +100,8 @@ pub struct Identity {
     pub subject: String,
     /// What they may do.
     pub grants: Vec<Grant>,
+    /// The public id of the API key, if it was one.
+    pub key: Option<String>,
     /// When the credential ends, and with it all that was begun with it.
     pub expires_at: Option<Timestamp>,
 }
@@ -112,6 +114,7 @@ impl Identity {
             tenant,
             subject: subject.into(),
             grants,
+            key: None,
             expires_at: None,
         }
     }

@@ -79,6 +79,11 @@ impl Issuers {
             .map(Self)
     }
 
+    /// Whether some issuer speaks for the tenant.
+    pub(super) fn speak_for(&self, tenant: &Tenant) -> bool {
+        self.0.iter().any(|issuer| issuer.tenants.contains(tenant))
+    }
+
     /// Whose the token is.
     pub(super) fn verify(&self, token: &Secret) -> Result<Identity, AuthError> {
         self.identity(token.expose()).ok_or(AuthError::Invalid)

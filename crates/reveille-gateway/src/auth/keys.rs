@@ -85,12 +85,19 @@ impl ApiKeys {
                 .unwrap_or_else(|| format!("key:{}", config.id));
             let mut identity = Identity::new(config.tenant, subject, config.grants);
             identity.expires_at = config.expires_at;
+            identity.key = Some(config.id.clone());
             let entry = Known { digest, identity };
             if known.insert(config.id.clone(), entry).is_some() {
                 return Err(AuthConfigError::KeyTwice { id: config.id });
             }
         }
         Ok(Self(known))
+    }
+
+    /// Whether the key of this id is still that of the same subject.
+    pub(super) fn holds(&self, id: &str, identity: &Identity) -> bool {
+        let known = self.0.get(id).map(|known| &known.identity);
+        known.is_some_and(|k| k.tenant == identity.tenant && k.subject == identity.subject)
     }
 
     /// Whose the key is; nothing if the text is no key.

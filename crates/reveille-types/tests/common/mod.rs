@@ -11,7 +11,7 @@ use reveille_types::{
 /// The event that `draft` becomes at `position` of one session log.
 pub(crate) fn place(draft: EventDraft, position: u64) -> Event {
     let session: SessionKey = "acme/session/s1".parse().unwrap();
-    let (envelope, payload) = draft.complete(DraftDefaults {
+    let event = draft.complete(DraftDefaults {
         id: EventId::parse("made").unwrap(),
         time: Timestamp::from_millisecond(1_769_860_800_100).unwrap(),
         source: &Source::of_session(&session),
@@ -23,5 +23,5 @@ pub(crate) fn place(draft: EventDraft, position: u64) -> Event {
         position: Position(position),
         seq: Seq(1000 + position),
     };
-    Event::new(envelope, payload, place)
+    event.at(place)
 }

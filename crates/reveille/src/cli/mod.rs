@@ -9,6 +9,7 @@ mod close;
 mod config;
 mod demo;
 mod key;
+mod known;
 mod output;
 mod publish;
 mod serve;

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use reveille_gateway::{
-    Gateway, ListenOptions, Listener, ServeError, StaticAuthorizer, TlsConfig, bind, serve,
+    Gateway, ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve, serve_admin,
 };
 use reveille_memory::MemoryBackend;
 use reveille_queue::Sessions;
@@ -16,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::known::KnownInFile;
 use super::output::note;
 use super::settings::{Given, LogFormat, Settings, SettingsError};
 use super::{CommandError, Outcome};
@@ -71,6 +73,8 @@ impl StartError {
 #[derive(Debug)]
 pub(super) struct Listening {
     listener: Listener,
+    /// For operators.
+    admin: Option<Listener>,
     pub(super) gateway: Gateway,
     pub(super) url: String,
     settings: Settings,
@@ -88,17 +92,19 @@ pub(super) enum Stop {
 impl Serve {
     /// Listens, and says where in the first line on standard error.
     pub(super) async fn listen(&self) -> Result<Listening, StartError> {
-        let settings = self
-            .given
-            .resolve(|name| std::env::var(name).ok())?
-            .settings;
+        let resolved = self.given.resolve(|name| std::env::var(name).ok())?;
+        let (settings, file) = (resolved.settings, resolved.file);
         let address = address("listen", &settings.listen).await?;
-        let gateway = gateway(&settings)?;
+        let gateway = gateway(&settings, file)?;
         let mut options = ListenOptions::default();
         if let (Some(certificate), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
             options.tls = Some(TlsConfig::new(certificate.clone(), key.clone()));
         }
         options.insecure_plain_http = settings.insecure_plain_http;
+        let admin = match &settings.admin_listen {
+            Some(text) => Some(bind_admin(self::address("admin_listen", text).await?).await?),
+            None => None,
+        };
         let listener = bind(address, &gateway, options).await?;
         let address = listener
             .local_addr()
@@ -106,6 +112,7 @@ impl Serve {
         let listening = Listening {
             url: format!("{}://{address}", listener.scheme()),
             listener,
+            admin,
             gateway,
             settings,
         };
@@ -150,7 +157,7 @@ async fn address(setting: &'static str, text: &str) -> Result<SocketAddr, StartE
     })
 }
 
-fn gateway(settings: &Settings) -> Result<Gateway, StartError> {
+fn gateway(settings: &Settings, file: Option<PathBuf>) -> Result<Gateway, StartError> {
     let sessions = Sessions::builder(MemoryBackend::new())
         .tail(settings.tail)
         .limits(settings.limits)
@@ -158,11 +165,24 @@ fn gateway(settings: &Settings) -> Result<Gateway, StartError> {
         .build();
     let mut config = settings.gateway.clone();
     config.drain = DRAIN_INTERRUPT;
-    if !settings.has_auth() {
-        return Ok(Gateway::new(sessions, config));
+    config.streams.per_node = config.streams.per_node.min(most_streams());
+    match file {
+        Some(file) if settings.has_auth() => {
+            let known = KnownInFile::new(file)?;
+            Ok(Gateway::with_authorizer(sessions, config, Arc::new(known)))
+        }
+        // Only the file can say who is known.
+        _ => Ok(Gateway::new(sessions, config)),
     }
-    let known = StaticAuthorizer::new(settings.auth.clone()).map_err(SettingsError::from)?;
-    Ok(Gateway::with_authorizer(sessions, config, Arc::new(known)))
+}
+
+/// As many as there can be open files, less a tenth for everything else.
+fn most_streams() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    files - files / 10
 }
 
 /// Logs to standard error.
@@ -190,8 +210,15 @@ impl Listening {
                 gateway.drain(long);
             }
         };
+        let admin = self.gateway.clone();
+        let admin = self
+            .admin
+            .map(|listener| tokio::spawn(serve_admin(listener, admin)));
         serve(self.listener, self.gateway, stopped).await;
         driving.abort();
+        if let Some(admin) = admin {
+            admin.abort();
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use reveille_core::{Clock, IdSource, SystemClock, SystemIds};
 use reveille_queue::{SessionError, SessionLog, SessionOptions};
 use reveille_types::{Invalid, SessionKey, Tenant};
 
@@ -136,7 +137,7 @@ impl Demo {
         let id = match &self.id {
             Some(id) => id.clone(),
             None => {
-                let uuid = reveille_core::IdSource::uuid(&reveille_core::SystemIds);
+                let uuid = SystemIds.uuid(SystemClock.wall());
                 format!("demo-{}", uuid.simple())
             }
         };

@@ -107,6 +107,11 @@ fn suggestion(suggested: &Option<String>) -> String {
     }
 }
 
+/// Who is known, as the file says.
+pub(crate) fn auth_of(path: &std::path::Path) -> Result<AuthConfig, SettingsError> {
+    Ok(file::read(path)?.auth)
+}
+
 /// What `key` may have been meant to be.
 fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let distance = |name: &&str| strsim::damerau_levenshtein(key, name);
