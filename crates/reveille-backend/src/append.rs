@@ -2,15 +2,14 @@
 
 use std::time::Instant;
 
-use reveille_types::{Durability, Envelope, Payload, Position, Seq};
+use reveille_types::{Durability, EndReason, Position, Seq, UnplacedEvent};
+use smallvec::SmallVec;
 
 /// One event of a batch: complete but for its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Everything but payload and place.
-    pub envelope: Envelope,
-    /// What the event carries.
-    pub payload: Payload,
+    /// The event.
+    pub event: UnplacedEvent,
     /// Under which a repeated append of it is recognised.
     pub key: Option<IdempotencyKey>,
 }
@@ -34,6 +33,10 @@ pub struct AppendOptions {
     pub expected: Option<Position>,
     /// The least that the events must survive; the backend's default if none.
     pub durability: Option<Durability>,
+    /// Seal the log for this reason, without a message, in the same step that stores the batch, so that
+    /// nothing lands behind it. A batch that is refused, or whose keys are all known, seals nothing. Only
+    /// a [stored log](crate::StoredLog) is asked to: the session seals an immediate one by itself.
+    pub seal: Option<EndReason>,
     /// Now, on the monotonic clock: what idempotency windows count from.
     pub now: Instant,
 }
@@ -45,6 +48,7 @@ impl AppendOptions {
         Self {
             expected: None,
             durability: None,
+            seal: None,
             now,
         }
     }
@@ -60,3 +64,6 @@ pub struct Slot {
     /// Whether an earlier append with the same key had stored it: it was not stored again.
     pub deduplicated: bool,
 }
+
+/// Where the entries of a batch ended up, in the order of the batch. One needs no allocation.
+pub type Slots = SmallVec<[Slot; 1]>;

@@ -29,11 +29,14 @@ mod store;
 
 pub use reveille_types as types;
 
-pub use append::{AppendOptions, Entry, IdempotencyKey, Slot};
+pub use append::{AppendOptions, Entry, IdempotencyKey, Slot, Slots};
 pub use archive::{
     Archive, ArchiveBatch, ArchiveCursor, ArchiveError, ArchiveId, ArchivePage, Archived,
     ReplayFrom, ReplayQuery, Watermark,
 };
 pub use error::{AppendError, BackendError};
 pub use log::{ImmediateLog, LogHandle, LogInfo, LogPage, ReadLimit, Seal, StoredLog, Watch};
-pub use store::{Backend, Capabilities, Incarnation, ListOptions, OpenOptions, Opened, StoredPage};
+pub use store::{
+    ATTRIBUTES_BYTES, Backend, Capabilities, Incarnation, ListOptions, OpenOptions, Opened,
+    StoredPage,
+};

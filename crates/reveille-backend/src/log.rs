@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reveille_types::{EndReason, Epoch, Event, Position};
 
-use crate::append::{AppendOptions, Entry, Slot};
+use crate::append::{AppendOptions, Entry, Slot, Slots};
 use crate::error::{AppendError, BackendError};
 
 /// The handle of one log.
@@ -36,7 +36,7 @@ pub trait ImmediateLog: fmt::Debug + Send {
         &mut self,
         entries: &[Entry],
         options: &AppendOptions,
-    ) -> Result<Vec<Slot>, AppendError>;
+    ) -> Result<Slots, AppendError>;
 }
 
 /// That a log takes no more events.
@@ -102,6 +102,9 @@ pub trait StoredLog: fmt::Debug + Send + Sync {
     /// sealed or does not end where the batch expects it. Any other batch is refused by a sealed log,
     /// whatever it expects. What is refused uses up no position, and no sequence number unless the
     /// backend is [shared](crate::Capabilities::shared).
+    ///
+    /// A batch that [seals](AppendOptions::seal) is stored together with its seal: there is neither
+    /// without the other, for readers, after a crash, and when the future is dropped.
     ///
     /// # Errors
     /// [`AppendError`]; nothing was stored, but for

@@ -4,6 +4,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use smallvec::SmallVec;
+
 /// How many wakers fit without an allocation.
 const INLINE_LEN: usize = 8;
 
@@ -32,41 +34,78 @@ const INLINE_LEN: usize = 8;
 #[must_use = "the collected waiters sleep until the batch wakes them"]
 #[derive(Default)]
 pub struct WakeBatch {
-    /// The first wakers; those before `inline_len` are there, the others not.
-    inline: [Option<Waker>; INLINE_LEN],
-    inline_len: usize,
-    /// The wakers beyond the first, in order.
-    spill: Vec<Waker>,
+    wakers: SmallVec<[Waker; INLINE_LEN]>,
 }
 
 impl WakeBatch {
     /// An empty batch, which has allocated nothing.
+    ///
+    /// ```
+    /// assert!(reveille_core::WakeBatch::new().is_empty());
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// How many wakers are waiting in the batch.
+    ///
+    /// ```
+    /// let mut batch = reveille_core::WakeBatch::new();
+    /// batch.push(std::task::Waker::noop().clone());
+    /// assert_eq!(batch.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
-        self.inline_len + self.spill.len()
+        self.wakers.len()
     }
 
     /// Whether there is nobody to wake.
+    ///
+    /// ```
+    /// let mut batch = reveille_core::WakeBatch::new();
+    /// assert!(batch.is_empty());
+    /// batch.push(std::task::Waker::noop().clone());
+    /// assert!(!batch.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
-        self.inline_len == 0
+        self.wakers.is_empty()
     }
 
     /// Adds a waker; they are woken in the order of adding.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    /// # use std::task::{Wake, Waker};
+    /// # #[derive(Default)]
+    /// # struct Flag(AtomicBool);
+    /// # impl Wake for Flag {
+    /// #     fn wake(self: Arc<Self>) { self.0.store(true, Ordering::Relaxed); }
+    /// # }
+    /// let flag = Arc::new(Flag::default());
+    /// let mut batch = reveille_core::WakeBatch::new();
+    /// batch.push(Waker::from(flag.clone()));
+    /// drop(batch);
+    /// assert!(flag.0.load(Ordering::Relaxed), "it wakes when it is dropped");
+    /// ```
     pub fn push(&mut self, waker: Waker) {
-        match self.inline.get_mut(self.inline_len) {
-            Some(place) => {
-                *place = Some(waker);
-                self.inline_len += 1;
-            }
-            None => self.spill.push(waker),
-        }
+        self.wakers.push(waker);
     }
 
     /// Wakes all of them in order. To be called while no lock is held.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    /// # use std::task::{Wake, Waker};
+    /// # #[derive(Default)]
+    /// # struct Flag(AtomicBool);
+    /// # impl Wake for Flag {
+    /// #     fn wake(self: Arc<Self>) { self.0.store(true, Ordering::Relaxed); }
+    /// # }
+    /// let flag = Arc::new(Flag::default());
+    /// let mut batch = reveille_core::WakeBatch::new();
+    /// batch.push(Waker::from(flag.clone()));
+    /// batch.wake_all();
+    /// assert!(flag.0.load(Ordering::Relaxed));
+    /// ```
     pub fn wake_all(self) {
         drop(self);
     }
@@ -74,10 +113,7 @@ impl WakeBatch {
 
 impl Drop for WakeBatch {
     fn drop(&mut self) {
-        let inline = self.inline[..self.inline_len]
-            .iter_mut()
-            .filter_map(Option::take);
-        for waker in inline.chain(self.spill.drain(..)) {
+        for waker in self.wakers.drain(..) {
             // The outcome is dropped: see the type's documentation.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }

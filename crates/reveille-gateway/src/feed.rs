@@ -6,6 +6,8 @@ use reveille_bus::{BusError, BusItem, BusSubscription};
 use reveille_queue::{StreamItem, Subscription};
 use reveille_types::{Cursor, Event, Gap, wire};
 
+use crate::connections::Log;
+
 /// What a stream reads.
 #[derive(Debug)]
 pub(crate) enum Feed {
@@ -67,6 +69,14 @@ impl Feed {
         match self {
             Self::Session(events) => events.cursor(),
             Self::Bus(events) => events.cursor(),
+        }
+    }
+
+    /// What is read.
+    pub(crate) fn log(&self) -> Log {
+        match self {
+            Self::Session(events) => Log::Session(events.log().clone()),
+            Self::Bus(events) => Log::Bus(events.tail().clone()),
         }
     }
 

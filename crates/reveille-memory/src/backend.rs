@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use reveille_backend::{
     AppendError, AppendOptions, Backend, BackendError, Capabilities, Entry, ImmediateLog,
-    Incarnation, ListOptions, LogHandle, OpenOptions, Opened, Slot, StoredPage,
+    Incarnation, ListOptions, LogHandle, OpenOptions, Opened, Slot, Slots, StoredPage,
 };
 use reveille_types::{Durability, Position, Seq, SessionKey, Tenant};
 
@@ -70,6 +70,7 @@ impl Backend for MemoryBackend {
             oldest: Position::START,
             latest: Position::START,
             seal: None,
+            attributes: options.attributes,
             log: LogHandle::Immediate(Box::new(log)),
         })
     }
@@ -107,22 +108,24 @@ impl ImmediateLog for MemoryLog {
         &mut self,
         entries: &[Entry],
         options: &AppendOptions,
-    ) -> Result<Vec<Slot>, AppendError> {
+    ) -> Result<Slots, AppendError> {
         if let Some(wanted) = options.durability
             && !Durability::Volatile.covers(wanted)
         {
             return Err(AppendError::Durability { wanted });
         }
-        let keyed = entries.iter().any(|e| e.key.is_some());
-        let mut keys = keyed.then(|| lock(&self.order.keys));
-        let mut known = Vec::with_capacity(entries.len());
-        if let Some(keys) = &mut keys {
-            keys.expire(options.now);
+        if entries.iter().all(|entry| entry.key.is_none()) {
+            self.check_expected(options)?;
+            return Ok(self.place(entries.len()));
         }
+        let order = Arc::clone(&self.order);
+        let mut keys = lock(&order.keys);
+        keys.expire(options.now);
+        let mut known = Vec::with_capacity(entries.len());
         let mut in_batch: HashMap<&str, u64> = HashMap::new();
-        let mut new = 0;
+        let mut new = 0_usize;
         for entry in entries {
-            let (Some(key), Some(keys)) = (&entry.key, &keys) else {
+            let Some(key) = &entry.key else {
                 known.push(None);
                 new += 1;
                 continue;
@@ -137,54 +140,68 @@ impl ImmediateLog for MemoryLog {
             }
             in_batch.insert(&key.key, key.fingerprint);
             // A number for each event that will be stored, so that the order has no holes.
-            new += u64::from(was.is_none());
+            new += usize::from(was.is_none());
             known.push(found);
         }
         // A repeated batch is recognised before its condition is looked at: the condition held when
         // the batch was stored.
-        if let Some(expected) = options.expected
-            && new > 0
-            && expected != self.latest
-        {
-            return Err(AppendError::PositionConflict {
-                expected,
-                actual: self.latest,
-            });
+        if new > 0 {
+            self.check_expected(options)?;
         }
-        let mut seq = self.order.seq.fetch_add(new, Ordering::Relaxed);
-        let mut slots: Vec<Slot> = Vec::with_capacity(entries.len());
+        let mut new = self.place(new).into_iter();
+        let mut slots = Slots::with_capacity(entries.len());
         for (entry, known) in entries.iter().zip(known) {
             // A key that stands twice in the batch became known by its first entry.
             let known = known.or_else(|| {
                 let key = entry.key.as_ref()?;
-                keys.as_ref()?.get(self.id, &key.key)
+                keys.get(self.id, &key.key)
             });
-            slots.push(match known {
-                Some(known) => Slot {
-                    position: known.position,
-                    seq: known.seq,
-                    deduplicated: true,
-                },
-                None => {
-                    seq += 1;
-                    let slot = Slot {
-                        position: self.latest,
-                        seq: Seq(seq),
-                        deduplicated: false,
+            let Some(known) = known else {
+                // One was made for each entry that is not known.
+                let Some(slot) = new.next() else { continue };
+                if let Some(key) = &entry.key {
+                    let known = Known {
+                        fingerprint: key.fingerprint,
+                        position: slot.position,
+                        seq: slot.seq,
                     };
-                    self.latest = self.latest.next();
-                    if let (Some(key), Some(keys)) = (&entry.key, &mut keys) {
-                        let known = Known {
-                            fingerprint: key.fingerprint,
-                            position: slot.position,
-                            seq: slot.seq,
-                        };
-                        keys.insert(options.now, self.id, key.key.clone(), known);
-                    }
-                    slot
+                    keys.insert(options.now, self.id, key.key.clone(), known);
                 }
+                slots.push(slot);
+                continue;
+            };
+            slots.push(Slot {
+                position: known.position,
+                seq: known.seq,
+                deduplicated: true,
             });
         }
         Ok(slots)
+    }
+}
+
+impl MemoryLog {
+    fn check_expected(&self, options: &AppendOptions) -> Result<(), AppendError> {
+        match options.expected {
+            Some(expected) if expected != self.latest => Err(AppendError::PositionConflict {
+                expected,
+                actual: self.latest,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next places of the log and of its tenant's order.
+    fn place(&mut self, count: usize) -> Slots {
+        let seq = Seq(self.order.seq.fetch_add(count as u64, Ordering::Relaxed));
+        let first = self.latest;
+        self.latest = first.plus(count);
+        (0..count)
+            .map(|n| Slot {
+                position: first.plus(n),
+                seq: seq.plus(n).next(),
+                deduplicated: false,
+            })
+            .collect()
     }
 }

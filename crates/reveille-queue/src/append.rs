@@ -6,8 +6,9 @@ use reveille_types::{Cursor, EventDraft, Placed, Receipt, Source};
 use crate::error::AppendError;
 use crate::log::SessionLog;
 use crate::options::AppendOptions;
-use crate::prepare::{Preparing, prepare};
+use crate::prepare::{Entries, Preparing, prepare};
 use crate::state::{Now, SessionState};
+use crate::window::Window;
 
 impl SessionLog {
     /// Appends a batch: all of it or nothing, in one piece, in its order. The receipt says where.
@@ -26,9 +27,9 @@ impl SessionLog {
         match &self.0.stored {
             None => self.try_append(drafts, options),
             Some(stored) => {
-                let drafts = drafts.into_iter().collect();
                 let entries = prepare(drafts, self.preparing(self.now()))?;
-                self.append_stored(&**stored, entries, options).await
+                self.append_stored(&**stored, entries.into_vec(), options)
+                    .await
             }
         }
     }
@@ -42,8 +43,8 @@ impl SessionLog {
         drafts: impl IntoIterator<Item = EventDraft>,
         options: AppendOptions,
     ) -> Result<Receipt, AppendError> {
-        let now = self.now();
-        let mut entries = prepare(drafts.into_iter().collect(), self.preparing(now))?;
+        let now = self.now().with_wall();
+        let mut entries = prepare(drafts, self.preparing(now))?;
         let receipt = {
             let mut batch = WakeBatch::new();
             let mut state = self.lock_due(now, &mut batch);
@@ -53,7 +54,7 @@ impl SessionLog {
         Ok(receipt)
     }
 
-    pub(crate) fn preparing(&self, now: Now) -> Preparing<'_> {
+    pub(crate) fn preparing(&self, now: Now<'_>) -> Preparing<'_> {
         let environment = &*self.0.environment;
         Preparing {
             session: &self.0.key,
@@ -65,7 +66,7 @@ impl SessionLog {
             ids: &*environment.ids,
             limits: &environment.limits,
             event_bytes: self.0.event_bytes,
-            wall: now.wall,
+            wall: now.wall(),
         }
     }
 
@@ -73,9 +74,9 @@ impl SessionLog {
     pub(crate) fn commit(
         &self,
         state: &mut SessionState,
-        entries: &mut Vec<reveille_backend::Entry>,
+        entries: &mut Entries,
         options: AppendOptions,
-        now: Now,
+        now: Now<'_>,
         batch: &mut WakeBatch,
     ) -> Result<Receipt, AppendError> {
         // A repeated append is answered even after the end: its keys are looked at by the backend.
@@ -97,13 +98,16 @@ impl SessionLog {
             let slots = log
                 .try_append(entries, &conditions)
                 .map_err(|_| AppendError::Ended { reason })?;
-            return Ok(self.receipt(entries, &slots));
+            let mut receipt = self.receipt(entries, &slots);
+            name_stored(&mut receipt, &state.window);
+            return Ok(receipt);
         }
         let slots = log
             .try_append(entries, &conditions)
             .map_err(|e| self.refused(e))?;
         self.check_contract(state, entries, &slots)?;
-        let receipt = self.receipt(entries, &slots);
+        let mut receipt = self.receipt(entries, &slots);
+        name_stored(&mut receipt, &state.window);
         let entries = std::mem::take(entries);
         state.apply(entries, &slots, &self.0.environment.registry, now, batch);
         if state.ended.is_some() {
@@ -145,7 +149,7 @@ impl SessionLog {
             .iter()
             .zip(slots)
             .map(|(entry, slot)| Placed {
-                id: entry.envelope.id.clone(),
+                id: entry.event.envelope().id.clone(),
                 position: slot.position,
                 seq: slot.seq,
                 cursor: Cursor::session(self.0.epoch, slot.position.next()),
@@ -174,6 +178,15 @@ impl SessionLog {
             reveille_backend::AppendError::Sealed { reason } => AppendError::Ended { reason },
             reveille_backend::AppendError::OutcomeUnknown => AppendError::OutcomeUnknown,
             other => AppendError::Backend(other),
+        }
+    }
+}
+
+/// Gives what an earlier append stored the id that it got then, as long as the event is here.
+pub(crate) fn name_stored(receipt: &mut Receipt, window: &Window) {
+    for placed in receipt.results.iter_mut().filter(|p| p.deduplicated) {
+        if let Some(event) = window.get(placed.position) {
+            placed.id = event.envelope().id.clone();
         }
     }
 }

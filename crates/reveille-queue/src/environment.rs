@@ -1,7 +1,7 @@
 //! What all sessions of one manager share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -60,17 +60,9 @@ impl Tails {
 }
 
 impl Environment {
-    pub(crate) fn now(&self) -> Now {
-        Now {
-            monotonic: self.clock.now(),
-            wall: whole_millis(self.clock.wall()),
-        }
+    pub(crate) fn now(&self) -> Now<'_> {
+        Now::read(&*self.clock)
     }
-}
-
-/// Times on the wire have milliseconds; so have times in memory, and both compare equal.
-fn whole_millis(time: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 /// The clock of tokio's timers: they and all deadlines of the queue move together, also when a test
@@ -85,38 +77,5 @@ impl Clock for TokioClock {
 
     fn wall(&self) -> Timestamp {
         Timestamp::now()
-    }
-}
-
-/// The clock of a session's cancel token, so that token and session tell the same time of a cancel: the
-/// one that the session notes.
-#[derive(Debug)]
-pub(crate) struct TokenClock {
-    clock: Arc<dyn Clock>,
-    cancelled_at: OnceLock<Timestamp>,
-}
-
-impl TokenClock {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            cancelled_at: OnceLock::new(),
-        }
-    }
-
-    /// The time of the cancel: this one, unless another was noted before.
-    pub(crate) fn note(&self, time: Timestamp) -> Timestamp {
-        *self.cancelled_at.get_or_init(|| time)
-    }
-}
-
-impl Clock for TokenClock {
-    fn now(&self) -> Instant {
-        self.clock.now()
-    }
-
-    fn wall(&self) -> Timestamp {
-        let noted = self.cancelled_at.get().copied();
-        noted.unwrap_or_else(|| self.clock.wall())
     }
 }

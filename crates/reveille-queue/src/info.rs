@@ -69,7 +69,7 @@ impl SessionLog {
         let ahead = deadline.saturating_duration_since(now.monotonic);
         jiff::SignedDuration::try_from(ahead)
             .ok()
-            .and_then(|ahead| now.wall.checked_add(ahead).ok())
-            .unwrap_or(now.wall)
+            .and_then(|ahead| now.wall().checked_add(ahead).ok())
+            .unwrap_or(now.wall())
     }
 }

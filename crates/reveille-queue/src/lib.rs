@@ -52,6 +52,7 @@ mod table;
 mod append;
 mod info;
 mod keep_alive;
+mod kept;
 mod lifecycle;
 mod log;
 mod prepare;
@@ -62,6 +63,7 @@ mod groups;
 mod multi_wait;
 mod subscription;
 mod take;
+mod token;
 mod wait;
 
 mod deadline;

@@ -5,13 +5,15 @@ use std::time::Duration;
 use reveille_backend::Seal;
 use reveille_core::{CancelToken, WakeBatch};
 use reveille_types::{Class, EndReason, EventDraft, Invalid, Kind, Payload, limits};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{AppendError, SessionError};
 use crate::log::{SessionLog, cancelled_before};
 use crate::options::AppendOptions;
 use crate::outcome::CancelOutcome;
-use crate::prepare::complete;
+use crate::prepare::{Entries, complete};
 use crate::state::{Cancelled, Now, SessionState};
+use crate::stored::CANCEL_KEY;
 
 impl SessionLog {
     /// Asks the producer to stop. The first cancel wins: it sets the [token](Self::cancel_token) and
@@ -30,19 +32,25 @@ impl SessionLog {
         grace: Option<Duration>,
     ) -> Result<CancelOutcome, AppendError> {
         let invalid = |source| AppendError::InvalidEvent { index: 0, source };
-        let now = self.now();
+        // The event and the session tell one time.
+        let now = self.now().with_wall();
         if let Some(reason) = reason {
             check_reason(reason).map_err(invalid)?;
         }
         let mut draft = EventDraft::new(Kind::parse(Kind::CANCEL_REQUESTED).map_err(invalid)?);
         draft.class = Some(Class::Control);
-        draft.payload = Payload::json(&reason_payload(reason)).map_err(invalid)?;
-        let entry = complete(draft, self.preparing(now))?;
+        draft.idempotency_key = self.0.stored.as_ref().map(|_| CANCEL_KEY.into());
+        let request = CancelRequest {
+            reason: reason.map(str::to_owned),
+            grace_ms: grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)),
+        };
+        draft.payload = Payload::json(&request).map_err(invalid)?;
+        let entry = complete(draft, self.preparing(now));
         if let Some(stored) = &self.0.stored {
             return self.cancel_stored(&**stored, entry, reason, grace).await;
         }
 
-        let mut entries = vec![entry];
+        let mut entries = Entries::from_elem(entry, 1);
         let mut batch = WakeBatch::new();
         let outcome = {
             let mut state = self.lock_due(now, &mut batch);
@@ -53,7 +61,7 @@ impl SessionLog {
             self.commit(&mut state, &mut entries, options, now, &mut batch)?;
             self.note_cancel(&mut state, reason, grace, now)
         };
-        self.0.token.cancel(reason);
+        self.0.token().token().cancel(reason);
         batch.wake_all();
         self.0.budget.keep();
         Ok(outcome)
@@ -62,7 +70,7 @@ impl SessionLog {
     /// The token that a cancel sets: for producers to look at between units of work, or to await.
     #[must_use]
     pub fn cancel_token(&self) -> &CancelToken {
-        &self.0.token
+        self.0.token().token()
     }
 
     /// Seals the session: what is in the log is still delivered, then streams end. Idempotent.
@@ -109,14 +117,14 @@ impl SessionLog {
         state: &mut SessionState,
         reason: Option<&str>,
         grace: Option<Duration>,
-        now: Now,
+        now: Now<'_>,
     ) -> CancelOutcome {
-        let time = self.0.token_clock.note(now.wall);
-        state.cancelled = Some(Cancelled {
+        let time = self.0.token().note(now.wall());
+        state.cancelled = Some(Box::new(Cancelled {
             reason: reason.map(Into::into),
             wall: time,
             grace_until: grace.and_then(|grace| now.monotonic.checked_add(grace)),
-        });
+        }));
         self.remind(state);
         CancelOutcome {
             already_cancelled: false,
@@ -138,7 +146,11 @@ fn check_reason(text: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The payload of a cancel request.
-fn reason_payload(reason: Option<&str>) -> std::collections::BTreeMap<&'static str, Option<&str>> {
-    [("reason", reason)].into()
+/// The payload of the event that tells of a cancel: all that another process needs to act on it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct CancelRequest {
+    pub(crate) reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) grace_ms: Option<u64>,
 }

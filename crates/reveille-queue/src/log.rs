@@ -5,17 +5,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use reveille_backend::{LogHandle, StoredLog};
-use reveille_core::{CancelToken, Clock, WakeBatch};
+use reveille_core::WakeBatch;
 use reveille_types::{Cursor, Epoch, SessionKey, Source};
 
 use crate::budget::{Account, TenantBudget};
-use crate::environment::{Environment, TokenClock};
+use crate::environment::Environment;
 use crate::error::AppendError;
 use crate::outcome::CancelOutcome;
 use crate::reminders::Reminders;
 use crate::runtime;
-use crate::state::{Locked, Now, SessionState, StateLock};
+use crate::state::{Locked, Moment, Now, SessionState, StateLock};
 use crate::tail::Tail;
+use crate::token::SessionToken;
 
 /// One session log. Cheap to clone; all clones are the same log.
 #[derive(Clone)]
@@ -31,8 +32,7 @@ pub(crate) struct Shared {
     /// Most bytes of one event: by the limits, and by what the session retains.
     pub(crate) event_bytes: usize,
     pub(crate) state: StateLock,
-    pub(crate) token: CancelToken,
-    pub(crate) token_clock: Arc<TokenClock>,
+    token: OnceLock<Box<SessionToken>>,
     /// The log in its store, if the backend commits elsewhere.
     pub(crate) stored: Option<Arc<dyn StoredLog>>,
     /// Ends with the session: applies what became committed without an answer here.
@@ -83,12 +83,12 @@ impl SessionLog {
 
     // ---- for the rest of the crate --------------------------------------------------------------
 
-    pub(crate) fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now<'_> {
         self.0.environment.now()
     }
 
     /// Locks the state after doing what is due by now.
-    pub(crate) fn lock_due(&self, now: Now, batch: &mut WakeBatch) -> Locked<'_> {
+    pub(crate) fn lock_due(&self, now: Now<'_>, batch: &mut WakeBatch) -> Locked<'_> {
         let mut state = self.0.state.lock();
         // No deadline lies before the reminder, so this is all that must be looked at on every call.
         if state.reminder.is_some_and(|at| at <= now.monotonic) {
@@ -145,15 +145,22 @@ pub(crate) fn cancelled_before(state: &SessionState) -> Result<Option<CancelOutc
 }
 
 impl Shared {
+    pub(crate) fn token(&self) -> &SessionToken {
+        let clock = &self.environment.clock;
+        let new = || Box::new(SessionToken::new(Arc::clone(clock)));
+        self.token.get_or_init(new)
+    }
+
     pub(crate) fn new(
         key: Arc<SessionKey>,
         opened: reveille_backend::Opened,
-        terms: crate::state::Terms,
+        terms: Arc<crate::state::Terms>,
+        created: Moment,
         tail: Option<Tail>,
         environment: Arc<Environment>,
         reminders: Arc<Reminders>,
     ) -> Self {
-        let now = environment.now();
+        let now = environment.now().moment();
         let (immediate, stored) = match opened.log {
             LogHandle::Immediate(log) => (Some(log), None),
             LogHandle::Stored(log) => (None, Some(log)),
@@ -163,21 +170,21 @@ impl Shared {
             None => opened.latest,
             Some(_) => opened.oldest,
         };
+        let event_bytes = environment.limits.event_bytes.min(terms.bounds.bytes);
         let mut state =
             SessionState::new(Arc::clone(&key), opened.epoch, terms, at, immediate, now);
+        state.created = created;
         state.tail = tail;
-        let token_clock = Arc::new(TokenClock::new(Arc::clone(&environment.clock)));
         let budget = environment.budget.of(&key.tenant);
         state.account = Some(Account::new(Arc::clone(&budget)));
         Self {
             key,
             epoch: opened.epoch,
-            created_at: now.wall,
+            created_at: created.wall,
             source: OnceLock::new(),
-            event_bytes: environment.limits.event_bytes.min(terms.bounds.bytes),
+            event_bytes,
             state: StateLock::new(state),
-            token: CancelToken::new(Arc::clone(&token_clock) as Arc<dyn Clock>),
-            token_clock,
+            token: OnceLock::new(),
             stored,
             feeder: OnceLock::new(),
             cancelling: runtime::Mutex::default(),

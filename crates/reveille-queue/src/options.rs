@@ -1,5 +1,6 @@
 //! What callers ask for.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use reveille_types::{Durability, Filter, Invalid, Label, Position, Start, limits};
@@ -252,9 +253,11 @@ pub struct TakeOptions {
 
 impl Default for TakeOptions {
     fn default() -> Self {
+        // A constant that keeps the rules of a label.
+        static GROUP: LazyLock<Label> =
+            LazyLock::new(|| Label::parse(DEFAULT_GROUP).unwrap_or_else(|_| unreachable!()));
         Self {
-            // A constant that keeps the rules of a label.
-            group: Label::parse(DEFAULT_GROUP).unwrap_or_else(|_| unreachable!()),
+            group: GROUP.clone(),
             filter: Filter::all(),
             from: Position::START,
             max: 1,

@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use reveille_backend::{Entry, IdempotencyKey};
 use reveille_core::IdSource;
 use reveille_types::{
-    DraftDefaults, EventDraft, EventId, Finality, Fingerprint, KindRegistry, SessionKey, Source,
-    weight,
+    DraftDefaults, EventDraft, Finality, Fingerprint, KindRegistry, SessionKey, Source,
 };
-use uuid::fmt::Hyphenated;
+use smallvec::SmallVec;
 
 use crate::error::AppendError;
 use crate::options::QueueLimits;
@@ -28,42 +27,37 @@ pub(crate) struct Preparing<'a> {
     pub(crate) wall: Timestamp,
 }
 
+/// The entries of a batch. One needs no allocation.
+pub(crate) type Entries = SmallVec<[Entry; 1]>;
+
 /// Checks drafts and fills in what they left open.
 pub(crate) fn prepare(
-    drafts: Vec<EventDraft>,
+    drafts: impl IntoIterator<Item = EventDraft>,
     with: Preparing<'_>,
-) -> Result<Vec<Entry>, AppendError> {
-    if drafts.is_empty() {
-        return Err(AppendError::EmptyBatch);
-    }
-    if drafts.len() > with.limits.batch_events {
-        return Err(AppendError::BatchTooLarge {
-            limit: with.limits.batch_events,
-            actual: drafts.len(),
-        });
-    }
-    let last = drafts.len() - 1;
+) -> Result<Entries, AppendError> {
+    let most = with.limits.batch_events;
+    let mut drafts = drafts.into_iter();
+    let mut entries = Entries::new();
     let mut bytes = 0_usize;
-    let mut entries = Vec::with_capacity(drafts.len());
-    for (index, draft) in drafts.into_iter().enumerate() {
-        draft
-            .check()
-            .map_err(|source| AppendError::InvalidEvent { index, source })?;
-        check_session(index, &draft, with.session)?;
-        let entry = complete(draft, with)?;
-        let actual = weight(&entry.envelope, &entry.payload);
-        if actual > with.event_bytes {
-            return Err(AppendError::EventTooLarge {
-                index,
-                limit: with.event_bytes,
-                actual,
+    while let Some(draft) = drafts.next() {
+        let index = entries.len();
+        if index == most {
+            return Err(AppendError::BatchTooLarge {
+                limit: most,
+                actual: index + 1 + drafts.count(),
             });
         }
-        bytes = bytes.saturating_add(actual);
-        if index < last && entry.envelope.finality == Finality::Session {
-            return Err(AppendError::AfterFinal { index });
+        if let Some(last) = entries.last()
+            && last.event.envelope().finality == Finality::Session
+        {
+            return Err(AppendError::AfterFinal { index: index - 1 });
         }
+        let entry = prepare_one(index, draft, with)?;
+        bytes = bytes.saturating_add(entry.event.weight());
         entries.push(entry);
+    }
+    if entries.is_empty() {
+        return Err(AppendError::EmptyBatch);
     }
     let limit = with.limits.bytes_per_tenant.min(with.limits.bytes);
     if bytes > limit {
@@ -73,6 +67,23 @@ pub(crate) fn prepare(
         });
     }
     Ok(entries)
+}
+
+fn prepare_one(index: usize, draft: EventDraft, with: Preparing<'_>) -> Result<Entry, AppendError> {
+    draft
+        .check()
+        .map_err(|source| AppendError::InvalidEvent { index, source })?;
+    check_session(index, &draft, with.session)?;
+    let entry = complete(draft, with);
+    let actual = entry.event.weight();
+    if actual > with.event_bytes {
+        return Err(AppendError::EventTooLarge {
+            index,
+            limit: with.event_bytes,
+            actual,
+        });
+    }
+    Ok(entry)
 }
 
 fn check_session(
@@ -91,30 +102,22 @@ fn check_session(
 }
 
 /// Fills in what a draft left open.
-pub(crate) fn complete(draft: EventDraft, with: Preparing<'_>) -> Result<Entry, AppendError> {
+pub(crate) fn complete(draft: EventDraft, with: Preparing<'_>) -> Entry {
     let key = draft.idempotency_key.clone().map(|key| IdempotencyKey {
         key,
         fingerprint: fingerprint(&draft),
     });
     let id = match &draft.id {
         Some(id) => id.clone(),
-        None => {
-            let mut text = [0; Hyphenated::LENGTH];
-            let text = with.ids.uuid().hyphenated().encode_lower(&mut text);
-            EventId::parse(text).map_err(|source| AppendError::InvalidEvent { index: 0, source })?
-        }
+        None => with.ids.uuid(with.wall).into(),
     };
-    let (envelope, payload) = draft.complete(DraftDefaults {
+    let event = draft.complete(DraftDefaults {
         id,
         time: with.wall,
         source: with.source,
         registry: with.registry,
     });
-    Ok(Entry {
-        envelope,
-        payload,
-        key,
-    })
+    Entry { event, key }
 }
 
 /// A digest of what a producer sent.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use reveille_backend::{Backend, BackendError, Incarnation, OpenOptions};
+use reveille_backend::{Backend, BackendError, Incarnation, OpenOptions, Opened};
 use reveille_core::WakeBatch;
 use reveille_core::sync::Mutex;
 use reveille_types::{Epoch, Filter, FilterSpec, Invalid, SessionKey, Tenant};
@@ -12,10 +12,11 @@ use reveille_types::{Epoch, Filter, FilterSpec, Invalid, SessionKey, Tenant};
 use crate::builder::SessionsBuilder;
 use crate::environment::Environment;
 use crate::error::{ReadError, SessionError};
+use crate::kept;
 use crate::log::{SessionLog, Shared};
 use crate::options::{QueueLimits, SessionOptions};
 use crate::reminders::Reminders;
-use crate::state::{GroupTerms, Terms};
+use crate::state::{GroupTerms, Moment, Terms};
 use crate::table::Table;
 use crate::tail::Tail;
 use crate::window::Bounds;
@@ -32,6 +33,8 @@ pub(crate) struct Inner {
     backend: Arc<dyn Backend>,
     pub(crate) environment: Arc<Environment>,
     pub(crate) default_ttl: Duration,
+    /// What the last session was created with: most often the next one is, too.
+    latest_terms: Mutex<Option<Arc<Terms>>>,
     pub(crate) table: Mutex<Table>,
     pub(crate) reminders: Arc<Reminders>,
     /// How many sessions were created here, and how many were removed or ran out of retention.
@@ -49,6 +52,7 @@ impl Sessions {
             backend,
             environment: Arc::new(environment),
             default_ttl,
+            latest_terms: Mutex::default(),
             table: Mutex::default(),
             reminders: Arc::default(),
             created: AtomicU64::new(0),
@@ -238,13 +242,17 @@ impl Sessions {
         }
         let tail = self.tail_or_begin(&key.tenant).await?;
         let epoch = self.new_epoch();
-        let opening = OpenOptions::new(incarnation, epoch);
+        let now = self.0.environment.now().moment();
+        let opening =
+            OpenOptions::new(incarnation, epoch).attributes(kept::text(&options, now.wall));
         let opened = self.0.backend.open(&key, opening).await?;
+        let (terms, created_at) = self.agreed(&opened, terms, now);
         let (created, epoch, seal) = (opened.created, opened.epoch, opened.seal.clone());
         let shared = Shared::new(
             Arc::new(key.clone()),
             opened,
             terms,
+            created_at,
             tail,
             Arc::clone(&self.0.environment),
             Arc::clone(&self.0.reminders),
@@ -252,7 +260,7 @@ impl Sessions {
         let log = SessionLog(Arc::new(shared));
         log.0.budget.enter(&log.0);
         log.load(seal).await?;
-        let (log, _) = self.insert(key, log, incarnation)?;
+        let (log, _) = self.insert(log, incarnation)?;
         // Another open of the same incarnation may have come into the table first.
         let created = created && log.epoch() == epoch;
         self.0
@@ -316,7 +324,6 @@ impl Sessions {
     /// Puts an opened session into the table, unless somebody else was first.
     fn insert(
         &self,
-        key: SessionKey,
         log: SessionLog,
         incarnation: Incarnation,
     ) -> Result<(SessionLog, bool), SessionError> {
@@ -327,7 +334,7 @@ impl Sessions {
         let now = self.0.environment.now();
         let mut batch = WakeBatch::new();
         let mut table = self.0.table.lock();
-        let present = table.sessions.get(&key).cloned();
+        let present = table.sessions.get(log.key()).cloned();
         match present {
             Some(present) => {
                 let gone = present.lock_due(now, &mut batch).is_gone(now.monotonic);
@@ -335,9 +342,9 @@ impl Sessions {
                     return Ok((present, false));
                 }
             }
-            None => evicted = self.make_room(&mut table, &key.tenant)?,
+            None => evicted = self.make_room(&mut table, &log.key().tenant)?,
         }
-        replaced = table.insert(key, log.clone());
+        replaced = table.insert(log.clone());
         drop(table);
         let removed = usize::from(evicted.is_some()) + usize::from(replaced.is_some());
         self.0.removed.fetch_add(removed as u64, Ordering::Relaxed);
@@ -377,7 +384,7 @@ impl Sessions {
     }
 
     /// The options with the defaults filled in, which must be allowed as well.
-    fn terms(&self, options: &SessionOptions) -> Result<Terms, Invalid> {
+    fn terms(&self, options: &SessionOptions) -> Result<Arc<Terms>, Invalid> {
         let limits = &self.0.environment.limits;
         let ttl = options.ttl.unwrap_or(self.0.default_ttl);
         let events = options.max_events.unwrap_or(limits.session_events);
@@ -392,7 +399,7 @@ impl Sessions {
         }
         .check()?;
         let never = ttl == Duration::MAX;
-        Ok(Terms {
+        let terms = Terms {
             ttl: (!never).then_some(ttl),
             lifetime: options.lifetime,
             retention: if never { self.0.default_ttl } else { ttl },
@@ -405,7 +412,30 @@ impl Sessions {
                 kept_bytes: limits.kept_bytes_per_group,
                 deliveries,
             },
-        })
+        };
+        let mut latest = self.0.latest_terms.lock();
+        match &*latest {
+            Some(same) if **same == terms => Ok(Arc::clone(same)),
+            _ => Ok(Arc::clone(latest.insert(Arc::new(terms)))),
+        }
+    }
+
+    /// What a session was created with, and when: as the store has kept it, if somebody else created it.
+    fn agreed(&self, opened: &Opened, asked: Arc<Terms>, now: Moment) -> (Arc<Terms>, Moment) {
+        let kept = match opened.created {
+            true => None,
+            false => kept::parse(&opened.attributes),
+        };
+        let Some((options, created)) = kept else {
+            return (asked, now);
+        };
+        // Wall time is all that two processes have in common. A clock that went back made no session.
+        let age = Duration::try_from(now.wall.duration_since(created)).unwrap_or_default();
+        let created = Moment {
+            monotonic: now.monotonic.checked_sub(age).unwrap_or(now.monotonic),
+            wall: created,
+        };
+        (self.terms(&options).unwrap_or(asked), created)
     }
 
     fn new_epoch(&self) -> Epoch {

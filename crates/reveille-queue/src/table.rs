@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use reveille_types::{SessionKey, Tenant};
 
 use crate::log::SessionLog;
@@ -11,14 +12,14 @@ use crate::log::SessionLog;
 /// Every session that can be found. `per_tenant` counts the keys of each tenant, none of them zero.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    pub(crate) sessions: HashMap<SessionKey, SessionLog>,
+    pub(crate) sessions: HashMap<Arc<SessionKey>, SessionLog, RandomState>,
     pub(crate) per_tenant: HashMap<Tenant, usize>,
 }
 
 impl Table {
-    /// Hands back the session that was under this key.
-    pub(crate) fn insert(&mut self, key: SessionKey, log: SessionLog) -> Option<SessionLog> {
-        match self.sessions.entry(key) {
+    /// Hands back the session that was under its key.
+    pub(crate) fn insert(&mut self, log: SessionLog) -> Option<SessionLog> {
+        match self.sessions.entry(Arc::clone(log.key())) {
             Entry::Occupied(mut present) => Some(present.insert(log)),
             Entry::Vacant(free) => {
                 *self

@@ -37,7 +37,8 @@ impl SessionLog {
     /// A dropped future has taken nothing: what was reserved for it goes to the next taker.
     pub async fn take(&self, options: TakeOptions) -> Result<TakeOutcome, ReadError> {
         options.check().map_err(ReadError::InvalidOption)?;
-        let began = self.now().monotonic;
+        // Looked at only when the time is up.
+        let began = options.timeout.map(|_| self.now().monotonic);
         let wanted = Wanted {
             filter: options.filter,
             from: options.from,
@@ -53,7 +54,7 @@ impl SessionLog {
         };
         match within(options.timeout, poll_fn(|cx| taking.poll(cx))).await {
             Some(outcome) => outcome,
-            None => taking.give_up(began),
+            None => taking.give_up(began.unwrap_or_else(|| self.now().monotonic)),
         }
     }
 }
@@ -89,14 +90,14 @@ impl Taking<'_> {
         _removed = removed;
         let filtered = !self.wanted.filter.is_all();
         match (step, end) {
-            (TakeStep::Taken(taken), _) => {
+            (TakeStep::Taken { taken, next, lost }, _) => {
                 self.waiter = None;
                 state.settled(&mut batch);
                 if self.wanted.lease.is_some() {
                     self.log.remind(&mut state);
                 }
-                let gap = state.told_lost(self.group, filtered);
-                let cursor = state.consumed(self.group);
+                let gap = state.lost(lost, next, filtered);
+                let cursor = state.cursor(next);
                 Poll::Ready(Ok(Some(TakeOutcome::Taken { taken, cursor, gap })))
             }
             (TakeStep::Nothing, Some(reason)) if !state.may_come_back(self.group, self.wanted) => {

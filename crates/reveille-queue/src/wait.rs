@@ -25,7 +25,7 @@ pub(crate) struct Waiting<'a> {
     start: Start,
     stage: Stage,
     /// What is missing at the start. Known from the first poll on.
-    gap: Option<Gap>,
+    gap: Option<Box<Gap>>,
 }
 
 enum Stage {
@@ -99,7 +99,7 @@ impl<'a> Waiting<'a> {
                     Ok(begin) => begin,
                     Err(error) => return Some(Poll::Ready(Err(error))),
                 };
-                self.gap = gap;
+                self.gap = gap.map(Box::new);
                 let look = Look::new(Arc::clone(&self.filters), self.needed);
                 self.stage = Stage::Looking(look, from);
                 None
@@ -107,7 +107,9 @@ impl<'a> Waiting<'a> {
             Stage::Looking(mut look, at) => {
                 let oldest = state.window.oldest();
                 if let Some(gap) = Gap::expired(state.cursor(at), oldest, self.is_filtered()) {
-                    join(&mut self.gap, gap);
+                    let mut joined = self.gap.take().map(|gap| *gap);
+                    join(&mut joined, gap);
+                    self.gap = joined.map(Box::new);
                 }
                 let at = state.scan(at.max(oldest), &mut look);
                 if look.is_done() {
@@ -196,7 +198,7 @@ impl<'a> Waiting<'a> {
     }
 
     pub(crate) fn outcome(&mut self, found: Found) -> WaitOutcome {
-        let gap = self.gap.take();
+        let gap = self.gap.take().map(|gap| *gap);
         match found {
             Found::Events(events, after) => WaitOutcome::Matched {
                 events,

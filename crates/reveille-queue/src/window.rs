@@ -46,9 +46,8 @@ impl Window {
         self.bytes
     }
 
-    /// Adds the event that follows, and drops the oldest until the bounds hold; the newest always
-    /// stays. Hands back what was dropped, oldest first.
-    pub(crate) fn push(&mut self, event: Event, bounds: Bounds) -> Vec<Event> {
+    /// Adds the event that follows.
+    pub(crate) fn push(&mut self, event: Event) {
         debug_assert_eq!(
             event.position(),
             self.latest(),
@@ -56,13 +55,12 @@ impl Window {
         );
         self.bytes += event.weight();
         self.events.push_back(event);
-        let mut dropped = Vec::new();
-        while self.events.len() > 1
-            && (self.events.len() > bounds.events || self.bytes > bounds.bytes)
-        {
-            dropped.extend(self.pop());
-        }
-        dropped
+    }
+
+    /// Drops the oldest event if the bounds do not hold; the newest always stays.
+    pub(crate) fn evict(&mut self, bounds: Bounds) -> Option<Event> {
+        let over = self.events.len() > bounds.events || self.bytes > bounds.bytes;
+        (over && self.events.len() > 1).then(|| self.pop())?
     }
 
     /// Drops the oldest until at most this many bytes are left. Hands back what was dropped.
@@ -78,6 +76,12 @@ impl Window {
     pub(crate) fn from(&self, from: Position) -> impl Iterator<Item = &Event> {
         let skip = index(from, self.oldest).unwrap_or(usize::MAX);
         self.events.range(skip.min(self.events.len())..)
+    }
+
+    /// The event at this position, if it is here.
+    pub(crate) fn get(&self, position: Position) -> Option<&Event> {
+        let found = self.from(position).next();
+        found.filter(|event| event.position() == position)
     }
 
     /// Takes the oldest event out.

@@ -17,7 +17,7 @@ use reveille_queue::{
     AppendOptions, MultiWait, SessionLog, SessionOptions, Sessions, SubscribeOptions, TailLimits,
     TakeOptions, TakeOutcome, WaitOptions,
 };
-use reveille_types::{EventDraft, Filter, Label, Position, SessionKey, Start, Tenant};
+use reveille_types::{EventDraft, Filter, Kind, Label, Position, SessionKey, Start, Tenant};
 use tokio_test::{assert_pending, task};
 
 const MANY: usize = 100_000;
@@ -241,4 +241,36 @@ fn d000_18_taker_that_passes_over_a_full_log_copies_nothing_of_it() {
     register();
     let info = measure(register);
     assert!(info.bytes_total < 4096, "{info:?}");
+}
+
+/// The event itself, the receipt's rows and the taken events.
+#[test]
+fn append_and_take_of_one_event_allocate_three_times() {
+    let sessions = Sessions::builder(MemoryBackend::new()).build();
+    let log = create(&sessions, "s", SessionOptions::default().max_events(100));
+    let kind = Kind::parse("task.completed").unwrap();
+    let pair = || {
+        let draft = EventDraft::new(kind.clone());
+        log.try_append([draft], AppendOptions::default()).unwrap();
+        let taken = log.take(TakeOptions::new()).now_or_never().unwrap();
+        assert!(matches!(taken, Ok(TakeOutcome::Taken { .. })));
+    };
+    (0..1000).for_each(|_| pair());
+    let info = measure(|| (0..1000).for_each(|_| pair()));
+    assert_eq!(info.count_total, 3 * 1000);
+}
+
+#[test]
+fn idle_session_costs_less_than_a_kibibyte() {
+    const SESSIONS: i64 = 10_000;
+    let sessions = Sessions::builder(MemoryBackend::new()).build();
+    create(&sessions, "first", SessionOptions::default());
+    let info = measure(|| {
+        for n in 0..SESSIONS {
+            let log = create(&sessions, &n.to_string(), SessionOptions::default());
+            drop(log);
+        }
+    });
+    let each = info.bytes_current / SESSIONS;
+    assert!((1..1024).contains(&each), "{each} bytes");
 }

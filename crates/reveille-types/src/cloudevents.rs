@@ -272,13 +272,13 @@ pub fn decode_at(json: &str, place: Place) -> Result<Event, Invalid> {
     };
     let id = draft.id.clone().ok_or_else(|| missing("id"))?;
     let time = draft.time.ok_or_else(|| missing("time"))?;
-    let (envelope, payload) = draft.complete(DraftDefaults {
+    let event = draft.complete(DraftDefaults {
         id,
         time,
         source: &Source::of_session(&place.session),
         registry: &KindRegistry::empty(),
     });
-    Ok(Event::new(envelope, payload, place))
+    Ok(event.at(place))
 }
 
 fn read(json: &str, is_full: bool) -> Result<(EventDraft, Body), Invalid> {

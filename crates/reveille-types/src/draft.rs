@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::event::{Envelope, Event, EventId, Extensions, Label, Privacy, Source};
+use crate::event::{Envelope, Event, EventId, Extensions, Label, Privacy, Source, UnplacedEvent};
 use crate::invalid::{Invalid, PLAIN, check_size, check_text};
 use crate::kind::{Class, EndReason, Finality, Kind};
 use crate::limits;
@@ -267,7 +267,8 @@ impl EventDraft {
     /// Fills in what was left out, and cuts the time to whole milliseconds. The finality of a
     /// `task.error` follows its payload: `{"recoverable": false}` ends the session.
     #[must_use]
-    pub fn complete(self, defaults: DraftDefaults<'_>) -> (Envelope, Payload) {
+    #[inline]
+    pub fn complete(self, defaults: DraftDefaults<'_>) -> UnplacedEvent {
         let info = defaults.registry.info(&self.kind);
         let finality = self
             .finality
@@ -293,7 +294,7 @@ impl EventDraft {
             idempotency_key: self.idempotency_key,
             extensions: self.extensions,
         };
-        (envelope, self.payload)
+        UnplacedEvent::new(envelope, self.payload)
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::cloudevents;
 use crate::cursor::Cursor;
@@ -17,13 +19,22 @@ use crate::name::checked_name;
 use crate::payload::Payload;
 use crate::place::{Epoch, Position, Seq};
 use crate::session::SessionKey;
+use crate::short_text::ShortText;
 use crate::view::{Guarded, Views};
 
 checked_name! {
     /// Identifies an event together with its source: equal pairs are the same event. Never a place.
     ///
-    /// 1 to 256 bytes without control characters.
-    EventId, "id", |field, text| check_text(field, text, limits::EVENT_ID_BYTES, PLAIN)
+    /// 1 to 256 bytes without control characters. A UUID needs no memory of its own.
+    EventId(ShortText), "id", |field, text| check_text(field, text, limits::EVENT_ID_BYTES, PLAIN)
+}
+
+/// Lower case, with hyphens.
+impl From<Uuid> for EventId {
+    fn from(uuid: Uuid) -> Self {
+        let mut text = [0; Hyphenated::LENGTH];
+        Self(ShortText::from(&*uuid.hyphenated().encode_lower(&mut text)))
+    }
 }
 
 checked_name! {
@@ -60,6 +71,7 @@ checked_name! {
 
 /// Who may see a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Privacy {
     /// Everybody who may read the session.
@@ -157,6 +169,10 @@ pub struct Place {
     pub seq: Seq,
 }
 
+/// An event that is complete but for its place: what a backend is given. Cheap to clone.
+#[derive(Clone)]
+pub struct UnplacedEvent(Arc<Record>);
+
 /// An immutable record of what happened. Cheap to clone: shared by reference count, and serialised at
 /// most once for all readers.
 #[derive(Clone)]
@@ -165,24 +181,81 @@ pub struct Event(Arc<Record>);
 struct Record {
     envelope: Envelope,
     payload: Payload,
-    place: Place,
+    weight: usize,
+    /// There in every [`Event`].
+    place: Option<Place>,
     json: OnceLock<Bytes>,
     views: OnceLock<Box<Views>>,
-    weight: usize,
+}
+
+/// What was made of a record depends on its place.
+impl Clone for Record {
+    fn clone(&self) -> Self {
+        Self {
+            envelope: self.envelope.clone(),
+            payload: self.payload.clone(),
+            weight: self.weight,
+            place: self.place.clone(),
+            json: OnceLock::new(),
+            views: OnceLock::new(),
+        }
+    }
+}
+
+impl UnplacedEvent {
+    /// Puts an event together.
+    #[must_use]
+    #[inline]
+    pub fn new(envelope: Envelope, payload: Payload) -> Self {
+        let weight = weight(&envelope, &payload);
+        Self(Arc::new(Record {
+            envelope,
+            payload,
+            weight,
+            place: None,
+            json: OnceLock::new(),
+            views: OnceLock::new(),
+        }))
+    }
+
+    /// Everything but payload and place.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.0.envelope
+    }
+
+    /// What it carries.
+    #[must_use]
+    pub fn payload(&self) -> &Payload {
+        &self.0.payload
+    }
+
+    /// As [`Event::weight`].
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.0.weight
+    }
+
+    /// Puts the event at its place. Copies it if it was cloned.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Event {
+        Arc::make_mut(&mut self.0).place = Some(place);
+        Event(self.0)
+    }
+
+    /// Takes it apart. Copies it if it was cloned.
+    #[must_use]
+    pub fn into_parts(self) -> (Envelope, Payload) {
+        let record = Arc::unwrap_or_clone(self.0);
+        (record.envelope, record.payload)
+    }
 }
 
 impl Event {
     /// Puts an event at its place.
     #[must_use]
     pub fn new(envelope: Envelope, payload: Payload, place: Place) -> Self {
-        Self(Arc::new(Record {
-            weight: weight(&envelope, &payload),
-            envelope,
-            payload,
-            place,
-            json: OnceLock::new(),
-            views: OnceLock::new(),
-        }))
+        UnplacedEvent::new(envelope, payload).at(place)
     }
 
     /// Everything but payload and place.
@@ -218,25 +291,27 @@ impl Event {
     /// Where it stands.
     #[must_use]
     pub fn place(&self) -> &Place {
-        &self.0.place
+        // Every `Event` is made by `UnplacedEvent::at`.
+        self.0.place.as_ref().expect("an event has a place")
     }
 
     /// Its position in its session log.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.0.place.position
+        self.place().position
     }
 
     /// The session log it stands in.
     #[must_use]
     pub fn session(&self) -> &Arc<SessionKey> {
-        &self.0.place.session
+        &self.place().session
     }
 
     /// The cursor of a reader that has read everything up to and including this event.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
-        Cursor::session(self.0.place.epoch, self.0.place.position.next())
+        let place = self.place();
+        Cursor::session(place.epoch, place.position.next())
     }
 
     /// The event as one line of `CloudEvents` 1.0 JSON (structured mode). Made at most once.
@@ -281,9 +356,7 @@ impl Event {
     }
 }
 
-/// As [`Event::weight`], before the event has a place.
-#[must_use]
-pub fn weight(envelope: &Envelope, payload: &Payload) -> usize {
+fn weight(envelope: &Envelope, payload: &Payload) -> usize {
     let text = |value: &Option<Box<str>>| value.as_ref().map_or(0, |t| t.len());
     let label = |value: &Option<Label>| value.as_ref().map_or(0, |l| l.as_str().len());
     let extensions: usize = envelope
@@ -299,7 +372,7 @@ pub fn weight(envelope: &Envelope, payload: &Payload) -> usize {
         .sum();
     size_of::<Record>()
         + payload.len()
-        + envelope.id.as_str().len()
+        + envelope.id.0.len()
         + envelope.source.as_str().len()
         + envelope.kind.as_str().len()
         + text(&envelope.subject)
@@ -322,10 +395,10 @@ pub fn weight(envelope: &Envelope, payload: &Payload) -> usize {
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hide = self.0.envelope.privacy.is_some_and(Privacy::redacts_debug);
-        let session = format_args!("{}", self.0.place.session);
+        let session = format_args!("{}", self.session());
         f.debug_struct("Event")
             .field("session", &Guarded("SessionKey", &session, hide))
-            .field("position", &self.0.place.position)
+            .field("position", &self.position())
             .field("kind", &self.0.envelope.kind)
             .field("id", &Guarded("EventId", &self.0.envelope.id, hide))
             .finish_non_exhaustive()
@@ -364,6 +437,26 @@ impl fmt::Debug for Envelope {
             .finish()
     }
 }
+
+impl fmt::Debug for UnplacedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hide = self.0.envelope.privacy.is_some_and(Privacy::redacts_debug);
+        f.debug_struct("UnplacedEvent")
+            .field("kind", &self.0.envelope.kind)
+            .field("id", &Guarded("EventId", &self.0.envelope.id, hide))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Two events are equal when all that they say is equal.
+impl PartialEq for UnplacedEvent {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.0.envelope == other.0.envelope && self.0.payload == other.0.payload)
+    }
+}
+
+impl Eq for UnplacedEvent {}
 
 /// Two events are equal when all that they say is equal, their place included.
 impl PartialEq for Event {

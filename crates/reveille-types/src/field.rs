@@ -4,7 +4,7 @@ use crate::content;
 use crate::event::{Event, Label};
 use crate::path;
 
-/// A field that is compared as text. Public for indexes of filters: see [`Filter::index`].
+/// A field that is compared as text. Public for indexes of filters: see [`Filter::index`](crate::Filter::index).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FilterField {
     /// The kind.

@@ -16,11 +16,13 @@ use crate::kind::{Class, Finality, Kind};
 use crate::limits;
 use crate::path;
 use crate::pattern::Pattern;
+use crate::visibility::Visibility;
 
 /// What a filter asks for, as people and programs write it: all fields must match, and of each field
 /// any value. A field that is absent asks for nothing; an empty list would match nothing and is
 /// refused. An event that lacks an optional attribute does not match a field that asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct FilterSpec {
     /// Kinds.
@@ -106,6 +108,8 @@ struct Compiled {
     content: Content,
     /// Further filters that must match, each a part without parts, in the order of their fingerprints.
     also: Box<[Filter]>,
+    /// What may be seen, whatever is asked for; everything if none.
+    visible: Option<Visibility>,
     fingerprint: u64,
 }
 
@@ -158,14 +162,67 @@ impl Filter {
         if kinds.is_empty() && selectors.is_empty() && content.len() == 0 {
             return Ok(Self::all());
         }
-        let fingerprint = fingerprint(&kinds, &selectors, &content);
-        Ok(Self(Some(Arc::new(Compiled {
-            kinds: kinds.into(),
-            selectors: selectors.into(),
+        Ok(Self::of_part(kinds.into(), selectors.into(), content, None))
+    }
+
+    /// The same, and of that only what may be seen. It is another filter, with cursors of its own,
+    /// unless everything may be seen.
+    #[must_use]
+    pub fn within(&self, visible: Visibility) -> Self {
+        if visible.is_everything() {
+            return self.clone();
+        }
+        let Some(compiled) = &self.0 else {
+            return Self::of_part(
+                Box::default(),
+                Box::default(),
+                Content::default(),
+                Some(visible),
+            );
+        };
+        if compiled.visible.is_some() {
+            return self.and(&Self::all().within(visible));
+        }
+        let (kinds, selectors) = (compiled.kinds.clone(), compiled.selectors.clone());
+        let own = Self::of_part(kinds, selectors, compiled.content.clone(), Some(visible));
+        let all: Vec<Self> = std::iter::once(own)
+            .chain(compiled.also.iter().cloned())
+            .collect();
+        Self::together(all)
+    }
+
+    /// What one part asks for.
+    fn of_part(
+        kinds: Box<[Pattern]>,
+        selectors: Box<[(FilterField, BTreeSet<Box<str>>)]>,
+        content: Content,
+        visible: Option<Visibility>,
+    ) -> Self {
+        Self(Some(Arc::new(Compiled {
+            fingerprint: fingerprint(&kinds, &selectors, &content, visible.as_ref()),
+            kinds,
+            selectors,
             content,
             also: Box::default(),
-            fingerprint,
-        }))))
+            visible,
+        })))
+    }
+
+    /// Parts, at least one, as one filter. The first is the one that an index goes by.
+    fn together(mut parts: Vec<Self>) -> Self {
+        let fingerprint = fingerprint_of(&parts);
+        let first = parts.remove(0);
+        match first.0 {
+            Some(compiled) if !parts.is_empty() => Self(Some(Arc::new(Compiled {
+                kinds: compiled.kinds.clone(),
+                selectors: compiled.selectors.clone(),
+                content: compiled.content.clone(),
+                visible: compiled.visible.clone(),
+                also: parts.into(),
+                fingerprint,
+            }))),
+            part => Self(part),
+        }
     }
 
     /// Events whose kind matches any of `patterns`.
@@ -262,21 +319,7 @@ impl Filter {
         let mut parts: Vec<Self> = [one, two].into_iter().flat_map(parts).collect();
         parts.sort_unstable_by_key(Self::fingerprint);
         parts.dedup();
-        let fingerprint = fingerprint_of(&parts);
-        let first = parts.remove(0);
-        if parts.is_empty() {
-            return first;
-        }
-        let Some(compiled) = first.0 else {
-            return first;
-        };
-        Self(Some(Arc::new(Compiled {
-            kinds: compiled.kinds.clone(),
-            selectors: compiled.selectors.clone(),
-            content: compiled.content.clone(),
-            also: parts.into(),
-            fingerprint,
-        })))
+        Self::together(parts)
     }
 
     /// Whether every event matches.
@@ -306,6 +349,10 @@ impl Filter {
                 .all(|(field, wanted)| field.any_value(event, |value| wanted.contains(value)))
             && compiled.content.matches(event)
             && compiled.also.iter().all(|part| part.matches(event))
+            && compiled
+                .visible
+                .as_ref()
+                .is_none_or(|visible| visible.allows(event))
     }
 
     /// Whether some event of this kind matches: what is asked for besides the kind is not looked at.
@@ -314,6 +361,7 @@ impl Filter {
         self.0.as_ref().is_none_or(|compiled| {
             (compiled.kinds.is_empty() || compiled.kinds.iter().any(|p| p.matches(kind)))
                 && compiled.also.iter().all(|part| part.may_match_kind(kind))
+                && (compiled.visible.as_ref()).is_none_or(|visible| visible.may_allow_kind(kind))
         })
     }
 
@@ -328,10 +376,13 @@ impl Filter {
     #[must_use]
     pub fn fields(&self) -> usize {
         self.0.as_ref().map_or(0, |compiled| {
+            // What is visible is about sessions and kinds, and no index knows it.
+            let visible = if compiled.visible.is_some() { 2 } else { 0 };
             compiled.selectors.len()
                 + compiled.content.len()
                 + compiled.also.iter().map(Self::fields).sum::<usize>()
                 + usize::from(!compiled.kinds.is_empty())
+                + visible
         })
     }
 
@@ -371,15 +422,12 @@ fn parts(compiled: &Arc<Compiled>) -> Vec<Filter> {
     if compiled.also.is_empty() {
         return vec![Filter(Some(Arc::clone(compiled)))];
     }
-    let (kinds, selectors) = (compiled.kinds.clone(), compiled.selectors.clone());
-    let content = compiled.content.clone();
-    let own = Filter(Some(Arc::new(Compiled {
-        fingerprint: fingerprint(&kinds, &selectors, &content),
-        kinds,
-        selectors,
-        content,
-        also: Box::default(),
-    })));
+    let own = Filter::of_part(
+        compiled.kinds.clone(),
+        compiled.selectors.clone(),
+        compiled.content.clone(),
+        compiled.visible.clone(),
+    );
     std::iter::once(own)
         .chain(compiled.also.iter().cloned())
         .collect()
@@ -434,6 +482,7 @@ fn fingerprint(
     kinds: &[Pattern],
     selectors: &[(FilterField, BTreeSet<Box<str>>)],
     content: &Content,
+    visible: Option<&Visibility>,
 ) -> u64 {
     let mut digest = Fingerprint::default();
     let mut add = |text: &str| {
@@ -449,7 +498,11 @@ fn fingerprint(
         add(field.name());
         wanted.iter().for_each(|value| add(value));
     }
-    content.each_text(add);
+    content.each_text(&mut add);
+    visible
+        .into_iter()
+        .flat_map(Visibility::texts)
+        .for_each(add);
     digest.finish()
 }
 
@@ -461,10 +514,14 @@ impl PartialEq for Filter {
                 let kinds = |c: &Compiled| -> Vec<String> {
                     c.kinds.iter().map(Pattern::canonical).collect()
                 };
-                let same_fields =
-                    || a.selectors == b.selectors && a.content == b.content && a.also == b.also;
+                let same = || {
+                    a.selectors == b.selectors
+                        && a.content == b.content
+                        && a.also == b.also
+                        && a.visible == b.visible
+                };
                 Arc::ptr_eq(a, b)
-                    || (a.fingerprint == b.fingerprint && same_fields() && kinds(a) == kinds(b))
+                    || (a.fingerprint == b.fingerprint && same() && kinds(a) == kinds(b))
             }
             _ => false,
         }
@@ -489,6 +546,7 @@ impl fmt::Debug for Filter {
                 .field("selectors", &compiled.selectors)
                 .field("attributes", &compiled.content)
                 .field("also", &compiled.also)
+                .field("visible", &compiled.visible)
                 .finish(),
         }
     }

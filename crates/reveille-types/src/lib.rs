@@ -16,6 +16,7 @@ pub mod limits;
 mod name;
 
 mod session;
+mod short_text;
 
 mod kind;
 mod known_filter;
@@ -46,15 +47,20 @@ mod fingerprint;
 mod path;
 mod pattern;
 mod view;
+mod visibility;
 
 pub mod wire;
+
+#[cfg(feature = "openapi")]
+mod openapi;
 
 pub use cloudevents::{decode as decode_event, decode_at as decode_event_at};
 pub use content::{Bound, Condition, Number, Range, Scalar};
 pub use cursor::{Cursor, CursorError, Scope, Start};
 pub use draft::{DraftDefaults, EventDraft, end_of_session};
 pub use event::{
-    Envelope, Event, EventId, ExtensionValue, Extensions, Label, Place, Privacy, Source, weight,
+    Envelope, Event, EventId, ExtensionValue, Extensions, Label, Place, Privacy, Source,
+    UnplacedEvent,
 };
 pub use field::FilterField;
 pub use filter::{Filter, FilterSpec};
@@ -72,3 +78,4 @@ pub use registry::{KindInfo, KindRegistry};
 pub use session::{Namespace, SessionId, SessionKey, Tenant};
 pub use time::rfc3339;
 pub use view::RedactedPayload;
+pub use visibility::{SessionPattern, Visibility, Visible};

@@ -1,11 +1,15 @@
 //! How a checked name is made: one macro, so that all names parse, print and serialise alike.
 
-/// Declares a checked, cheaply cloned name: `Arc<str>` inside, validated once by `parse`.
+/// Declares a checked, cheaply cloned name, validated once by `parse`. Its text is an `Arc<str>` unless
+/// another type is named.
 macro_rules! checked_name {
     ($(#[$doc:meta])* $name:ident, $field:literal, $check:expr) => {
+        checked_name! { $(#[$doc])* $name(std::sync::Arc<str>), $field, $check }
+    };
+    ($(#[$doc:meta])* $name:ident($text:ty), $field:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(std::sync::Arc<str>);
+        pub struct $name($text);
 
         impl $name {
             /// Checks `text` and makes the name.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use crate::invalid::{Invalid, check_text};
 use crate::limits;
@@ -47,7 +48,8 @@ impl Tenant {
     /// The tenant of everything that carries no credentials.
     #[must_use]
     pub fn default_tenant() -> Self {
-        Self("default".into())
+        static NAME: LazyLock<Tenant> = LazyLock::new(|| Tenant("default".into()));
+        NAME.clone()
     }
 }
 
@@ -66,7 +68,8 @@ impl Namespace {
 
 impl Default for Namespace {
     fn default() -> Self {
-        Self(Self::DEFAULT.into())
+        static NAME: LazyLock<Namespace> = LazyLock::new(|| Namespace(Namespace::DEFAULT.into()));
+        NAME.clone()
     }
 }
 

@@ -5,8 +5,12 @@ use std::ops::{Deref, DerefMut};
 
 use reveille_core::sync::{Mutex, MutexGuard};
 use reveille_types::Event;
+use smallvec::SmallVec;
 
 use super::SessionState;
+
+/// Events that were let go of. One needs no allocation.
+pub(crate) type Litter = SmallVec<[Event; 1]>;
 
 /// The one lock of a session.
 pub(crate) struct StateLock(Mutex<SessionState>);
@@ -19,7 +23,7 @@ impl StateLock {
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked {
             state: self.0.lock(),
-            litter: Vec::new(),
+            litter: Litter::new(),
         }
     }
 }
@@ -36,7 +40,7 @@ impl fmt::Debug for StateLock {
 pub(crate) struct Locked<'a> {
     state: MutexGuard<'a, SessionState>,
     /// Dropped after the guard, since it is declared after it.
-    litter: Vec<Event>,
+    litter: Litter,
 }
 
 impl Deref for Locked<'_> {

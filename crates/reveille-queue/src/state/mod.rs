@@ -11,6 +11,7 @@
 
 mod group;
 mod lock;
+mod now;
 mod readers;
 mod reading;
 mod taking;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use reveille_backend::{Entry, ImmediateLog, Seal, Slot};
 use reveille_core::{WaitList, WakeBatch};
@@ -32,12 +34,14 @@ use reveille_types::{
 
 use group::Group;
 pub(crate) use group::{GroupTerms, Looked, TakeStep, Taker, Wanted};
-pub(crate) use lock::{Locked, StateLock};
+pub(crate) use lock::{Litter, Locked, StateLock};
+pub(crate) use now::{Moment, Now};
 pub(crate) use readers::{Progress, Readers};
 pub(crate) use taking::TakerPlace;
 pub(crate) use watch::{Follow, Look, Watcher};
 
 use crate::budget::Account;
+use crate::prepare::Entries;
 use crate::tail::Tail;
 use crate::window::{Bounds, Window};
 
@@ -59,13 +63,6 @@ pub(crate) struct Cancelled {
     pub(crate) grace_until: Option<Instant>,
 }
 
-/// Now, on both clocks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Now {
-    pub(crate) monotonic: Instant,
-    pub(crate) wall: Timestamp,
-}
-
 /// A store is told what may go after this many evictions.
 const TRIM_EVENTS: u64 = 256;
 
@@ -79,7 +76,7 @@ pub(crate) enum Duty {
 }
 
 /// What a session was created with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) ttl: Option<Duration>,
     /// How long the session lives whatever happens in it.
@@ -97,7 +94,8 @@ pub(crate) struct Terms {
 pub(crate) struct SessionState {
     key: Arc<SessionKey>,
     pub(crate) epoch: Epoch,
-    pub(crate) terms: Terms,
+    /// Shared by sessions with the same ones.
+    pub(crate) terms: Arc<Terms>,
     pub(crate) window: Window,
     /// The order of the tenant's events, if it is kept. Its lock is taken inside the session's, never
     /// the other way round.
@@ -110,21 +108,21 @@ pub(crate) struct SessionState {
     pub(crate) feeder: Option<Waker>,
     /// The backend's handle, if it commits without waiting.
     pub(crate) immediate: Option<Box<dyn ImmediateLog>>,
-    pub(crate) ended: Option<Ended>,
-    pub(crate) cancelled: Option<Cancelled>,
-    created: Now,
+    pub(crate) ended: Option<Box<Ended>>,
+    pub(crate) cancelled: Option<Box<Cancelled>>,
+    pub(crate) created: Moment,
     /// How many see to it that the session does not idle out.
     pub(crate) kept_alive: usize,
-    pub(crate) last_activity: Now,
+    pub(crate) last_activity: Moment,
     pub(crate) watchers: WaitList<Watcher>,
-    groups: HashMap<Label, Group>,
+    groups: HashMap<Label, Group, RandomState>,
     /// What the groups keep of what the window has dropped.
     kept_bytes: usize,
     /// Where the session reports what it holds.
     pub(crate) account: Option<Account>,
     /// Events that were let go of: for whoever holds the lock to drop after it, since what they hold
     /// may be anybody's.
-    pub(crate) litter: Vec<Event>,
+    pub(crate) litter: Litter,
     pub(crate) readers: Readers,
     pub(crate) dropped: u64,
     /// When the session is looked at next: never after its next deadline.
@@ -135,10 +133,10 @@ impl SessionState {
     pub(crate) fn new(
         key: Arc<SessionKey>,
         epoch: Epoch,
-        terms: Terms,
+        terms: Arc<Terms>,
         at: Position,
         immediate: Option<Box<dyn ImmediateLog>>,
-        now: Now,
+        now: Moment,
     ) -> Self {
         Self {
             key,
@@ -156,10 +154,10 @@ impl SessionState {
             kept_alive: 0,
             last_activity: now,
             watchers: WaitList::new(),
-            groups: HashMap::new(),
+            groups: HashMap::default(),
             kept_bytes: 0,
             account: None,
-            litter: Vec::new(),
+            litter: Litter::new(),
             readers: Readers::default(),
             dropped: 0,
             reminder: None,
@@ -183,35 +181,33 @@ impl SessionState {
     /// Applies what an immediate backend committed, in position order.
     pub(crate) fn apply(
         &mut self,
-        entries: Vec<Entry>,
+        entries: Entries,
         slots: &[Slot],
         registry: &KindRegistry,
-        now: Now,
+        now: Now<'_>,
         batch: &mut WakeBatch,
     ) {
-        for event in self.events(entries, slots) {
-            self.apply_event(event, registry, now, batch);
+        for (entry, slot) in entries.into_iter().zip(slots) {
+            if let Some(event) = self.event(entry, *slot) {
+                self.apply_event(event, registry, now, batch);
+            }
         }
         self.touch(now);
     }
 
-    /// The events of those entries that were stored, at their places. The others are let go of.
-    pub(crate) fn events(&mut self, entries: Vec<Entry>, slots: &[Slot]) -> Vec<Event> {
-        let mut events = Vec::with_capacity(entries.len());
-        for (entry, slot) in entries.into_iter().zip(slots) {
-            let place = Place {
-                session: Arc::clone(&self.key),
-                epoch: self.epoch,
-                position: slot.position,
-                seq: slot.seq,
-            };
-            let event = Event::new(entry.envelope, entry.payload, place);
-            match slot.deduplicated {
-                true => self.litter.push(event),
-                false => events.push(event),
-            }
+    /// The event of an entry that was stored, at its place. Another one is let go of.
+    pub(crate) fn event(&mut self, entry: Entry, slot: Slot) -> Option<Event> {
+        let event = entry.event.at(Place {
+            session: Arc::clone(&self.key),
+            epoch: self.epoch,
+            position: slot.position,
+            seq: slot.seq,
+        });
+        if slot.deduplicated {
+            self.litter.push(event);
+            return None;
         }
-        events
+        Some(event)
     }
 
     /// Applies the event that follows. A session-final event seals.
@@ -219,7 +215,7 @@ impl SessionState {
         &mut self,
         event: Event,
         registry: &KindRegistry,
-        now: Now,
+        now: Now<'_>,
         batch: &mut WakeBatch,
     ) {
         let end = end_of_session(event.envelope(), registry);
@@ -231,21 +227,23 @@ impl SessionState {
         if let Some(tail) = &self.tail {
             tail.push(&event, batch, &mut self.litter);
         }
-        let evicted = self.window.push(event, self.terms.bounds);
-        self.evicted(evicted, batch);
+        self.window.push(event);
+        while let Some(evicted) = self.window.evict(self.terms.bounds) {
+            self.evicted(std::slice::from_ref(&evicted), batch);
+            self.litter.push(evicted);
+        }
         if let Some(reason) = end {
             self.seal(reason, None, now, batch);
         }
     }
 
     /// These events, ascending, have left the window.
-    fn evicted(&mut self, events: Vec<Event>, batch: &mut WakeBatch) {
+    fn evicted(&mut self, events: &[Event], batch: &mut WakeBatch) {
         if events.is_empty() {
             return;
         }
         self.dropped += events.len() as u64;
-        self.with_groups(|group, window, litter| group.evicted(&events, window, batch, litter));
-        self.litter.extend(events);
+        self.with_groups(|group, window, litter| group.evicted(events, window, batch, litter));
     }
 
     /// How many bytes of events the session holds.
@@ -267,7 +265,8 @@ impl SessionState {
             return;
         }
         let evicted = self.window.cut_to(bytes.saturating_sub(self.kept_bytes));
-        self.evicted(evicted, batch);
+        self.evicted(&evicted, batch);
+        self.litter.extend(evicted);
         if self.bytes() > bytes {
             self.with_groups(|group, window, litter| group.shed_all(window, batch, litter));
         }
@@ -280,7 +279,7 @@ impl SessionState {
         &mut self,
         events: Vec<Event>,
         registry: &KindRegistry,
-        now: Now,
+        now: Now<'_>,
         batch: &mut WakeBatch,
     ) {
         for event in events {
@@ -333,9 +332,9 @@ impl SessionState {
     }
 
     /// Something happened. Callers read the clock before they lock, so `now` may be a little old.
-    pub(crate) fn touch(&mut self, now: Now) {
+    pub(crate) fn touch(&mut self, now: Now<'_>) {
         if self.last_activity.monotonic < now.monotonic {
-            self.last_activity = now;
+            self.last_activity = now.moment();
         }
     }
 
@@ -344,18 +343,18 @@ impl SessionState {
         &mut self,
         reason: EndReason,
         message: Option<Box<str>>,
-        now: Now,
+        now: Now<'_>,
         batch: &mut WakeBatch,
     ) -> bool {
         if self.ended.is_some() {
             return false;
         }
-        self.ended = Some(Ended {
+        self.ended = Some(Box::new(Ended {
             reason,
             message,
             at: now.monotonic,
-            wall: now.wall,
-        });
+            wall: now.wall(),
+        }));
         self.wake_everybody(batch);
         self.call_feeder(batch);
         true
@@ -369,7 +368,7 @@ impl SessionState {
     }
 
     /// The session was removed: over for everybody, and empty.
-    pub(crate) fn delete(&mut self, now: Now, batch: &mut WakeBatch) {
+    pub(crate) fn delete(&mut self, now: Now<'_>, batch: &mut WakeBatch) {
         match &mut self.ended {
             Some(ended) => ended.reason = EndReason::Deleted,
             None => {

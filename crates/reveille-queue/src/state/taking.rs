@@ -3,12 +3,13 @@
 use std::task::Waker;
 
 use reveille_core::{Removed, WaiterKey, WakeBatch};
-use reveille_types::{Cursor, Event, Gap, GapReason, Label, Position};
+use reveille_types::{Cursor, Gap, GapReason, Label, Position, PositionRanges};
 
 use super::group::{Looked, TakeStep};
 use super::{Group, Now, SessionState, Taker, Wanted};
 use crate::error::{ReadError, SettleError};
 use crate::outcome::{DeadLetter, GroupInfo, LeaseId};
+use crate::state::Litter;
 use crate::window::Window;
 
 /// Where a taker stands.
@@ -24,7 +25,7 @@ impl SessionState {
     fn with_group<R>(
         &mut self,
         name: &Label,
-        work: impl FnOnce(&mut Group, &Window, &mut Vec<Event>) -> R,
+        work: impl FnOnce(&mut Group, &Window, &mut Litter) -> R,
     ) -> Option<R> {
         let group = self.groups.get_mut(name)?;
         self.kept_bytes -= group.kept_bytes();
@@ -34,10 +35,7 @@ impl SessionState {
     }
 
     /// As [`with_group`](Self::with_group), on all of them.
-    pub(super) fn with_groups(
-        &mut self,
-        mut work: impl FnMut(&mut Group, &Window, &mut Vec<Event>),
-    ) {
+    pub(super) fn with_groups(&mut self, mut work: impl FnMut(&mut Group, &Window, &mut Litter)) {
         for group in self.groups.values_mut() {
             self.kept_bytes -= group.kept_bytes();
             work(group, &self.window, &mut self.litter);
@@ -65,7 +63,7 @@ impl SessionState {
         name: &Label,
         taker: TakerPlace<'_>,
         wanted: &Wanted,
-        now: Now,
+        now: Now<'_>,
         batch: &mut WakeBatch,
     ) -> Result<(TakeStep, Option<Removed<Taker>>), ReadError> {
         self.begin_group(name)?;
@@ -123,10 +121,20 @@ impl SessionState {
 
     /// Tells a group what it lost since it was last told.
     pub(crate) fn told_lost(&mut self, name: &Label, filtered: bool) -> Option<Gap> {
-        let (ranges, next) = self.with_group(name, |group, window, _| {
+        let (lost, next) = self.with_group(name, |group, window, _| {
             group.account(window);
             (group.told_lost(), group.next())
         })?;
+        self.lost(lost, next, filtered)
+    }
+
+    /// The gap of what a group lost that goes on at `next`.
+    pub(crate) fn lost(
+        &self,
+        ranges: PositionRanges,
+        next: Position,
+        filtered: bool,
+    ) -> Option<Gap> {
         (!ranges.is_empty()).then(|| Gap {
             reason: GapReason::Expired,
             missed: (!filtered).then(|| ranges.count()),
@@ -156,7 +164,7 @@ impl SessionState {
         name: &Label,
         lease: LeaseId,
         done: bool,
-        now: Now,
+        now: Now<'_>,
         batch: &mut WakeBatch,
     ) -> Result<(), SettleError> {
         if lease.epoch != self.epoch {
@@ -186,7 +194,7 @@ impl SessionState {
         &mut self,
         name: &Label,
         to: Position,
-        now: Now,
+        now: Now<'_>,
         batch: &mut WakeBatch,
     ) -> Result<Cursor, ReadError> {
         self.begin_group(name)?;

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use reveille_core::WakeBatch;
 use reveille_types::EndReason;
 
-use super::{Group, Now, SessionState};
+use super::{Group, Moment, Now, SessionState};
 
 impl SessionState {
     /// Does what is due: expires the session, ends the grace of a cancel, takes leases back.
-    pub(crate) fn tick(&mut self, now: Now, batch: &mut WakeBatch) {
+    pub(crate) fn tick(&mut self, now: Now<'_>, batch: &mut WakeBatch) {
         if self.ended.is_none() {
             let grace = self.cancelled.as_ref().and_then(|c| c.grace_until);
             if grace.is_some_and(|until| until <= now.monotonic) {
@@ -46,7 +46,7 @@ impl SessionState {
     }
 
     /// What ends the session as it stands, the first of them: from when on, and after how long.
-    fn ends(&self) -> [Option<(Now, Duration)>; 2] {
+    fn ends(&self) -> [Option<(Moment, Duration)>; 2] {
         match &self.ended {
             None => [
                 self.terms
@@ -56,7 +56,7 @@ impl SessionState {
                 self.terms.lifetime.map(|life| (self.created, life)),
             ],
             Some(ended) => {
-                let at = Now {
+                let at = Moment {
                     monotonic: ended.at,
                     wall: ended.wall,
                 };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use reveille_types::{Epoch, Event, Filter, PositionRanges, Seq, SessionKey};
 
 use super::TailPage;
+use crate::state::Litter;
 
 /// How much a tail retains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +38,12 @@ pub(super) struct Ring {
     limits: TailLimits,
     begin: Seq,
     oldest: Seq,
-    /// `None` stands for an event that was forgotten.
+    /// `None` stands for an event that was forgotten, or was not waited for any longer.
     shown: VecDeque<Option<Event>>,
     /// Above the watermark: an event with a lower number is still to come.
     early: BTreeMap<Seq, Event>,
     bytes: usize,
+    early_bytes: usize,
 }
 
 impl Ring {
@@ -54,6 +56,7 @@ impl Ring {
             shown: VecDeque::new(),
             early: BTreeMap::new(),
             bytes: 0,
+            early_bytes: 0,
         }
     }
 
@@ -85,23 +88,63 @@ impl Ring {
 
     /// Adds an event, and tells `show` each event that is shown by it. What is dropped for it goes to
     /// `litter`.
-    pub(super) fn push(
-        &mut self,
-        event: Event,
-        litter: &mut Vec<Event>,
-        mut show: impl FnMut(&Event),
-    ) {
+    pub(super) fn push(&mut self, event: Event, litter: &mut Litter, mut show: impl FnMut(&Event)) {
         let seq = event.place().seq;
         if seq <= self.latest() {
             litter.push(event);
             return;
         }
-        self.early.insert(seq, event);
+        self.early_bytes += event.weight();
+        if let Some(same) = self.early.insert(seq, event) {
+            self.early_bytes -= same.weight();
+            litter.push(same);
+        }
+        self.show_early(&mut show);
+        // What waits is bounded, too: then the hole is not waited for any more.
+        while self.early.len() > self.limits.events || self.early_bytes > self.limits.bytes {
+            self.pass(litter, &mut show);
+        }
+        self.evict(litter);
+    }
+
+    /// The watermark, if something waits for what follows it.
+    pub(super) fn hole(&self) -> Option<Seq> {
+        (!self.early.is_empty()).then(|| self.latest())
+    }
+
+    /// Does not wait any more for what lies between the watermark and the first event that waits: it is
+    /// missing from here on.
+    pub(super) fn pass(&mut self, litter: &mut Litter, mut show: impl FnMut(&Event)) {
+        let Some((first, _)) = self.early.first_key_value() else {
+            return;
+        };
+        let hole = first.0 - self.latest().0 - 1;
+        match usize::try_from(hole) {
+            Ok(hole) if hole <= self.limits.events => {
+                self.shown.extend(std::iter::repeat_n(None, hole));
+            }
+            // Larger than all that is retained.
+            _ => {
+                litter.extend(self.shown.drain(..).flatten());
+                (self.oldest, self.bytes) = (Seq(first.0 - 1), 0);
+            }
+        }
+        self.show_early(&mut show);
+        self.evict(litter);
+    }
+
+    /// Shows what has no hole before it.
+    fn show_early(&mut self, show: &mut impl FnMut(&Event)) {
         while let Some(event) = self.early.remove(&self.latest().next()) {
             show(&event);
+            self.early_bytes -= event.weight();
             self.bytes += event.weight();
             self.shown.push_back(Some(event));
         }
+    }
+
+    /// Drops the oldest until the bounds hold.
+    fn evict(&mut self, litter: &mut Litter) {
         while self.shown.len() > 1
             && (self.shown.len() > self.limits.events || self.bytes > self.limits.bytes)
         {
@@ -234,7 +277,7 @@ mod tests {
         } else {
             "plain"
         };
-        let (envelope, payload) = EventDraft::parse(kind).unwrap().complete(DraftDefaults {
+        let event = EventDraft::parse(kind).unwrap().complete(DraftDefaults {
             id: EventId::parse(seq.to_string()).unwrap(),
             time: jiff::Timestamp::UNIX_EPOCH,
             source: &Source::of_session(&session),
@@ -246,7 +289,7 @@ mod tests {
             position: Position(seq - 1),
             seq: Seq(seq),
         };
-        Event::new(envelope, payload, place)
+        event.at(place)
     }
 
     proptest! {
@@ -255,13 +298,13 @@ mod tests {
         #[test]
         fn events_are_shown_in_order_and_only_below_the_first_hole(
             order in Just((1..=40_u64).collect::<Vec<_>>()).prop_shuffle(),
-            limit in 1..50_usize,
+            limit in 40..50_usize,
         ) {
             let limits = TailLimits { events: limit, bytes: usize::MAX };
             let mut ring = Ring::after(Seq(0), limits);
             let mut shown = Vec::new();
             for (n, seq) in order.iter().enumerate() {
-                ring.push(event(*seq), &mut Vec::new(), |event| shown.push(event.place().seq.0));
+                ring.push(event(*seq), &mut Litter::new(), |event| shown.push(event.place().seq.0));
                 let come = &order[..=n];
                 let watermark = (1..).take_while(|seq| come.contains(seq)).last().unwrap_or(0);
                 prop_assert_eq!(ring.latest(), Seq(watermark));
@@ -281,7 +324,7 @@ mod tests {
         ) {
             let limits = TailLimits { events: retained, bytes: usize::MAX };
             let mut ring = Ring::after(Seq(0), limits);
-            (1..=count).for_each(|seq| ring.push(event(seq), &mut Vec::new(), |_| {}));
+            (1..=count).for_each(|seq| ring.push(event(seq), &mut Litter::new(), |_| {}));
             let after = after.min(count);
             let filter = match only_odd {
                 true => Filter::matching("odd").unwrap(),
@@ -306,12 +349,55 @@ mod tests {
             prop_assert_eq!(missing, gone);
         }
 
+        /// Some events never come: whoever is not waited for any more is missing, what comes later than
+        /// that is not shown, and each number is shown or missing once.
+        #[test]
+        fn holes_that_are_passed_are_missing_and_stay_so(
+            order in Just((1..=40_u64).collect::<Vec<_>>()).prop_shuffle(),
+            come in 1..40_usize,
+            passes in 1..40_usize,
+        ) {
+            let mut ring = Ring::after(Seq(0), TailLimits { events: 100, bytes: usize::MAX });
+            let mut shown = Vec::new();
+            for (n, seq) in order[..come].iter().enumerate() {
+                ring.push(event(*seq), &mut Litter::new(), |event| shown.push(event.place().seq.0));
+                while (n % passes == 0 || n + 1 == come) && ring.hole().is_some() {
+                    let before = ring.hole();
+                    ring.pass(&mut Litter::new(), |event| shown.push(event.place().seq.0));
+                    prop_assert!(ring.hole().is_none() || ring.hole() > before);
+                }
+            }
+            prop_assert!(shown.is_sorted());
+            let (mut at, mut read, mut missing) = (Seq(0), Vec::new(), PositionRanges::new());
+            while at < ring.latest() {
+                let page = ring.read(at, &Filter::all(), 7, usize::MAX);
+                read.extend(page.events.iter().map(|event| event.place().seq.0));
+                missing.merge(&page.missing);
+                at = page.read_to;
+            }
+            prop_assert_eq!(&read, &shown);
+            let gone = (1..=ring.latest().0).filter(|seq| !shown.contains(seq));
+            prop_assert_eq!(missing, gone.map(|seq| (seq, seq)).collect::<PositionRanges>());
+            prop_assert_eq!((ring.early.len(), ring.early_bytes), (0, 0));
+        }
+
+        /// What waits for a hole is bounded like the rest.
+        #[test]
+        fn no_more_waits_for_a_hole_than_may_be_retained(limit in 1..20_usize, hole in 1..60_u64) {
+            let mut ring = Ring::after(Seq(0), TailLimits { events: limit, bytes: usize::MAX });
+            for seq in hole + 1..hole + 60 {
+                ring.push(event(seq), &mut Litter::new(), |_| {});
+                prop_assert!(ring.early.len() <= limit && ring.len() <= limit);
+            }
+            prop_assert_eq!(ring.latest(), Seq(hole + 59));
+        }
+
         /// Each number gives its own event, or none.
         #[test]
         fn an_event_is_found_by_its_number(count in 0..60_u64, retained in 1..60_usize) {
             let limits = TailLimits { events: retained, bytes: usize::MAX };
             let mut ring = Ring::after(Seq(0), limits);
-            (1..=count).for_each(|seq| ring.push(event(seq), &mut Vec::new(), |_| {}));
+            (1..=count).for_each(|seq| ring.push(event(seq), &mut Litter::new(), |_| {}));
             for seq in 0..=count + 1 {
                 let found = ring.get(Seq(seq)).map(|event| event.place().seq.0);
                 let retained = seq > ring.oldest().0 && seq <= count;

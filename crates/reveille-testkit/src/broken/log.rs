@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reveille_backend::{
     AppendError, AppendOptions, BackendError, Entry, ImmediateLog, Incarnation, LogHandle, LogInfo,
-    LogPage, OpenOptions, ReadLimit, Seal, Slot, StoredLog, Watch,
+    LogPage, OpenOptions, ReadLimit, Seal, Slot, Slots, StoredLog, Watch,
 };
-use reveille_types::{Durability, Epoch, Position, Seq, SessionKey};
+use reveille_types::{Durability, Epoch, Position, Seq, SessionKey, UnplacedEvent};
 use tokio::task::yield_now;
 
 use super::{Broken, Flaw, unavailable};
@@ -74,11 +74,15 @@ impl Spoiler {
                 let keys = entries.iter_mut().filter_map(|entry| entry.key.as_mut());
                 keys.for_each(|key| key.fingerprint = 0);
             }
+            Flaw::LeavesTheLastBatchOpen => options.seal = None,
             Flaw::IgnoresTheExpectedPosition => options.expected = None,
             Flaw::PromisesEverything => options.durability = Some(Durability::Volatile),
             Flaw::LosesAField => {
-                let envelopes = entries.iter_mut().map(|entry| &mut entry.envelope);
-                envelopes.for_each(|envelope| envelope.tracestate = None);
+                for entry in entries {
+                    let (mut envelope, payload) = entry.event.clone().into_parts();
+                    envelope.tracestate = None;
+                    entry.event = UnplacedEvent::new(envelope, payload);
+                }
             }
             Flaw::ComparesRepeatedAppends => {
                 let actual = *self.latest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,15 +142,16 @@ impl ImmediateLog for BrokenImmediate {
         &mut self,
         entries: &[Entry],
         options: &AppendOptions,
-    ) -> Result<Vec<Slot>, AppendError> {
+    ) -> Result<Slots, AppendError> {
         let (mut entries, mut options) = (entries.to_vec(), *options);
         self.spoiler.request(&mut entries, &mut options)?;
         let answer = self.sound.try_append(&entries, &options);
+        let answer = answer.map(Slots::into_vec);
         if let Some(stowaway) = self.spoiler.stowaway(&entries, &answer) {
             let options = AppendOptions::at(options.now);
             self.sound.try_append(&stowaway, &options)?;
         }
-        self.spoiler.answer(answer)
+        self.spoiler.answer(answer).map(Slots::from_vec)
     }
 }
 
@@ -164,7 +169,7 @@ impl BrokenStored {
     async fn commit(
         &self,
         entries: Vec<Entry>,
-        options: AppendOptions,
+        mut options: AppendOptions,
     ) -> Result<Vec<Slot>, AppendError> {
         match self.flaw() {
             Flaw::SplitsBatches => {
@@ -192,11 +197,25 @@ impl BrokenStored {
                     let sound = &self.spoiler.broken.sound;
                     match sound.open(&self.spoiler.key, open).await?.log {
                         LogHandle::Stored(log) => log.append(entries, options).await,
-                        LogHandle::Immediate(mut log) => log.try_append(&entries, &options),
+                        LogHandle::Immediate(mut log) => {
+                            log.try_append(&entries, &options).map(Slots::into_vec)
+                        }
                     }
                 }
                 answer => answer,
             },
+            Flaw::SealsBehindTheLastBatch | Flaw::SealsForNothing => {
+                let Some(reason) = options.seal.take() else {
+                    return self.sound.append(entries, options).await;
+                };
+                let answer = self.sound.append(entries, options).await;
+                if answer.is_ok() || self.flaw() == Flaw::SealsForNothing {
+                    yield_now().await;
+                    let message = None;
+                    self.sound.seal(Seal { reason, message }).await?;
+                }
+                answer
+            }
             _ => self.sound.append(entries, options).await,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reveille_backend::{
     AppendError, AppendOptions, BackendError, Entry, ImmediateLog, LogInfo, LogPage, ReadLimit,
-    Seal, Slot, StoredLog, Watch,
+    Seal, Slot, Slots, StoredLog, Watch,
 };
 use reveille_types::Position;
 
@@ -23,7 +23,7 @@ impl ImmediateLog for FaultyImmediate {
         &mut self,
         entries: &[Entry],
         options: &AppendOptions,
-    ) -> Result<Vec<Slot>, AppendError> {
+    ) -> Result<Slots, AppendError> {
         let stored = match self.faults.next(Operation::Append) {
             Fault::Pass | Fault::WakeAgain => return self.sound.try_append(entries, options),
             Fault::Refuse => return Err(unavailable("refused by the script").into()),

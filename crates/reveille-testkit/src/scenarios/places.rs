@@ -30,7 +30,7 @@ pub async fn concurrent_appends_of_many_handles_are_dense(backend: Arc<dyn Backe
             let mut placed = Vec::new();
             for _ in 0..BATCHES {
                 let batch = entries(SIZE);
-                let ids = batch.iter().map(|e| e.envelope.id.clone());
+                let ids = batch.iter().map(|e| e.event.envelope().id.clone());
                 let ids: Vec<_> = ids.collect();
                 let slots = try_append(&mut log, batch, now()).await.unwrap();
                 let (first, last) = (slots[0].position, slots[SIZE - 1].position);

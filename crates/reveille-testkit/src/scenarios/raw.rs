@@ -10,7 +10,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use reveille_backend::{
     AppendError, AppendOptions, Backend, BackendError, Entry, IdempotencyKey, Incarnation,
-    ListOptions, LogHandle, OpenOptions, Opened, ReadLimit, Slot, StoredLog, Watch,
+    ListOptions, LogHandle, OpenOptions, Opened, ReadLimit, Slot, Slots, StoredLog, Watch,
 };
 use reveille_types::{
     DraftDefaults, Epoch, Event, EventDraft, EventId, KindRegistry, Position, Source, Tenant,
@@ -90,23 +90,20 @@ pub(super) fn entry(kind: &str) -> Entry {
 pub(super) fn entry_of(draft: EventDraft) -> Entry {
     static IDS: AtomicU64 = AtomicU64::new(0);
     let id = IDS.fetch_add(1, Ordering::Relaxed).to_string();
-    let (envelope, payload) = draft.complete(DraftDefaults {
+    let event = draft.complete(DraftDefaults {
         id: EventId::parse(id).unwrap(),
         time: Timestamp::UNIX_EPOCH,
         source: &Source::of_session(&key("s")),
         registry: &KindRegistry::default(),
     });
-    Entry {
-        envelope,
-        payload,
-        key: None,
-    }
+    Entry { event, key: None }
 }
 
 /// An entry that is recognised: another fingerprint is another event.
 pub(super) fn keyed_entry(key: &str, fingerprint: u64) -> Entry {
-    let mut entry = entry("a");
-    entry.envelope.idempotency_key = Some(key.into());
+    let mut draft = draft("a");
+    draft.idempotency_key = Some(key.into());
+    let mut entry = entry_of(draft);
     entry.key = Some(IdempotencyKey {
         key: key.into(),
         fingerprint,
@@ -126,7 +123,7 @@ pub(super) async fn try_append(
     options: AppendOptions,
 ) -> Result<Vec<Slot>, AppendError> {
     match log {
-        LogHandle::Immediate(log) => log.try_append(&entries, &options),
+        LogHandle::Immediate(log) => log.try_append(&entries, &options).map(Slots::into_vec),
         LogHandle::Stored(log) => log.append(entries, options).await,
     }
 }

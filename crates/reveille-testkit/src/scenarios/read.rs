@@ -70,7 +70,7 @@ pub async fn every_field_comes_back_as_it_was(backend: Arc<dyn Backend>) {
             position: at.position,
             seq: at.seq,
         };
-        Event::new(entry.envelope, entry.payload, place)
+        entry.event.at(place)
     });
     let expected: Vec<Event> = expected.collect();
     let mut reads = vec![everything(&log)];

@@ -20,7 +20,7 @@ pub(crate) fn place_in(draft: EventDraft, session: SessionKey) -> Event {
 }
 
 fn at(draft: EventDraft, session: SessionKey, position: u64) -> Event {
-    let (envelope, payload) = draft.complete(DraftDefaults {
+    let event = draft.complete(DraftDefaults {
         id: EventId::parse("made").unwrap(),
         time: Timestamp::from_millisecond(1_769_860_800_100).unwrap(),
         source: &Source::of_session(&session),
@@ -32,5 +32,5 @@ fn at(draft: EventDraft, session: SessionKey, position: u64) -> Event {
         position: Position(position),
         seq: Seq(1000 + position),
     };
-    Event::new(envelope, payload, place)
+    event.at(place)
 }

@@ -4,6 +4,7 @@ use reveille_core::WakeBatch;
 use reveille_types::{Event, Position};
 
 use super::{Group, GroupTerms, Holder};
+use crate::state::Litter;
 use crate::window::Window;
 
 /// How much a group keeps for itself: leased, reserved and orphaned events that have left the window,
@@ -42,7 +43,7 @@ impl Group {
         events: &[Event],
         window: &Window,
         batch: &mut WakeBatch,
-        litter: &mut Vec<Event>,
+        litter: &mut Litter,
     ) {
         let (Some(first), Some(last)) = (events.first(), events.last()) else {
             return;
@@ -60,7 +61,7 @@ impl Group {
 
     /// Lets go of what is too much, oldest first: what is available, then what is dead, then what
     /// somebody has.
-    pub(super) fn shed(&mut self, window: &Window, batch: &mut WakeBatch, litter: &mut Vec<Event>) {
+    pub(super) fn shed(&mut self, window: &Window, batch: &mut WakeBatch, litter: &mut Litter) {
         if self.kept.is_within(&self.terms) {
             return;
         }
@@ -88,7 +89,7 @@ impl Group {
 
     /// Lets go of an event that somebody has; whether it was reserved for a taker, which loses it. An
     /// event on lease can still be settled.
-    fn let_go(&mut self, position: Position, litter: &mut Vec<Event>) -> bool {
+    fn let_go(&mut self, position: Position, litter: &mut Litter) -> bool {
         match self.held.get_mut(&position) {
             Some(held) if matches!(held.by, Holder::Lease { .. }) => {
                 self.outside.remove(&position);
@@ -107,12 +108,7 @@ impl Group {
     }
 
     /// Lets go of everything that only this group keeps.
-    pub(crate) fn shed_all(
-        &mut self,
-        window: &Window,
-        batch: &mut WakeBatch,
-        litter: &mut Vec<Event>,
-    ) {
+    pub(crate) fn shed_all(&mut self, window: &Window, batch: &mut WakeBatch, litter: &mut Litter) {
         let terms = self.terms;
         (self.terms.kept_events, self.terms.kept_bytes) = (0, 0);
         self.shed(window, batch, litter);
@@ -121,7 +117,7 @@ impl Group {
 
     /// Forgets every event: the log is gone. What was lost with it is no gap, since there is nobody
     /// left to mend it.
-    pub(crate) fn clear(&mut self, latest: Position, litter: &mut Vec<Event>) {
+    pub(crate) fn clear(&mut self, latest: Position, litter: &mut Litter) {
         let mut at = self.takers.first();
         while let Some(key) = at {
             if let Some(taker) = self.takers.get_mut(key) {

@@ -25,6 +25,7 @@ use reveille_core::{Removed, WaitList, WaiterKey, WakeBatch};
 use reveille_types::{Event, Filter, Position, PositionRanges};
 
 use crate::outcome::DeadLetter;
+use crate::state::Litter;
 use crate::window::Window;
 use keeping::Kept;
 pub(crate) use taking::{Looked, TakeStep};
@@ -45,7 +46,7 @@ impl Wanted {
 }
 
 /// The bounds of a group.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupTerms {
     /// Most events on lease at once.
     pub(crate) leases: usize,
@@ -224,9 +225,11 @@ impl Group {
     fn settle(&mut self, position: Position) {
         self.deliveries.remove(&position);
         self.pardoned.remove(&position);
-        if position >= self.next {
-            self.settled.insert(position.0, position.0);
+        if position == self.next {
+            self.next = position.next();
             self.advance();
+        } else if position > self.next {
+            self.settled.insert(position.0, position.0);
         }
     }
 
@@ -291,7 +294,7 @@ impl Group {
         key: WaiterKey,
         window: &Window,
         batch: &mut WakeBatch,
-        litter: &mut Vec<Event>,
+        litter: &mut Litter,
     ) -> Option<Removed<Taker>> {
         let mut removed = self.takers.remove(key)?;
         // The oldest goes to the first.

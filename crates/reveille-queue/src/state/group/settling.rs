@@ -8,6 +8,7 @@ use reveille_types::{Event, Position};
 use super::{Group, Held, Holder};
 use crate::error::SettleError;
 use crate::outcome::{DeadLetter, LeaseId};
+use crate::state::Litter;
 use crate::window::Window;
 
 impl Group {
@@ -42,7 +43,7 @@ impl Group {
         position: Position,
         window: &Window,
         batch: &mut WakeBatch,
-        litter: &mut Vec<Event>,
+        litter: &mut Litter,
     ) {
         // What retention has taken is noted while this one is still held, so that it is lost only once.
         self.account(window);
@@ -76,7 +77,7 @@ impl Group {
         event: Event,
         window: &Window,
         batch: &mut WakeBatch,
-        litter: &mut Vec<Event>,
+        litter: &mut Litter,
     ) {
         let position = event.position();
         let found_in_window =
@@ -124,7 +125,7 @@ impl Group {
         position: Position,
         window: &Window,
         batch: &mut WakeBatch,
-        litter: &mut Vec<Event>,
+        litter: &mut Litter,
     ) -> bool {
         let Some(letter) = self.unbury(position) else {
             return false;
@@ -140,7 +141,7 @@ impl Group {
     }
 
     /// Lets go of a dead letter; whether there was one.
-    pub(crate) fn discard(&mut self, position: Position, litter: &mut Vec<Event>) -> bool {
+    pub(crate) fn discard(&mut self, position: Position, litter: &mut Litter) -> bool {
         let letter = self.unbury(position);
         let found = letter.is_some();
         litter.extend(letter.map(|letter| letter.event));
@@ -148,11 +149,7 @@ impl Group {
     }
 
     /// Settles a leased event.
-    pub(crate) fn ack(
-        &mut self,
-        lease: LeaseId,
-        litter: &mut Vec<Event>,
-    ) -> Result<(), SettleError> {
+    pub(crate) fn ack(&mut self, lease: LeaseId, litter: &mut Litter) -> Result<(), SettleError> {
         self.held_by(lease)?;
         let released = self.release(lease.position);
         litter.extend(released.and_then(|(event, _)| event));
@@ -166,7 +163,7 @@ impl Group {
         lease: LeaseId,
         window: &Window,
         batch: &mut WakeBatch,
-        litter: &mut Vec<Event>,
+        litter: &mut Litter,
     ) -> Result<(), SettleError> {
         self.held_by(lease)?;
         self.give_back(lease.position, window, batch, litter);
@@ -179,7 +176,7 @@ impl Group {
         now: Instant,
         window: &Window,
         batch: &mut WakeBatch,
-        litter: &mut Vec<Event>,
+        litter: &mut Litter,
     ) {
         let over = self.leases.iter().take_while(|(until, _)| *until <= now);
         let mut over: Vec<Position> = over.map(|(_, position)| *position).collect();
@@ -202,7 +199,7 @@ impl Group {
         to: Position,
         window: &Window,
         batch: &mut WakeBatch,
-        litter: &mut Vec<Event>,
+        litter: &mut Litter,
     ) {
         self.account(window);
         self.skipped = self.skipped.max(to);

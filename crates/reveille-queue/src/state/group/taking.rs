@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use reveille_core::{Removed, WaiterKey, WakeBatch};
-use reveille_types::{Epoch, Event, Position};
+use reveille_types::{Epoch, Event, Position, PositionRanges};
+use smallvec::SmallVec;
 
 use super::super::reading::SCAN;
 use super::{Group, Held, Holder, Taker, Wanted};
 use crate::outcome::{Lease, LeaseId, Taken};
+use crate::state::Litter;
 use crate::window::Window;
 
 /// What a lease lasts that is too long for the clock: 30 years.
@@ -43,7 +45,13 @@ impl Looked {
 /// Whether a take is over.
 #[derive(Debug)]
 pub(crate) enum TakeStep {
-    Taken(Vec<Taken>),
+    Taken {
+        taken: Vec<Taken>,
+        /// How far the group has settled its events without a hole.
+        next: Position,
+        /// What it lost since it was last told.
+        lost: PositionRanges,
+    },
     /// Nothing is available now.
     Nothing,
     /// Nothing has been found so far, and not all has been looked at.
@@ -65,7 +73,7 @@ impl Group {
         self.account(window);
         let budget = looked.resume(self.returned);
         let orphans = self.orphans.values().filter(|e| wanted.wants(e));
-        let mut found: Vec<Event> = orphans.take(wanted.max).cloned().collect();
+        let mut found: SmallVec<[Event; 1]> = orphans.take(wanted.max).cloned().collect();
         let (mut retained, mut passed) = (0, 0);
         let mut at = self.next.max(wanted.from).max(looked.at);
         for event in window.from(at) {
@@ -103,7 +111,15 @@ impl Group {
                 self.claim(event, kept, wanted, epoch, now)
             })
             .collect();
-        TakeStep::Taken(taken)
+        self.taken(taken)
+    }
+
+    fn taken(&mut self, taken: Vec<Taken>) -> TakeStep {
+        TakeStep::Taken {
+            taken,
+            next: self.next,
+            lost: self.told_lost(),
+        }
     }
 
     /// How many events may be claimed.
@@ -168,9 +184,10 @@ impl Group {
         epoch: Epoch,
         now: Instant,
         batch: &mut WakeBatch,
-        litter: &mut Vec<Event>,
+        litter: &mut Litter,
     ) -> (TakeStep, Option<Removed<Taker>>) {
         let nothing = (TakeStep::Nothing, None);
+        self.account(window);
         if self.takers.get(key).is_none_or(|t| t.reserved.is_empty()) {
             return nothing;
         }
@@ -196,7 +213,7 @@ impl Group {
         }
         let step = match taken.is_empty() {
             true => TakeStep::TooManyLeases,
-            false => TakeStep::Taken(taken),
+            false => self.taken(taken),
         };
         (step, Some(removed))
     }

@@ -13,7 +13,7 @@ use super::*;
 
 fn placed(draft: EventDraft, session: &str) -> Event {
     let session = SessionKey::in_tenant(Tenant::default_tenant(), session).unwrap();
-    let (envelope, payload) = draft.complete(DraftDefaults {
+    let event = draft.complete(DraftDefaults {
         id: EventId::parse("e").unwrap(),
         time: jiff::Timestamp::UNIX_EPOCH,
         source: &Source::of_session(&session),
@@ -25,7 +25,7 @@ fn placed(draft: EventDraft, session: &str) -> Event {
         position: Position(0),
         seq: Seq(1),
     };
-    Event::new(envelope, payload, place)
+    event.at(place)
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -118,8 +118,6 @@ fn is_bare<T>(index: &Index<T>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     /// Whatever was added and taken out: an event finds each filter that it matches, once, and no
     /// other; and what was taken out has left nothing behind.
     #[test]

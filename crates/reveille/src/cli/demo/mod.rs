@@ -17,11 +17,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use reveille_core::{Clock, IdSource, SystemClock, SystemIds};
 use reveille_queue::{SessionError, SessionLog, SessionOptions};
 use reveille_types::{Invalid, SessionKey, Tenant};
 
 use super::output::{self, note};
-use super::serve::{Serve, StartError, stop_signal};
+use super::serve::{Serve, StartError, Stop, stop_signal};
 use super::{CommandError, Outcome};
 use listing::Listing;
 use pipeline::Pipeline;
@@ -124,8 +125,8 @@ impl Demo {
         });
         let stop = async {
             tokio::select! {
-                () = stop => {}
-                _ = finished => {}
+                stop = stop => stop,
+                _ = finished => Stop::Interrupt,
             }
         };
         listening.serve(stop).await;
@@ -136,7 +137,7 @@ impl Demo {
         let id = match &self.id {
             Some(id) => id.clone(),
             None => {
-                let uuid = reveille_core::IdSource::uuid(&reveille_core::SystemIds);
+                let uuid = SystemIds.uuid(SystemClock.wall());
                 format!("demo-{}", uuid.simple())
             }
         };
