@@ -8,12 +8,14 @@
 
 pub mod append_file;
 mod program;
+mod relay;
 mod server;
 mod sse;
 
 use std::time::Duration;
 
 pub use program::{Program, reveille};
+pub use relay::Relay;
 pub use server::{Server, publish};
 pub use sse::{Block, SseReader};
 

@@ -1,9 +1,11 @@
 //! The gateway in this process, on a real socket.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use reveille_archive::{ArchiveBackend, ArchiveOptions};
-use reveille_gateway::{Gateway, GatewayConfig, bind, serve};
+use reveille_gateway::{Authorizer, Gateway, GatewayConfig, ListenOptions, bind, serve};
 use reveille_memory::MemoryBackend;
 use reveille_queue::{Sessions, TailLimits};
 use reveille_types::Tenant;
@@ -23,6 +25,7 @@ pub struct Server {
     pub sessions: Sessions,
     gateway: Gateway,
     config: GatewayConfig,
+    authorizer: Option<Arc<dyn Authorizer>>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
 }
@@ -48,8 +51,7 @@ impl Server {
             .tail(TailLimits::default())
             .build();
         tokio::spawn(sessions.drive());
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::on(any, sessions, config).await
+        Self::on(own_address(), sessions, config, None).await
     }
 
     /// Starts a gateway on a free port, over a [stranger's backend](crate::append_file).
@@ -65,8 +67,7 @@ impl Server {
         let file = AppendFile::open(&dir.path().join("log")).expect("a file can be made");
         let sessions = Sessions::builder(file).tail(TailLimits::default()).build();
         tokio::spawn(sessions.drive());
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::on(any, sessions, GatewayConfig::default()).await
+        Self::on(own_address(), sessions, GatewayConfig::default(), None).await
     }
 
     /// Starts a gateway on a free port, over an archive.
@@ -85,14 +86,37 @@ impl Server {
             .tail(TailLimits::default())
             .build();
         tokio::spawn(sessions.drive());
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::on(any, sessions, GatewayConfig::default()).await
+        Self::on(own_address(), sessions, GatewayConfig::default(), None).await
     }
 
-    async fn on(address: SocketAddr, sessions: Sessions, config: GatewayConfig) -> Self {
-        let listener = bind(address).await.expect("the port is free");
+    /// Starts a gateway on a free port for those whom `authorizer` knows.
+    ///
+    /// # Panics
+    /// When no port is free.
+    ///
+    /// # Cancel safety
+    /// A dropped future has started nothing.
+    pub async fn for_known(config: GatewayConfig, authorizer: Arc<dyn Authorizer>) -> Self {
+        let sessions = Sessions::builder(MemoryBackend::new())
+            .tail(TailLimits::default())
+            .build();
+        tokio::spawn(sessions.drive());
+        Self::on(own_address(), sessions, config, Some(authorizer)).await
+    }
+
+    async fn on(
+        address: SocketAddr,
+        sessions: Sessions,
+        config: GatewayConfig,
+        authorizer: Option<Arc<dyn Authorizer>>,
+    ) -> Self {
+        let gateway = match authorizer.clone() {
+            None => Gateway::new(sessions.clone(), config.clone()),
+            Some(known) => Gateway::with_authorizer(sessions.clone(), config.clone(), known),
+        };
+        let listening = bind(address, &gateway, ListenOptions::default()).await;
+        let listener = listening.expect("the port is free");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let gateway = Gateway::new(sessions.clone(), config.clone());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve(listener, gateway.clone(), async {
             // A dropped sender stops the server, too.
@@ -103,6 +127,7 @@ impl Server {
             sessions,
             gateway,
             config,
+            authorizer,
             stop: Some(stop),
             serving,
         }
@@ -131,10 +156,11 @@ impl Server {
     /// A dropped future has told it to stop.
     pub async fn restart(self) -> Self {
         let (sessions, config) = (self.sessions.clone(), self.config.clone());
+        let authorizer = self.authorizer.clone();
         let address = self.url.trim_start_matches("http://");
         let address = address.parse().expect("the URL has an address");
         self.stop().await;
-        Self::on(address, sessions, config).await
+        Self::on(address, sessions, config, authorizer).await
     }
 
     /// Waits until so many requests wait for signals.
@@ -159,6 +185,15 @@ impl Server {
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
+}
+
+/// A loopback address that no other server has and from which nobody connects, with any port: whoever
+/// stops listening there finds the port free again.
+fn own_address() -> SocketAddr {
+    static SERVERS: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let server = SERVERS.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from(([127, server, high, low], 0))
 }
 
 /// Publishes to a session and gives the receipt.

@@ -207,7 +207,52 @@ async fn removed_sessions_leave_no_events_and_a_gap(server: Server) {
     assert_eq!(stream.next().await.unwrap().json()["type"], "b");
 }
 
+async fn events_are_asked_for_by_path_and_attributes(server: Server) {
+    for (session, event) in [
+        (
+            "run%2Fr1",
+            json!({"type": "a", "region": "eu-west", "attempt": 3}),
+        ),
+        ("run%2Fr1%2Fw", json!({"type": "b", "region": "us-east"})),
+        ("run%2Fr10", json!({"type": "c", "region": "eu-west"})),
+        (
+            "other",
+            json!({"type": "d", "reveilleprivacy": "secret", "data": {"redacted_summary": "s", "n": 1}}),
+        ),
+    ] {
+        publish(&server.url, session, &event).await;
+    }
+    for (query, expected) in [
+        ("path=run/r1", vec!["a"]),
+        ("path=run/r1/**", vec!["a", "b"]),
+        ("path=run/**&match=c", vec!["c"]),
+        (
+            r#"attributes={"region":[{"prefix":"eu-"}]}"#,
+            vec!["a", "c"],
+        ),
+        (r#"attributes={"attempt":[{"numeric":[">",2]}]}"#, vec!["a"]),
+        (
+            r#"path=run/**&attributes={"attempt":[{"exists":false}]}"#,
+            vec!["b", "c"],
+        ),
+    ] {
+        let (status, page) = get(&server, &format!("/v1/events?after=earliest&{query}")).await;
+        assert_eq!((status, kinds(&page)), (200, expected), "{query}");
+    }
+    for query in [
+        "path=run/*",
+        r#"attributes={"a":[{"like":"x"}]}"#,
+        "attributes=x",
+    ] {
+        let (status, problem) = get(&server, &format!("/v1/events?{query}")).await;
+        assert_eq!(status, 400, "{query}: {problem}");
+    }
+    let (_, page) = get(&server, "/v1/events?after=earliest&match=d").await;
+    assert_eq!(page["events"][0]["data"], json!({"redacted_summary": "s"}));
+}
+
 reveille_e2e::on_every_backend!(
+    events_are_asked_for_by_path_and_attributes,
     events_of_all_sessions_come_in_one_order,
     a_filtered_stream_resumes_exactly_and_only_with_its_filter,
     pages_are_history_and_follow_each_other,

@@ -128,6 +128,31 @@ async fn a_final_event_seals_the_store() {
     .await;
 }
 
+/// Another process has not seen the end yet: what it appends is refused, since the final event is the
+/// last one.
+#[tokio::test]
+async fn an_append_that_does_not_know_of_a_final_event_yet_is_refused() {
+    let file = file();
+    let here = sessions(&file);
+    let log = here.create(key(), SessionOptions::default()).await.unwrap();
+    let there = sessions(&file);
+    let other = there.find(&key()).await.unwrap();
+    append(&log, &["a", "task.result"]).await;
+    // Nothing between these yields to the feeder of the other.
+    let late = [EventDraft::parse("b").unwrap()];
+    let refused = other.append(late, AppendOptions::default()).await;
+    assert_eq!(refused.unwrap_err().code(), "session_ended");
+    let store = stored(&file).await;
+    let info = store.info().await.unwrap();
+    let reason = info.seal.map(|seal| seal.reason);
+    assert_eq!((info.latest.0, reason), (2, Some(EndReason::Completed)));
+    until("the end", &*stored(&file).await, |_| {
+        other.info().reason.is_some()
+    })
+    .await;
+    assert_eq!((page(&other).len(), page(&log).len()), (2, 2));
+}
+
 #[tokio::test]
 async fn an_expired_session_stays_expired_after_a_restart() {
     let file = file();

@@ -4,12 +4,13 @@
 //! tools that [`preflight`] asks for do the later steps make no sense. Each step
 //! that is not a test run counts as one check.
 
+use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use crate::process::{cargo, cargo_has, succeeds, tallied};
 use crate::tally::{Runner, Tally};
-use crate::{deep, preflight, tidy};
+use crate::{clients, deep, preflight, tidy};
 
 struct Step {
     name: &'static str,
@@ -45,6 +46,11 @@ const STEPS: &[Step] = &[
         vital: false,
     },
     Step {
+        name: "each crate alone",
+        run: alone,
+        vital: false,
+    },
+    Step {
         name: "doc",
         run: docs,
         vital: false,
@@ -57,6 +63,11 @@ const STEPS: &[Step] = &[
     Step {
         name: "doc tests",
         run: doc_tests,
+        vital: false,
+    },
+    Step {
+        name: "clients",
+        run: clients::fast,
         vital: false,
     },
 ];
@@ -129,6 +140,20 @@ fn lints(root: &Path) -> Tally {
 
 fn model_lints(root: &Path) -> Tally {
     Tally::of_check(succeeds(&mut deep::lints(root)))
+}
+
+/// A crate that people depend on builds without what its neighbours ask of the same dependencies.
+fn alone(root: &Path) -> Tally {
+    let Ok(crates) = fs::read_dir(root.join("crates")) else {
+        return Tally::of_check(false);
+    };
+    let mut total = Tally::default();
+    for name in crates.flatten().map(|entry| entry.file_name()) {
+        let mut command = cargo(root);
+        command.args(["check", "--quiet", "--locked", "--package"]);
+        total += Tally::of_check(succeeds(command.arg(name)));
+    }
+    total
 }
 
 fn docs(root: &Path) -> Tally {

@@ -1,9 +1,11 @@
 //! `cargo xtask deep`: what takes too long for every change, and proves more than tests do.
 //!
 //! The models of loom go through every interleaving of a few threads, each model in a process of
-//! its own under a time-out. The property tests get many cases, and the stress tests, told by
-//! `REVEILLE_DEEP` in the environment, many rounds; both in release builds. The steps are counted
-//! as in [`ci`](crate::ci).
+//! its own under a time-out, and shuttle draws interleavings of more threads at random. The
+//! property tests get many cases, and the stress tests, told by `REVEILLE_DEEP` in the
+//! environment, many rounds; both in release builds. Valgrind, which sees what is read before it
+//! is written and what the sanitizers do not reach, runs the stress tests of the unsafe code. The
+//! steps are counted as in [`ci`](crate::ci).
 
 use std::env;
 use std::io::BufReader;
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use cargo_metadata::Message;
 
+use crate::preflight::{Tool, provide};
 use crate::process::{cargo, tallied};
 use crate::tally::{Runner, Tally};
 
@@ -21,14 +24,36 @@ use crate::tally::{Runner, Tally};
 const MODELS: &[(&str, &str)] = &[
     ("reveille-core", "loom_signal"),
     ("reveille-queue", "loom_session"),
+    ("reveille-queue", "loom_tail"),
 ];
 
-/// How long one model may take. The slowest takes half of it on two slow cores.
-const MODEL_TIME_MAX: Duration = Duration::from_secs(120);
+/// How long one model may take. The slowest takes a quarter of it on two slow cores.
+const MODEL_TIME_MAX: Duration = Duration::from_secs(300);
 
-/// Packages whose property tests take their number of cases from the environment.
-const PROPERTIES: &[&str] = &["reveille-core", "reveille-types", "reveille-client"];
-const PROPERTY_CASES: &str = "20000";
+/// What shuttle runs: a package, its test binary, and how many schedules each test draws.
+const SCHEDULES: &[(&str, &str, &str)] = &[("reveille-core", "shuttle_signal", "250000")];
+
+/// Packages whose property tests take their number of cases from the environment, and that number.
+const PROPERTIES: &[(&str, &str)] = &[
+    ("reveille-core", "20000"),
+    ("reveille-types", "20000"),
+    ("reveille-client", "20000"),
+    ("reveille-queue", "50000"),
+    ("reveille-bus", "500000"),
+    ("reveille-testkit", "20000"),
+];
+
+/// What [`STRESS`] runs under.
+const VALGRIND: &[Tool] = &[Tool {
+    program: "valgrind",
+    packages: &["valgrind"],
+}];
+
+/// Properties that are to hold in more cases yet: a package, the test binary, and how many.
+const MORE_CASES: &[(&str, &str, &str)] = &[("reveille-core", "signal_reliability", "200000")];
+
+/// The package and the test binary that valgrind runs.
+const STRESS: (&str, &str) = ("reveille-core", "signal_threads");
 
 /// Runs everything, prints the verdict, and says whether everything passed.
 pub(crate) fn run(root: &Path) -> bool {
@@ -38,18 +63,65 @@ pub(crate) fn run(root: &Path) -> bool {
             models(root, package, binary)
         });
     }
-    for package in PROPERTIES {
+    for (package, binary, schedules) in SCHEDULES {
+        total += step(&format!("schedules {package} {binary}"), || {
+            let mut command = optimised(root);
+            command.env("RUSTFLAGS", "--cfg shuttle");
+            command.env("CARGO_TARGET_DIR", target_dir(root, "shuttle"));
+            command.env("REVEILLE_SCHEDULES", schedules);
+            command.args(["test", "--release", "--locked", "--no-fail-fast"]);
+            command.args(["--package", package, "--test", binary]);
+            tallied(&mut command, Runner::CargoTest)
+        });
+    }
+    for (package, cases) in PROPERTIES {
         total += step(&format!("properties and stress {package}"), || {
-            let mut command = cargo(root);
+            let mut command = optimised(root);
             command.args(["test", "--release", "--locked", "--lib", "--tests"]);
             command.args(["--no-fail-fast", "--package", package]);
-            command.env("PROPTEST_CASES", PROPERTY_CASES);
+            command.env("PROPTEST_CASES", cases);
             command.env("REVEILLE_DEEP", "1");
             tallied(&mut command, Runner::CargoTest)
         });
     }
+    for (package, binary, cases) in MORE_CASES {
+        total += step(&format!("properties {package} {binary}"), || {
+            let mut command = optimised(root);
+            command.args(["test", "--release", "--locked", "--no-fail-fast"]);
+            command.args(["--package", package, "--test", binary]);
+            command.env("PROPTEST_CASES", cases);
+            tallied(&mut command, Runner::CargoTest)
+        });
+    }
+    let (package, binary) = STRESS;
+    total += step(&format!("valgrind {package} {binary}"), || {
+        valgrind(root, package, binary)
+    });
     println!("{} passed, {} failed", total.passed, total.failed);
     total.failed == 0
+}
+
+/// Runs the tests of one binary under valgrind, which is installed if need be.
+fn valgrind(root: &Path, package: &str, binary: &str) -> Tally {
+    if !provide(VALGRIND) {
+        return Tally::of_check(false);
+    }
+    let mut command = optimised(root);
+    command.args(["test", "--release", "--locked", "--no-run"]);
+    command.args(["--message-format", "json-render-diagnostics"]);
+    command.args(["--package", package, "--test", binary]);
+    let Some(program) = built(&mut command, binary) else {
+        eprintln!("{binary} was not built");
+        return Tally::of_check(false);
+    };
+    let mut command = Command::new("valgrind");
+    command.args(["--quiet", "--fair-sched=yes", "--error-exitcode=1"]);
+    // What is still reachable, or may be, belongs to the test harness.
+    command.args(["--leak-check=full", "--show-leak-kinds=definite"]);
+    command.arg("--errors-for-leak-kinds=definite");
+    command.arg(program).arg("--test-threads=1");
+    command.stdin(Stdio::null());
+    tallied(&mut command, Runner::CargoTest)
 }
 
 fn step(name: &str, run: impl FnOnce() -> Tally) -> Tally {
@@ -72,9 +144,17 @@ pub(crate) fn target_dir(root: &Path, name: &str) -> PathBuf {
         .join(name)
 }
 
+/// A cargo command for release builds that are made to be run once: without what takes long to build.
+fn optimised(root: &Path) -> Command {
+    let mut command = cargo(root);
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off");
+    command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    command
+}
+
 /// A cargo command for code that is built with loom.
 fn cargo_of_models(root: &Path) -> Command {
-    let mut command = cargo(root);
+    let mut command = optimised(root);
     command.env("RUSTFLAGS", "--cfg loom");
     command.env("CARGO_TARGET_DIR", target_dir(root, "loom"));
     command

@@ -4,7 +4,7 @@
 //! the rules about the tree that neither the compiler nor clippy knows. Reading order:
 //! [`ci`] lists the steps, [`preflight`] the tools they need, [`tally`] how results are counted,
 //! [`process`] how commands are started, [`tidy`] the rules, [`mod@bench`] the measurements. What
-//! takes too long for the gate: [`deep`] and [`sanitize`].
+//! takes too long for the gate: [`deep`], [`sanitize`] and all of [`clients`].
 //!
 //! Everything a person reads goes to standard error; standard output carries what the commands
 //! print and, last, the verdict of `ci`.
@@ -17,6 +17,7 @@
 
 mod bench;
 mod ci;
+mod clients;
 mod deep;
 mod preflight;
 mod process;
@@ -31,6 +32,9 @@ usage: cargo xtask <task>
 
 tasks:
   ci    every check and test, going on after a failure; ends with `N passed, N failed`
+  clients
+        every client that other people wrote, through a restart and a gap; installs them
+        with Chromium and nginx (`ci` runs those that need neither)
   deep  the models of loom, the property tests with many cases, and stress; takes long
   sanitize
         the tests of the crate with unsafe code under sanitizers; needs a nightly compiler
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
     let root = process::workspace_root();
     let ok = match args.as_slice() {
         [Some("ci")] => ci::run(&root),
+        [Some("clients")] => clients::run(&root),
         [Some("deep")] => deep::run(&root),
         [Some("sanitize")] => sanitize::run(&root),
         [Some("tidy")] => tidy::run(&root),

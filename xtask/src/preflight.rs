@@ -13,9 +13,9 @@ use std::process::{Command, Stdio};
 use crate::process::{cargo_has, succeeds};
 
 /// A program on the search path and the Debian packages that bring it.
-struct Tool {
-    program: &'static str,
-    packages: &'static [&'static str],
+pub(crate) struct Tool {
+    pub(crate) program: &'static str,
+    pub(crate) packages: &'static [&'static str],
 }
 
 const TOOLS: &[Tool] = &[
@@ -64,7 +64,7 @@ const COMPONENTS: &[Component] = &[
 
 /// Makes sure that every tool is there; tells what to install where it cannot do so itself.
 pub(crate) fn run(root: &Path) -> bool {
-    let tools = provide_tools();
+    let tools = provide(TOOLS);
     let missing: Vec<_> = COMPONENTS
         .iter()
         .filter(|component| !cargo_has(root, component.subcommand))
@@ -79,8 +79,9 @@ pub(crate) fn run(root: &Path) -> bool {
     tools && missing.is_empty()
 }
 
-fn provide_tools() -> bool {
-    let absent = missing(TOOLS, on_path);
+/// Installs what is missing of these, if it may; tells what to install if not. Whether all are there.
+pub(crate) fn provide(tools: &'static [Tool]) -> bool {
+    let absent = missing(tools, on_path);
     if absent.is_empty() {
         return true;
     }
@@ -99,7 +100,7 @@ fn provide_tools() -> bool {
                     .args(&packages),
             );
     }
-    let absent = missing(TOOLS, on_path);
+    let absent = missing(tools, on_path);
     if !absent.is_empty() {
         eprintln!(
             "missing: {}; install the packages (Debian's names): {}",

@@ -209,6 +209,7 @@ impl Backend for ArchiveBackend {
             oldest: info.oldest,
             latest: info.latest,
             seal: info.seal,
+            attributes: log.attributes.clone(),
             log: LogHandle::Stored(Arc::new(ArchiveLog::new(Arc::clone(&self.0), log))),
         })
     }

@@ -70,6 +70,7 @@ impl StoredLog for ArchiveLog {
             log: Arc::clone(&self.log),
             entries,
             expected: options.expected,
+            seal: options.seal,
             at: self.archive.unix_millis(options.now),
         };
         match self.archive.ask(Change::Append(batch)).await {

@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) id: LogId,
     pub(crate) key: Arc<SessionKey>,
     pub(crate) epoch: Epoch,
+    /// What was kept with the log when it was made.
+    pub(crate) attributes: Box<str>,
     state: Mutex<State>,
 }
 
@@ -39,11 +41,17 @@ pub(crate) enum Look {
 }
 
 impl Shared {
-    pub(crate) fn new(id: LogId, key: Arc<SessionKey>, info: &LogInfo) -> Self {
+    pub(crate) fn new(
+        id: LogId,
+        key: Arc<SessionKey>,
+        info: &LogInfo,
+        attributes: Box<str>,
+    ) -> Self {
         Self {
             id,
             key,
             epoch: info.epoch,
+            attributes,
             state: Mutex::new(State {
                 oldest: info.oldest,
                 latest: info.latest,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use reveille_types::{Durability, Position, Seq, UnplacedEvent};
+use reveille_types::{Durability, EndReason, Position, Seq, UnplacedEvent};
 use smallvec::SmallVec;
 
 /// One event of a batch: complete but for its place.
@@ -33,6 +33,10 @@ pub struct AppendOptions {
     pub expected: Option<Position>,
     /// The least that the events must survive; the backend's default if none.
     pub durability: Option<Durability>,
+    /// Seal the log for this reason, without a message, in the same step that stores the batch, so that
+    /// nothing lands behind it. A batch that is refused, or whose keys are all known, seals nothing. Only
+    /// a [stored log](crate::StoredLog) is asked to: the session seals an immediate one by itself.
+    pub seal: Option<EndReason>,
     /// Now, on the monotonic clock: what idempotency windows count from.
     pub now: Instant,
 }
@@ -44,6 +48,7 @@ impl AppendOptions {
         Self {
             expected: None,
             durability: None,
+            seal: None,
             now,
         }
     }

@@ -36,4 +36,7 @@ pub use archive::{
 };
 pub use error::{AppendError, BackendError};
 pub use log::{ImmediateLog, LogHandle, LogInfo, LogPage, ReadLimit, Seal, StoredLog, Watch};
-pub use store::{Backend, Capabilities, Incarnation, ListOptions, OpenOptions, Opened, StoredPage};
+pub use store::{
+    ATTRIBUTES_BYTES, Backend, Capabilities, Incarnation, ListOptions, OpenOptions, Opened,
+    StoredPage,
+};

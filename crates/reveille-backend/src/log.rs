@@ -103,6 +103,9 @@ pub trait StoredLog: fmt::Debug + Send + Sync {
     /// whatever it expects. What is refused uses up no position, and no sequence number unless the
     /// backend is [shared](crate::Capabilities::shared).
     ///
+    /// A batch that [seals](AppendOptions::seal) is stored together with its seal: there is neither
+    /// without the other, for readers, after a crash, and when the future is dropped.
+    ///
     /// # Errors
     /// [`AppendError`]; nothing was stored, but for
     /// [`OutcomeUnknown`](AppendError::OutcomeUnknown).

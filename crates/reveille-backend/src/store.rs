@@ -18,7 +18,7 @@ pub struct Capabilities {
     pub immediate: bool,
     /// What an acknowledged event survives.
     pub durability: Durability,
-    /// Whether logs are still there after the process that wrote them is gone, with their epochs,
+    /// Whether logs are still there after the process that wrote them is gone, with their epochs, attributes,
     /// positions, keys, trims and seals, and the last sequence number of each tenant.
     pub survives_restart: bool,
     /// Whether several processes may use the same store at once.
@@ -53,14 +53,20 @@ pub enum Incarnation {
     New,
 }
 
+/// Most bytes of the [attributes](OpenOptions::attributes) of a log.
+pub const ATTRIBUTES_BYTES: usize = 4_096;
+
 /// How to open a log.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct OpenOptions {
     /// Which incarnation to open.
     pub incarnation: Incarnation,
     /// The epoch of a new incarnation, should one be made.
     pub new_epoch: Epoch,
+    /// What is kept with a new incarnation, should one be made, and told to whoever opens it: text, at
+    /// most [`ATTRIBUTES_BYTES`], which says nothing to a backend. Empty if there is nothing to keep.
+    pub attributes: Box<str>,
 }
 
 impl OpenOptions {
@@ -70,7 +76,15 @@ impl OpenOptions {
         Self {
             incarnation,
             new_epoch,
+            attributes: Box::default(),
         }
+    }
+
+    /// Keeping these attributes with a new incarnation.
+    #[must_use]
+    pub fn attributes(mut self, attributes: impl Into<Box<str>>) -> Self {
+        self.attributes = attributes.into();
+        self
     }
 }
 
@@ -87,6 +101,8 @@ pub struct Opened {
     pub latest: Position,
     /// That it takes no more events, if so.
     pub seal: Option<Seal>,
+    /// What was kept when the incarnation was made, whatever this call wanted to keep.
+    pub attributes: Box<str>,
     /// The log.
     pub log: LogHandle,
 }

@@ -3,19 +3,27 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reveille_backend::{ArchiveError, ReplayFrom, Watermark};
 use reveille_core::sync::Mutex;
 use reveille_queue::{Sessions, Tail};
-use reveille_types::{Cursor, Event, EventDraft, Filter, Kind, Receipt, Seq, SessionKey, Tenant};
+use reveille_types::sets::PayloadAccess;
+use reveille_types::{
+    Cursor, Epoch, Event, EventDraft, Filter, Kind, Receipt, Seq, SessionKey, Tenant,
+};
 
 use crate::error::BusError;
+use crate::frame::{BusFrame, BusItem};
 use crate::handlers::Running;
-use crate::options::{BusStart, HistoryQuery, SubscribeOptions};
+use crate::options::{BusOptions, BusStart, HistoryQuery, SubscribeOptions};
+use crate::privacy::{self, PayloadPolicy, Shown, Subscriber};
 use crate::publisher::Publisher;
 use crate::registry::{BusStats, Registry, SubscriptionId};
-use crate::subscription::{BusFrame, BusItem, BusSubscription};
+use crate::subscription::BusSubscription;
+use crate::wakes::Wakes;
 
 /// What a producer learns from publishing on a bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +73,20 @@ struct Inner {
     order: Arc<Order>,
     /// Dropped with the bus, which is what ends the handlers' tasks.
     handlers: Mutex<HashMap<SubscriptionId, Running>>,
+    wakes: Wakes,
+    /// Most events that history gives.
+    history: usize,
+    /// History gives what follows this sequence number.
+    cleared: AtomicU64,
+    /// What was counted by kind when the statistics were last reset.
+    counted: Mutex<Counted>,
+}
+
+/// Events by kind, and those that are not counted by kind.
+#[derive(Debug, Default)]
+struct Counted {
+    by_kind: HashMap<Kind, u64>,
+    other: u64,
 }
 
 /// What subscriptions share with their bus, and what outlives it with them.
@@ -72,12 +94,17 @@ struct Inner {
 pub(crate) struct Order {
     pub(crate) tail: Tail,
     pub(crate) registry: Registry,
+    pub(crate) policy: Arc<dyn PayloadPolicy>,
 }
 
 impl Order {
     /// The cursor of a reader that has read up to and including this sequence number.
     pub(crate) fn cursor(&self, seq: Seq, filter: &Filter) -> Cursor {
-        let epoch = self.tail.epoch();
+        self.cursor_in(self.tail.epoch(), seq, filter)
+    }
+
+    /// As [`cursor`](Self::cursor), in the order of this incarnation.
+    pub(crate) fn cursor_in(&self, epoch: Epoch, seq: Seq, filter: &Filter) -> Cursor {
         match filter.fingerprint() {
             None => Cursor::bus(epoch, seq),
             Some(fingerprint) => Cursor::filtered(epoch, seq, fingerprint),
@@ -102,17 +129,41 @@ impl Bus {
     /// # Cancel safety
     /// A dropped future changes nothing.
     pub async fn open(sessions: Sessions, tenant: Tenant) -> Result<Self, BusError> {
+        Self::open_with(sessions, tenant, BusOptions::default()).await
+    }
+
+    /// As [`open`](Self::open), with options.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
+    pub async fn open_with(
+        sessions: Sessions,
+        tenant: Tenant,
+        options: BusOptions,
+    ) -> Result<Self, BusError> {
         let tail = sessions
             .tail_or_begin(&tenant)
             .await?
             .ok_or(BusError::NoTail)?;
         Ok(Self(Arc::new(Inner {
-            publisher: Publisher { sessions, tenant },
+            publisher: Publisher {
+                sessions,
+                tenant,
+                chains: Arc::default(),
+            },
             order: Arc::new(Order {
                 tail,
                 registry: Registry::default(),
+                policy: options.policy,
             }),
+            history: options.history,
+            cleared: AtomicU64::new(0),
+            counted: Mutex::default(),
             handlers: Mutex::default(),
+            wakes: Wakes::default(),
         })))
     }
 
@@ -120,6 +171,12 @@ impl Bus {
     #[must_use]
     pub fn tenant(&self) -> &Tenant {
         &self.0.publisher.tenant
+    }
+
+    /// The sessions that it reads and publishes into.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.0.publisher.sessions
     }
 
     /// The order that is read.
@@ -132,6 +189,38 @@ impl Bus {
     #[must_use]
     pub fn cursor(&self, seq: Seq, filter: &Filter) -> Cursor {
         self.0.order.cursor(seq, filter)
+    }
+
+    /// Makes history begin behind what the bus shows now. Changes neither what subscribers get nor what
+    /// was counted.
+    pub fn clear_history(&self) {
+        let latest = self.tail().info().latest;
+        self.0.cleared.fetch_max(latest.0, Ordering::AcqRel);
+    }
+
+    /// Makes all counts begin anew, but for the lag of subscribers, and leaves history as it is.
+    pub fn reset_stats(&self) {
+        let (by_kind, other) = self.tail().counts();
+        let counted = Counted {
+            by_kind: by_kind.into_iter().collect(),
+            other,
+        };
+        *self.0.counted.lock() = counted;
+        self.0.order.registry.reset();
+    }
+
+    /// The event with as much of its payload as was asked for and the policy grants to a reader that
+    /// is no subscription.
+    #[must_use]
+    pub fn view(&self, event: &Event, asked: PayloadAccess) -> (Event, Shown) {
+        let subscriber = Subscriber {
+            tenant: self.tenant(),
+            id: None,
+            name: None,
+            asked,
+        };
+        let (event, shown, _) = privacy::shown(&*self.0.order.policy, &subscriber, event.clone());
+        (event, shown)
     }
 
     /// How many subscriptions were made with just this filter.
@@ -183,6 +272,10 @@ impl Bus {
         &self.0.publisher
     }
 
+    pub(crate) fn wakes(&self) -> &Wakes {
+        &self.0.wakes
+    }
+
     pub(crate) fn handlers(&self) -> &Mutex<HashMap<SubscriptionId, Running>> {
         &self.0.handlers
     }
@@ -193,17 +286,43 @@ impl BusSubscription {
     pub(crate) fn begin(bus: &Bus, options: SubscribeOptions) -> Result<Self, BusError> {
         let bound = options.bound()?;
         let info = bus.tail().info();
-        let after = match options.start {
-            BusStart::Earliest => info.oldest,
-            BusStart::Latest => info.latest,
-            BusStart::After(cursor) => cursor.resolve_bus(
-                bus.tail().epoch(),
-                options.filter.fingerprint(),
-                info.oldest,
-                info.latest,
-            )?,
+        let epoch = bus.tail().epoch();
+        let fingerprint = options.filter.fingerprint();
+        let mut replay = None;
+        let after = match (options.start, &options.archive) {
+            (BusStart::Latest, _) => info.latest,
+            (BusStart::Earliest, None) => info.oldest,
+            (BusStart::Earliest, Some(_)) => {
+                replay = Some(ReplayFrom::Earliest);
+                info.begin
+            }
+            (BusStart::Archived(_), None) => return Err(BusError::ArchiveRequired),
+            (BusStart::Archived(cursor), Some(archive)) => {
+                let (expected, got) = (archive.id(), cursor.archive);
+                if got != expected {
+                    return Err(ArchiveError::ArchiveMismatch { expected, got }.into());
+                }
+                replay = Some(ReplayFrom::After(cursor));
+                info.begin
+            }
+            (BusStart::After(cursor), Some(_)) if cursor.epoch() != epoch => {
+                let seq = cursor.resolve_bus(cursor.epoch(), fingerprint, Seq(0), Seq(u64::MAX))?;
+                let epoch = cursor.epoch();
+                replay = Some(ReplayFrom::AfterSeq(Watermark { epoch, seq }));
+                info.begin
+            }
+            (BusStart::After(cursor), _) => {
+                cursor.resolve_bus(epoch, fingerprint, info.oldest, info.latest)?
+            }
         };
-        Ok(Self::new(Arc::clone(bus.order()), after, bound, options))
+        let tenant = bus.tenant().clone();
+        Ok(Self::new(
+            Arc::clone(bus.order()),
+            tenant,
+            (after, replay),
+            bound,
+            options,
+        ))
     }
 }
 
@@ -228,7 +347,13 @@ impl EventBus for Bus {
 
     fn history(&self, query: &HistoryQuery) -> Vec<Event> {
         let limit = query.limit.unwrap_or(usize::MAX);
-        self.0.order.tail.last(&query.filter, limit)
+        let tail = &self.0.order.tail;
+        let cleared = self.0.cleared.load(Ordering::Acquire);
+        let bound = tail.info().latest.0.saturating_sub(self.0.history as u64);
+        let mut events = tail.last(&query.filter, limit);
+        events.retain(|event| event.place().seq.0 > cleared.max(bound));
+        let shown = |event: Event| self.view(&event, query.access).0;
+        events.into_iter().map(shown).collect()
     }
 
     fn stats(&self) -> BusStats {
@@ -236,10 +361,24 @@ impl EventBus for Bus {
         for event in self.0.order.tail.last(&Filter::all(), usize::MAX) {
             *retained_by_kind.entry(event.kind().clone()).or_default() += 1;
         }
-        let info = self.0.order.tail.info();
+        let (tail, registry) = (&self.0.order.tail, &self.0.order.registry);
+        let info = tail.info();
+        let (by_kind, other) = tail.counts();
+        let counted = self.0.counted.lock();
+        let since = |(kind, count): (Kind, u64)| {
+            let before = counted.by_kind.get(&kind).copied().unwrap_or_default();
+            (count > before).then(|| (kind, count - before))
+        };
+        let by_kind: BTreeMap<Kind, u64> = by_kind.into_iter().filter_map(since).collect();
+        let other = other - counted.other;
         BusStats {
+            published: by_kind.values().sum::<u64>() + other,
+            published_by_kind: by_kind,
             retained_by_kind,
-            subscriptions: self.0.order.registry.stats(info.latest),
+            retained: info.retained,
+            retained_at_most: tail.limits().events,
+            filters: registry.count_filters(),
+            subscriptions: registry.stats(info.latest),
             visits: info.visits,
         }
     }

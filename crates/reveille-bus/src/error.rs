@@ -1,5 +1,8 @@
 //! Why the bus says no.
 
+use std::time::Duration;
+
+use reveille_backend::ArchiveError;
 use reveille_queue::{AppendError, SessionError};
 use reveille_types::sets::OverflowPolicy;
 use reveille_types::{Cursor, CursorError, Invalid};
@@ -36,6 +39,21 @@ pub enum BusError {
         /// The most that are allowed.
         limit: u32,
     },
+    /// Handlers answer one event, and the answers to it, with more events than the calling one allows
+    /// in a time.
+    #[error("the chain of causes has more than {limit} events in {per:?}")]
+    ChainTooFast {
+        /// The most that are allowed.
+        limit: u32,
+        /// In this time.
+        per: Duration,
+    },
+    /// A subscription that begins in an archive needs one.
+    #[error("there is no archive to begin in")]
+    ArchiveRequired,
+    /// The archive said no.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The session belongs to another tenant than the bus.
     #[error("the session belongs to another tenant")]
     TenantMismatch,
@@ -58,6 +76,9 @@ impl BusError {
             Self::InvalidOverflowPolicy { .. } => "invalid_overflow_policy",
             Self::Overflow { .. } => "slow_consumer",
             Self::LoopDetected { .. } => "loop_detected",
+            Self::ChainTooFast { .. } => "chain_too_fast",
+            Self::ArchiveRequired => "archive_required",
+            Self::Archive(error) => error.code(),
             Self::TenantMismatch => "tenant_mismatch",
             Self::Session(error) => error.code(),
             Self::Append(error) => error.code(),

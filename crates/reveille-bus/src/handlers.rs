@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -14,11 +15,12 @@ use tokio::task::JoinHandle;
 use crate::bus::Bus;
 use crate::causes;
 use crate::error::BusError;
+use crate::frame::BusItem;
 use crate::options::HandlerOptions;
 use crate::progress::{Progress, Watching};
 use crate::publisher::Publisher;
 use crate::registry::SubscriptionId;
-use crate::subscription::{BusItem, BusSubscription};
+use crate::subscription::BusSubscription;
 
 /// What a handler fails with: counted, and nobody else's affair.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
@@ -176,10 +178,13 @@ impl<H: Handler> Called<H> {
         let mut pause = self.options.pause;
         for calls in 1.. {
             let call = AssertUnwindSafe(self.handler.handle(event.clone())).catch_unwind();
-            let error = match causes::answering(event, self.options.hops, call).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "the handler panicked".to_owned(),
+            let limits = (self.options.hops, self.options.rate);
+            let call = within(self.options.deadline, call);
+            let error = match causes::answering(event, limits, call).await {
+                Some(Ok(Ok(()))) => return Ok(()),
+                Some(Ok(Err(error))) => error.to_string(),
+                Some(Err(_)) => "the handler panicked".to_owned(),
+                None => "the handler took too long".to_owned(),
             };
             self.events.count_error();
             if calls > self.options.retries {
@@ -210,6 +215,14 @@ impl<H: Handler> Called<H> {
     }
 }
 
+/// What a call gives, if it does so in time.
+async fn within<F: Future>(deadline: Option<Duration>, call: F) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout(deadline, call).await.ok(),
+        None => Some(call.await),
+    }
+}
+
 /// Most bytes of an event that is repeated in a letter; of a larger one the letter has the place.
 const LETTER_BYTES: usize = 128 * 1024;
 /// What tells of an event that a handler could not handle.
@@ -235,6 +248,8 @@ fn dead_letter(event: &Event, calls: u32, error: &str) -> Option<EventDraft> {
     };
     let mut draft = EventDraft::parse(HANDLER_FAILED).ok()?;
     draft.payload = Payload::json(&letter).ok()?;
+    // What it repeats is as private as it was.
+    draft.privacy = event.envelope().privacy;
     // An id keeps the rules of a label.
     draft.caused_by = reveille_types::Label::parse(event.id().as_str()).ok();
     Some(draft)

@@ -38,24 +38,33 @@
 //! # }
 //! ```
 
+mod archiving;
 mod bus;
 mod causes;
 mod emit;
 mod error;
+mod frame;
 mod handlers;
 mod lag;
 mod options;
 mod overflow;
+mod privacy;
 mod progress;
 mod publisher;
 mod registry;
+mod replay;
 mod subscription;
+mod wakes;
 
+pub use archiving::Archiving;
 pub use bus::{Bus, EventBus, Published};
 pub use emit::Emitted;
 pub use error::BusError;
+pub use frame::{BusFrame, BusItem, BusSummary};
 pub use handlers::{Handler, HandlerError};
-pub use options::{BusStart, HandlerOptions, HistoryQuery, SubscribeOptions};
+pub use options::{BusOptions, BusStart, HandlerOptions, HistoryQuery, SubscribeOptions};
 pub use overflow::{Folded, LagBound, Loss, Offer, OverflowMachine, Rank, Turn, Verdict};
+pub use privacy::{ByPrivacy, PayloadPolicy, Shown, Subscriber};
 pub use registry::{BusStats, SubscriptionId, SubscriptionStats};
-pub use subscription::{BusFrame, BusItem, BusSubscription, BusSummary};
+pub use subscription::BusSubscription;
+pub use wakes::{Wake, WakeCondition, WakeOutcome};

@@ -4,22 +4,63 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reveille_types::sets::OverflowPolicy;
-use reveille_types::{Cursor, Event, Filter, SessionKey};
+use reveille_backend::{Archive, ArchiveCursor};
+use reveille_types::sets::{OverflowPolicy, PayloadAccess};
+use reveille_types::{Cursor, Event, Filter, FilterSpec, Invalid, SessionKey};
 
 use crate::error::BusError;
 use crate::overflow::LagBound;
+use crate::privacy::{ByPrivacy, PayloadPolicy};
+
+/// How a bus is.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BusOptions {
+    /// Who sees payloads: [`ByPrivacy`] if nothing is said.
+    pub policy: Arc<dyn PayloadPolicy>,
+    /// How many of the newest events history gives, at most; all that are retained if nothing is said,
+    /// none if it is 0.
+    pub history: usize,
+}
+
+impl Default for BusOptions {
+    fn default() -> Self {
+        Self {
+            policy: Arc::new(ByPrivacy),
+            history: usize::MAX,
+        }
+    }
+}
+
+impl BusOptions {
+    /// With this policy.
+    #[must_use]
+    pub fn policy(mut self, policy: impl PayloadPolicy + 'static) -> Self {
+        self.policy = Arc::new(policy);
+        self
+    }
+
+    /// With a history of so many events.
+    #[must_use]
+    pub fn history(mut self, events: usize) -> Self {
+        self.history = events;
+        self
+    }
+}
 
 /// Where a subscriber begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BusStart {
-    /// With the oldest event that is retained. What retention dropped before is no gap.
+    /// With the oldest event that is retained, or archived if there is an archive. What retention
+    /// dropped before is no gap.
     Earliest,
     /// With the next event to come.
     #[default]
     Latest,
     /// After this cursor.
     After(Cursor),
+    /// After this place of the archive.
+    Archived(ArchiveCursor),
 }
 
 /// A predicate over an event: code of the caller's, which runs in the subscriber's own poll.
@@ -40,7 +81,12 @@ pub struct SubscribeOptions {
     pub reserve: usize,
     /// Which events are given up: see [`LagBound`].
     pub policy: OverflowPolicy,
+    /// How much of payloads to show, if policy allows: nothing if nothing is said.
+    pub access: PayloadAccess,
+    /// Who subscribes, for the policy and in statistics.
+    pub name: Option<Arc<str>>,
     pub(crate) predicate: Option<Predicate>,
+    pub(crate) archive: Option<Arc<dyn Archive>>,
 }
 
 impl Default for SubscribeOptions {
@@ -60,7 +106,10 @@ impl SubscribeOptions {
             capacity: bound.capacity(),
             reserve: bound.reserve(),
             policy: bound.policy(),
+            access: PayloadAccess::EnvelopeOnly,
+            name: None,
             predicate: None,
+            archive: None,
         }
     }
 
@@ -100,12 +149,40 @@ impl SubscribeOptions {
             .policy(bound.policy())
     }
 
+    /// Showing so much of payloads, if policy allows.
+    #[must_use]
+    pub fn access(mut self, access: PayloadAccess) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Showing payloads as a whole, if policy allows.
+    #[must_use]
+    pub fn payloads(self) -> Self {
+        self.access(PayloadAccess::FullPayloadIfPolicyAllows)
+    }
+
+    /// Under this name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     /// Only events for which this answers `true`, besides what the filter asks for. It runs in the
     /// subscriber's own poll; a panic in it skips the event, is counted, and reaches nobody else. It
     /// does not count for the lag.
     #[must_use]
     pub fn predicate(mut self, wanted: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Self {
         self.predicate = Some(Arc::new(wanted));
+        self
+    }
+
+    /// Reading from this archive what is no longer retained, and what was shown before this
+    /// incarnation of the bus; then the bus itself, without a gap or a repetition.
+    #[must_use]
+    pub fn archive(mut self, archive: Arc<dyn Archive>) -> Self {
+        self.archive = Some(archive);
         self
     }
 
@@ -127,7 +204,10 @@ impl fmt::Debug for SubscribeOptions {
             .field("capacity", &self.capacity)
             .field("reserve", &self.reserve)
             .field("policy", &self.policy)
+            .field("access", &self.access)
+            .field("name", &self.name)
             .field("predicate", &self.predicate.is_some())
+            .field("archive", &self.archive)
             .finish()
     }
 }
@@ -143,12 +223,19 @@ pub struct HandlerOptions {
     /// How long to wait before the first repetition, twice as long before the second, and so on; 100 ms
     /// if nothing is said.
     pub pause: Duration,
+    /// How long one call may take; for ever if nothing is said. A call that takes longer is dropped and
+    /// has failed.
+    pub deadline: Option<Duration>,
     /// The session to which an `error.handler_failed` goes when the last repetition has failed.
     pub dead_letters: Option<SessionKey>,
     /// Through how many handlers a chain of events may come, each published in answer to the one
     /// before; 16 if nothing is said. Longer ones are refused with
     /// [`LoopDetected`](crate::BusError::LoopDetected).
     pub hops: u32,
+    /// How many events the handlers may publish in answer to one event, to the answers to it, and so
+    /// on, in how much time; 1 000 a second if nothing is said. More are refused with
+    /// [`ChainTooFast`](crate::BusError::ChainTooFast).
+    pub rate: (u32, Duration),
 }
 
 impl From<SubscribeOptions> for HandlerOptions {
@@ -157,8 +244,10 @@ impl From<SubscribeOptions> for HandlerOptions {
             events,
             retries: 0,
             pause: Duration::from_millis(100),
+            deadline: None,
             dead_letters: None,
             hops: 16,
+            rate: (1_000, Duration::from_secs(1)),
         }
     }
 }
@@ -178,10 +267,24 @@ impl HandlerOptions {
         self
     }
 
+    /// Dropping a call that takes longer, which has failed then.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
     /// Telling this session of events that could not be handled.
     #[must_use]
     pub fn dead_letters(mut self, session: SessionKey) -> Self {
         self.dead_letters = Some(session);
+        self
+    }
+
+    /// Continuing a chain with at most this many events in this time.
+    #[must_use]
+    pub fn rate(mut self, events: u32, time: Duration) -> Self {
+        self.rate = (events, time);
         self
     }
 
@@ -194,13 +297,21 @@ impl HandlerOptions {
 }
 
 /// Which events of the past to give.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HistoryQuery {
     /// Which events.
     pub filter: Filter,
     /// The last so many of them; all that are retained if none. Zero gives none.
     pub limit: Option<usize>,
+    /// How much of payloads to show, if policy allows: nothing if nothing is said.
+    pub access: PayloadAccess,
+}
+
+impl Default for HistoryQuery {
+    fn default() -> Self {
+        Self::matching(Filter::all())
+    }
 }
 
 impl HistoryQuery {
@@ -210,7 +321,31 @@ impl HistoryQuery {
         Self {
             filter,
             limit: None,
+            access: PayloadAccess::EnvelopeOnly,
         }
+    }
+
+    /// Events that match this pattern, and of this source if there is one: its last so many.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it is no pattern.
+    pub fn of(pattern: &str, source: Option<&str>, limit: Option<usize>) -> Result<Self, Invalid> {
+        let filter = Filter::compile(&FilterSpec {
+            kinds: Some(vec![pattern.parse()?]),
+            source: source.map(|source| vec![source.to_owned()]),
+            ..FilterSpec::default()
+        })?;
+        Ok(Self {
+            limit,
+            ..Self::matching(filter)
+        })
+    }
+
+    /// Showing payloads as a whole, if policy allows.
+    #[must_use]
+    pub fn payloads(mut self) -> Self {
+        self.access = PayloadAccess::FullPayloadIfPolicyAllows;
+        self
     }
 
     /// The last so many of them.

@@ -1,9 +1,11 @@
 //! How events get into the sessions of the tenant.
 
+use std::sync::Arc;
+
 use reveille_queue::{AppendOptions, SessionOptions, Sessions};
 use reveille_types::{EventDraft, Receipt, SessionKey, Tenant};
 
-use crate::causes;
+use crate::causes::{self, Chains, Limit};
 use crate::error::BusError;
 
 /// Publishes for one tenant. Outlives the bus, but does nothing by itself.
@@ -11,6 +13,7 @@ use crate::error::BusError;
 pub(crate) struct Publisher {
     pub(crate) sessions: Sessions,
     pub(crate) tenant: Tenant,
+    pub(crate) chains: Arc<Chains>,
 }
 
 impl Publisher {
@@ -21,14 +24,16 @@ impl Publisher {
         session: SessionKey,
         mut events: Vec<EventDraft>,
     ) -> Result<Receipt, BusError> {
-        match causes::continue_chain(&mut events) {
+        match causes::continue_chain(&self.chains, &mut events) {
             Ok(()) => self.append(session, events).await,
             Err(looped) => {
                 if let Some(report) = looped.report {
                     self.append(session, vec![*report]).await?;
                 }
-                let limit = looped.limit;
-                Err(BusError::LoopDetected { limit })
+                Err(match looped.limit {
+                    Limit::Hops(limit) => BusError::LoopDetected { limit },
+                    Limit::Rate(limit, per) => BusError::ChainTooFast { limit, per },
+                })
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Who subscribes, and how it fares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,8 +24,11 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Only the subscription itself counts, so that no two additions meet; one that meets a reset is
+    /// lost or undoes it.
     pub(crate) fn add(counter: &AtomicU64, count: u64) {
-        counter.fetch_add(count, Ordering::Relaxed);
+        let before = counter.load(Ordering::Relaxed);
+        counter.store(before + count, Ordering::Relaxed);
     }
 }
 
@@ -55,6 +58,28 @@ impl Registry {
     pub(crate) fn count_exact(&self, filter: &Filter) -> usize {
         let entries = self.entries.lock();
         entries.iter().filter(|(_, e)| e.filter == *filter).count()
+    }
+
+    /// How many different filters there are.
+    pub(crate) fn count_filters(&self) -> usize {
+        let entries = self.entries.lock();
+        let filters: HashSet<&Filter> = entries.iter().map(|(_, entry)| &entry.filter).collect();
+        filters.len()
+    }
+
+    /// Makes the counters of all subscriptions begin anew.
+    pub(crate) fn reset(&self) {
+        for (_, entry) in &*self.entries.lock() {
+            let Counters {
+                delivered,
+                skipped,
+                errors,
+                read_to: _,
+            } = &*entry.counters;
+            for counter in [delivered, skipped, errors] {
+                counter.store(0, Ordering::Relaxed);
+            }
+        }
     }
 
     /// How many subscriptions would get an event of this kind, if nothing but its kind is asked for.
@@ -101,8 +126,18 @@ pub struct SubscriptionStats {
 /// How a bus fares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BusStats {
+    /// Events that were shown, whoever published them, since the bus or its statistics began anew.
+    pub published: u64,
+    /// The same by kind; of very many kinds the latest to come have no count of their own.
+    pub published_by_kind: BTreeMap<Kind, u64>,
     /// Retained events by kind.
     pub retained_by_kind: BTreeMap<Kind, usize>,
+    /// How many events are retained.
+    pub retained: usize,
+    /// How many events are retained at most.
+    pub retained_at_most: usize,
+    /// How many different filters there are subscriptions with.
+    pub filters: usize,
     /// Every subscription.
     pub subscriptions: BTreeMap<SubscriptionId, SubscriptionStats>,
     /// How many waiting subscribers publishing has looked at since the beginning.

@@ -6,56 +6,30 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
+use reveille_backend::{Archive, ArchiveCursor, Archived, ReplayFrom, Watermark};
 use reveille_queue::{Tail, TailPage, TailWatch};
-use reveille_types::{Cursor, Event, Filter, Gap, GapReason, OverflowDetail, PositionRanges, Seq};
+use reveille_types::sets::PayloadAccess;
+use reveille_types::{
+    Cursor, Epoch, Event, Filter, Gap, GapReason, OverflowDetail, PositionRanges, Seq, Tenant,
+};
 
 use crate::bus::Order;
 use crate::error::BusError;
+use crate::frame::{BusFrame, BusItem, BusSummary};
 use crate::lag::{Found, Lag};
-use crate::options::{Predicate, SubscribeOptions};
+use crate::options::{BusStart, Predicate, SubscribeOptions};
 use crate::overflow::{LagBound, Loss};
+use crate::privacy::{self, Shown, Subscriber};
 use crate::registry::{Counters, SubscriptionId};
+use crate::replay::{Replay, Replayed};
 
 /// Most events that a subscriber fetches at once.
 const FETCH_EVENTS: usize = 256;
 /// Most bytes that a subscriber fetches at once, one event aside.
 const FETCH_BYTES: usize = 256 * 1024;
-
-/// An event and the cursor of a reader that has read up to and including it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BusFrame {
-    /// The event.
-    pub event: Event,
-    /// Where to go on after it.
-    pub cursor: Cursor,
-}
-
-/// What a subscription yields.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BusItem {
-    /// Events are missing exactly here. The ranges are of sequence numbers.
-    Gap(Gap),
-    /// As a gap, with progress among what is missing, of which the last event is given.
-    Summary(BusSummary),
-    /// An event.
-    Event(BusFrame),
-    /// History is done, live begins. Comes once.
-    CaughtUp(Cursor),
-}
-
-/// Progress that was folded because the subscriber was too slow for all of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BusSummary {
-    /// Everything that is missing here, folded or not.
-    pub gap: Gap,
-    /// How many of the missing events are progress.
-    pub folded: u64,
-    /// The last of these, if it is still retained.
-    pub last: Option<Event>,
-}
 
 /// A subscriber of a bus. It holds at most a few events that it fetched at once, however slow its
 /// reader is, and nothing while its reader works; dropping it releases everything at once.
@@ -64,9 +38,15 @@ pub struct BusSubscription {
     id: SubscriptionId,
     order: Arc<Order>,
     watch: TailWatch,
+    tenant: Tenant,
+    name: Option<Arc<str>>,
+    access: PayloadAccess,
     filter: Filter,
     predicate: Option<PredicateBox>,
     bound: LagBound,
+    /// Only while the subscriber reads the archive.
+    replay: Option<Box<Replay>>,
+    archive: Option<Source>,
     /// Only while the subscriber is beyond its bound.
     lag: Option<Box<Lag>>,
     /// Everything up to it has been fetched or told as missing.
@@ -74,9 +54,19 @@ pub struct BusSubscription {
     fetched: VecDeque<Event>,
     gap: Option<Gap>,
     cursor: Cursor,
+    /// A place in the order that is live.
+    live: Cursor,
     caught_up: bool,
     failed: bool,
     counters: Arc<Counters>,
+}
+
+/// Where to look for what is no longer retained.
+#[derive(Debug)]
+struct Source {
+    archive: Arc<dyn Archive>,
+    /// It was asked for what follows this, and had nothing.
+    asked_at: Option<Seq>,
 }
 
 struct PredicateBox(Predicate);
@@ -90,31 +80,57 @@ impl std::fmt::Debug for PredicateBox {
 impl BusSubscription {
     pub(crate) fn new(
         order: Arc<Order>,
-        after: Seq,
+        tenant: Tenant,
+        (after, replay): (Seq, Option<ReplayFrom>),
         bound: LagBound,
         options: SubscribeOptions,
     ) -> Self {
+        let archive = options.archive.map(|archive| Source {
+            archive,
+            asked_at: None,
+        });
         let counters = Arc::new(Counters::default());
         counters.read_to.store(after.0, Ordering::Relaxed);
-        let cursor = order.cursor(after, &options.filter);
-        Self {
+        let cursor = match options.start {
+            BusStart::After(cursor) => cursor,
+            _ => order.cursor(after, &options.filter),
+        };
+        let live = order.cursor(after, &options.filter);
+        let mut subscription = Self {
             id: order
                 .registry
                 .add(options.filter.clone(), Arc::clone(&counters)),
             watch: order.tail.watch(options.filter.clone()),
             order,
+            tenant,
+            name: options.name,
+            access: options.access,
             filter: options.filter,
             predicate: options.predicate.map(PredicateBox),
             bound,
+            replay: None,
+            archive,
             lag: None,
             read_to: after,
             fetched: VecDeque::new(),
             gap: None,
             cursor,
+            live,
             caught_up: false,
             failed: false,
             counters,
+        };
+        if let Some(from) = replay {
+            subscription.begin_replay(from);
         }
+        subscription
+    }
+
+    fn begin_replay(&mut self, from: ReplayFrom) {
+        self.replay = self.archive.as_ref().map(|source| {
+            let (archive, tenant) = (Arc::clone(&source.archive), self.tenant.clone());
+            Box::new(Replay::new(archive, tenant, self.filter.clone(), from))
+        });
     }
 
     /// Names the subscription in the bus's statistics.
@@ -154,13 +170,31 @@ impl BusSubscription {
     }
 
     /// Polls for the next item, as [`next`](Self::next).
+    #[inline]
     pub fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BusItem, BusError>>> {
+        // What comes most often is made where it is wanted, not handed through.
+        if self.gap.is_none()
+            && let Some(event) = self.fetched.pop_front()
+            && let Some(frame) = self.next_frame(event)
+        {
+            return Poll::Ready(Some(Ok(BusItem::Event(frame))));
+        }
+        self.poll_further(cx)
+    }
+
+    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BusItem, BusError>>> {
         loop {
             if self.failed {
                 return Poll::Ready(None);
             }
             if let Some(item) = self.fetched_item() {
                 return Poll::Ready(Some(Ok(item)));
+            }
+            if self.replay.is_some() {
+                match ready!(self.poll_replay(cx)) {
+                    Some(item) => return Poll::Ready(Some(item)),
+                    None => continue,
+                }
             }
             // What there was before the subscriber came is not bounded by how it keeps up.
             if self.caught_up
@@ -175,19 +209,106 @@ impl BusSubscription {
                 .watch
                 .poll_read(cx, self.read_to, FETCH_EVENTS, FETCH_BYTES)
             {
+                Poll::Ready(page) if self.asks_archive(&page) => {}
                 Poll::Ready(page) => self.take(page),
                 Poll::Pending if self.caught_up => return Poll::Pending,
                 Poll::Pending => {
                     self.caught_up = true;
-                    self.cursor = self.cursor_at(self.read_to);
+                    self.move_to(self.cursor_at(self.read_to));
                     return Poll::Ready(Some(Ok(BusItem::CaughtUp(self.cursor))));
                 }
             }
         }
     }
 
+    /// What the archive gives; `None` when it is to be looked further.
+    fn poll_replay(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BusItem, BusError>>> {
+        let Some(replay) = &mut self.replay else {
+            return Poll::Ready(None);
+        };
+        let replayed = match ready!(replay.poll(cx)) {
+            Ok(replayed) => replayed,
+            // What the bus shows has not got into the archive yet: it is told of by the bus.
+            Err(_)
+                if self
+                    .archive
+                    .as_ref()
+                    .is_some_and(|source| source.asked_at.is_some()) =>
+            {
+                self.replay = None;
+                return Poll::Ready(None);
+            }
+            Err(error) => {
+                self.failed = true;
+                return Poll::Ready(Some(Err(error.into())));
+            }
+        };
+        Poll::Ready(match replayed {
+            Replayed::Item(Archived::Event {
+                event,
+                epoch,
+                cursor,
+            }) => {
+                self.moved_in_archive(epoch, event.place().seq);
+                self.hand_out(event, Some(cursor)).map(Ok)
+            }
+            Replayed::Item(Archived::Missing { epoch, ranges, .. }) => {
+                let requested = self.cursor;
+                if let Some((_, last)) = ranges.as_slice().last() {
+                    self.moved_in_archive(epoch, Seq(*last));
+                }
+                Some(Ok(BusItem::Gap(Box::new(self.gone(ranges, requested)))))
+            }
+            Replayed::Done(watermark) => {
+                self.replay = None;
+                self.go_live(watermark)
+                    .map(|gap| Ok(BusItem::Gap(Box::new(gap))))
+            }
+        })
+    }
+
+    fn moved_in_archive(&mut self, epoch: Epoch, seq: Seq) {
+        self.move_to(self.order.cursor_in(epoch, seq, &self.filter));
+        if epoch == self.order.tail.epoch() {
+            self.read_to = seq.max(self.read_to);
+        }
+    }
+
+    /// Goes on behind what is archived. What lies between the orders of two incarnations is a gap.
+    fn go_live(&mut self, watermark: Option<Watermark>) -> Option<Gap> {
+        let tail = &self.order.tail;
+        let begin = tail.info().begin;
+        let requested = self.cursor;
+        let mut between = PositionRanges::new();
+        match watermark {
+            Some(mark) if mark.epoch == tail.epoch() => self.read_to = mark.seq.max(self.read_to),
+            Some(mark) if mark.seq < begin => {
+                between.insert(mark.seq.0 + 1, begin.0);
+            }
+            _ => {}
+        }
+        self.move_to(self.cursor_at(self.read_to));
+        (!between.is_empty()).then(|| self.gone(between, requested))
+    }
+
+    /// Whether what is missing is looked for in the archive first, once for each place.
+    fn asks_archive(&mut self, page: &TailPage) -> bool {
+        let after = self.read_to;
+        let Some(source) = &mut self.archive else {
+            return false;
+        };
+        if page.missing.is_empty() || source.asked_at == Some(after) {
+            return false;
+        }
+        source.asked_at = Some(after);
+        let epoch = self.order.tail.epoch();
+        self.begin_replay(ReplayFrom::AfterSeq(Watermark { epoch, seq: after }));
+        true
+    }
+
+    #[inline]
     fn cursor_at(&self, seq: Seq) -> Cursor {
-        self.order.cursor(seq, &self.filter)
+        self.live.at(seq.0)
     }
 
     /// What comes next for a subscriber that is beyond its bound, or has been and is not back in the
@@ -214,15 +335,15 @@ impl BusSubscription {
     /// The machine is empty: everything up to where it was told of has been looked through.
     fn back_in_log(&mut self) {
         if let Some(lag) = self.lag.take() {
-            self.set_read_to(lag.scanned_to());
-            self.cursor = self.cursor_at(self.read_to);
+            self.read_to = lag.scanned_to();
+            self.move_to(self.cursor_at(self.read_to));
         }
     }
 
     /// Moves behind `seq`, and behind what does not match after it if nothing else is left to tell.
     fn move_behind(&mut self, seq: u64) {
-        self.set_read_to(Seq(seq));
-        self.cursor = self.cursor_at(self.read_to);
+        self.read_to = Seq(seq);
+        self.move_to(self.cursor_at(self.read_to));
         if self.lag.as_ref().is_some_and(|lag| lag.is_done()) {
             self.back_in_log();
         }
@@ -233,7 +354,7 @@ impl BusSubscription {
         match found {
             Found::Event(event) => {
                 self.move_behind(event.place().seq.0);
-                self.hand_out(event).map(Ok)
+                self.hand_out(event, None).map(Ok)
             }
             Found::Missing(loss) => Some(Ok(self.tell_loss(&loss))),
             Found::Gone(ranges) => {
@@ -241,7 +362,7 @@ impl BusSubscription {
                 let missed = ranges.count();
                 Counters::add(&self.counters.skipped, missed);
                 self.move_behind(last_of(&ranges));
-                Some(Ok(BusItem::Gap(Gap {
+                Some(Ok(BusItem::Gap(Box::new(Gap {
                     reason: GapReason::Expired,
                     ranges,
                     missed: Some(missed),
@@ -249,7 +370,7 @@ impl BusSubscription {
                     resumes_at: self.cursor,
                     repair: None,
                     overflow: None,
-                })))
+                }))))
             }
             Found::Failed => {
                 self.failed = true;
@@ -282,77 +403,127 @@ impl BusSubscription {
             }),
         };
         match loss.folded {
-            None => BusItem::Gap(gap),
-            Some(folded) => BusItem::Summary(BusSummary {
+            None => BusItem::Gap(Box::new(gap)),
+            Some(folded) => BusItem::Summary(Box::new(BusSummary {
                 gap,
                 folded: folded.count,
-                last: self.order.tail.get(Seq(folded.last)),
-            }),
+                last: self
+                    .order
+                    .tail
+                    .get(Seq(folded.last))
+                    .map(|event| self.show(event).0),
+            })),
         }
     }
 
     fn take(&mut self, page: TailPage) {
         let before = self.read_to;
-        self.set_read_to(page.read_to);
+        self.read_to = page.read_to;
         self.fetched = page.events.into();
         if !page.missing.is_empty() {
             self.gap = Some(self.expired(before, page.missing));
         }
         if self.fetched.is_empty() {
-            self.cursor = self.cursor_at(self.read_to);
+            self.move_to(self.cursor_at(self.read_to));
         }
     }
 
     /// What retention has taken: exact for a reader of everything, unknown behind a filter.
     fn expired(&self, before: Seq, ranges: PositionRanges) -> Gap {
+        let resumes_at = self.cursor_at(self.read_to);
+        Gap {
+            resumes_at,
+            ..self.gone(ranges, self.cursor_at(before))
+        }
+    }
+
+    fn gone(&self, ranges: PositionRanges, requested: Cursor) -> Gap {
+        let is_known = self.filter.is_all() && !ranges.is_empty();
         Gap {
             reason: GapReason::Expired,
-            missed: self.filter.is_all().then(|| ranges.count()),
+            missed: is_known.then(|| ranges.count()),
             ranges,
-            requested: Some(self.cursor_at(before)),
-            resumes_at: self.cursor_at(self.read_to),
+            requested: Some(requested),
+            resumes_at: self.cursor,
             repair: None,
             overflow: None,
         }
     }
 
-    fn set_read_to(&mut self, seq: Seq) {
-        self.read_to = seq;
-        self.counters.read_to.store(seq.0, Ordering::Relaxed);
+    #[inline]
+    fn move_to(&mut self, cursor: Cursor) {
+        self.cursor = cursor;
+        if cursor.epoch() == self.live.epoch() {
+            self.counters
+                .read_to
+                .store(cursor.place(), Ordering::Relaxed);
+        }
     }
 
     /// What can be handed out without looking at the tail.
     fn fetched_item(&mut self) -> Option<BusItem> {
         if let Some(gap) = self.gap.take() {
-            self.cursor = gap.resumes_at;
-            return Some(BusItem::Gap(gap));
+            self.move_to(gap.resumes_at);
+            return Some(BusItem::Gap(Box::new(gap)));
         }
         loop {
             let event = self.fetched.pop_front()?;
-            let at = match self.fetched.is_empty() {
-                // Everything up to there has been looked through.
-                true => self.read_to,
-                false => event.place().seq,
-            };
-            self.cursor = self.cursor_at(at);
-            if let Some(item) = self.hand_out(event) {
-                return Some(item);
+            if let Some(frame) = self.next_frame(event) {
+                return Some(BusItem::Event(frame));
             }
         }
     }
 
+    /// The frame of an event that was fetched, if the predicate wants it.
+    #[inline]
+    fn next_frame(&mut self, event: Event) -> Option<BusFrame> {
+        let at = match self.fetched.is_empty() {
+            // Everything up to there has been looked through.
+            true => self.read_to,
+            false => event.place().seq,
+        };
+        self.move_to(self.cursor_at(at));
+        self.frame(event, None)
+    }
+
     /// The event with the cursor that stands behind it, if the predicate wants it.
-    fn hand_out(&self, event: Event) -> Option<BusItem> {
+    fn hand_out(&self, event: Event, archived: Option<ArchiveCursor>) -> Option<BusItem> {
+        self.frame(event, archived).map(BusItem::Event)
+    }
+
+    #[inline]
+    fn frame(&self, event: Event, archived: Option<ArchiveCursor>) -> Option<BusFrame> {
+        // Nobody's code sees more of it than the subscriber may.
+        let (event, shown) = self.show(event);
         self.is_wanted(&event).then(|| {
             Counters::add(&self.counters.delivered, 1);
-            BusItem::Event(BusFrame {
+            BusFrame {
                 event,
                 cursor: self.cursor,
-            })
+                archived,
+                shown,
+            }
         })
     }
 
+    /// The event as the subscriber may see it.
+    #[inline]
+    fn show(&self, event: Event) -> (Event, Shown) {
+        let subscriber = Subscriber {
+            tenant: &self.tenant,
+            id: Some(self.id),
+            name: self.name.as_deref(),
+            asked: self.access,
+        };
+        let (event, shown, is_sound) = privacy::shown(&*self.order.policy, &subscriber, event);
+        if !is_sound {
+            Counters::add(&self.counters.errors, 1);
+        }
+        (event, shown)
+    }
+
     /// Asks the caller's own code, whose panic is its own affair.
+    #[inline]
     fn is_wanted(&self, event: &Event) -> bool {
         let Some(PredicateBox(predicate)) = &self.predicate else {
             return true;

@@ -337,6 +337,84 @@ async fn d004_12_a_chain_of_answers_ends() {
 }
 
 /// 004-D15: what fails for good is told, and who.
+/// 004-D15: a call that hangs is a call that failed; what comes after it is handled.
+#[tokio::test(start_paused = true)]
+async fn d004_15_a_call_that_hangs_ends_at_its_deadline() {
+    let bus = bus().await;
+    let (to, mut seen) = mpsc::unbounded_channel();
+    let all = SubscribeOptions::matching(Filter::matching("task.*").unwrap());
+    let options = HandlerOptions::new(all)
+        .deadline(Duration::from_secs(5))
+        .retries(1, Duration::from_secs(1))
+        .dead_letters(key("letters"));
+    let id = bus
+        .on(options, move |event: reveille_types::Event| {
+            let to = to.clone();
+            async move {
+                if event.kind().as_str() == "task.hangs" {
+                    std::future::pending::<()>().await;
+                }
+                to.send(event.kind().to_string())?;
+                Ok(())
+            }
+        })
+        .unwrap();
+    let began = tokio::time::Instant::now();
+    for kind in ["task.hangs", "task.works"] {
+        publish(&bus, "s", kind).await;
+    }
+    assert_eq!(seen.recv().await.unwrap(), "task.works");
+    assert_eq!(began.elapsed(), Duration::from_secs(5 + 1 + 5));
+    assert_eq!(bus.stats().subscriptions[&id].errors, 2);
+    let letters = HistoryQuery::of("error.handler_failed", None, None)
+        .unwrap()
+        .payloads();
+    let letter: serde_json::Value = bus.history(&letters)[0].payload().parse().unwrap();
+    assert_eq!(letter["error"], "the handler took too long");
+}
+
+/// 004-D12: handlers that answer each event with many are limited as a chain, however short it is.
+#[tokio::test(start_paused = true)]
+async fn d004_12_a_chain_that_branches_is_limited_by_its_rate() {
+    let bus = bus().await;
+    let refused = Arc::new(AtomicUsize::new(0));
+    let (publisher, counted) = (bus.clone(), Arc::clone(&refused));
+    let grows = SubscribeOptions::matching(Filter::matching("grow").unwrap()).capacity(100_000);
+    let options = HandlerOptions::new(grows).rate(100, Duration::from_secs(10));
+    bus.on(options, move |_event| {
+        let (publisher, counted) = (publisher.clone(), Arc::clone(&counted));
+        async move {
+            let answers = vec![draft("grow"), draft("grow")];
+            match publisher.publish(key("s"), answers).await {
+                Ok(_) => Ok(()),
+                Err(error) => {
+                    assert_eq!(error.code(), "chain_too_fast");
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                }
+            }
+        }
+    })
+    .unwrap();
+    let emitted = bus
+        .emit(key("s"), vec![draft("grow")], Duration::from_secs(1))
+        .await;
+    assert_eq!(emitted.unwrap().handled, 1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let count = |pattern| {
+        let filter = Filter::matching(pattern).unwrap();
+        bus.history(&HistoryQuery::matching(filter)).len()
+    };
+    assert_eq!(count("grow"), 1 + 100);
+    assert_eq!(count("error.loop_detected"), 1);
+    // Of the 101 events 50 were answered.
+    assert_eq!(refused.load(Ordering::Relaxed), 51);
+    // Another chain is not held up.
+    bus.publish(key("s"), vec![draft("grow")]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(count("grow"), 2 * (1 + 100));
+}
+
 #[tokio::test(start_paused = true)]
 async fn d004_15_an_event_that_cannot_be_handled_becomes_a_dead_letter() {
     let bus = bus().await;
@@ -363,7 +441,7 @@ async fn d004_15_an_event_that_cannot_be_handled_becomes_a_dead_letter() {
     assert_eq!(calls.load(Ordering::Relaxed), 3);
     assert_eq!(bus.stats().subscriptions[&id].errors, 3);
 
-    let letters = bus.history(&HistoryQuery::default().limit(1));
+    let letters = bus.history(&HistoryQuery::default().payloads().limit(1));
     assert_eq!(letters[0].session().name(), "letters");
     let letter: serde_json::Value = letters[0].payload().parse().unwrap();
     assert_eq!(letter["error"], "it cannot be handled");

@@ -5,12 +5,15 @@
 use std::time::Duration;
 
 use reveille_bus::{
-    Bus, BusError, BusItem, BusStart, BusSubscription, EventBus, HistoryQuery, SubscribeOptions,
+    Bus, BusError, BusItem, BusOptions, BusStart, BusStats, BusSubscription, EventBus,
+    HistoryQuery, SubscribeOptions,
 };
 use reveille_memory::MemoryBackend;
 use reveille_queue::{AppendOptions, SessionOptions, Sessions, TailLimits};
 use reveille_types::sets::OverflowPolicy;
-use reveille_types::{Cursor, CursorError, Filter, FilterSpec, GapReason, Label, Pattern, Tenant};
+use reveille_types::{
+    Cursor, CursorError, Filter, FilterSpec, GapReason, Kind, Label, Pattern, Seq, Source, Tenant,
+};
 
 mod common;
 use common::{LIMITS, bus, bus_with, draft, event, history, key, publish, seqs};
@@ -333,6 +336,123 @@ async fn d004_05_and_06_history_is_a_bounded_snapshot() {
     assert_eq!(kinds(HistoryQuery::matching(even).limit(2)), [3, 5]);
     bus.history(&HistoryQuery::default()).clear();
     assert_eq!(bus.history(&HistoryQuery::default()).len(), 5);
+}
+
+/// 004-D05, 004-F09: a bound is a bound, also when it is 0.
+#[tokio::test]
+async fn d004_05_history_of_none_is_empty_and_of_three_has_three() {
+    for (bound, expected) in [(0, vec![]), (3, vec![3, 4, 5]), (9, vec![1, 2, 3, 4, 5])] {
+        let sessions = Sessions::builder(MemoryBackend::new()).tail(LIMITS).build();
+        let options = BusOptions::default().history(bound);
+        let bus = Bus::open_with(sessions, Tenant::default_tenant(), options)
+            .await
+            .unwrap();
+        let mut live = bus.subscribe(SubscribeOptions::default()).unwrap();
+        for _ in 0..5 {
+            publish(&bus, "s", "a").await;
+        }
+        let history = bus.history(&HistoryQuery::default());
+        let seqs: Vec<u64> = history.iter().map(|event| event.place().seq.0).collect();
+        assert_eq!(seqs, expected);
+        assert_eq!(
+            event(&mut live).await.event.place().seq.0,
+            1,
+            "subscribers get all"
+        );
+    }
+}
+
+#[tokio::test]
+async fn f004_08_history_combines_pattern_source_and_limit() {
+    let bus = bus().await;
+    for (kind, source) in [
+        ("a.x", "urn:1"),
+        ("a.y", "urn:2"),
+        ("b", "urn:1"),
+        ("a.z", "urn:1"),
+    ] {
+        let mut draft = draft(kind);
+        draft.source = Some(Source::parse(source).unwrap());
+        bus.publish(key("s"), vec![draft]).await.unwrap();
+    }
+    let kinds = |pattern, source, limit| {
+        let query = HistoryQuery::of(pattern, source, limit).unwrap();
+        let events = bus.history(&query);
+        events
+            .iter()
+            .map(|event| event.kind().to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(kinds("a.*", None, None), ["a.x", "a.y", "a.z"]);
+    assert_eq!(kinds("a.*", Some("urn:1"), None), ["a.x", "a.z"]);
+    assert_eq!(kinds("*", Some("urn:1"), Some(2)), ["b", "a.z"]);
+    assert_eq!(kinds("*", None, Some(0)), [""; 0]);
+    assert!(HistoryQuery::of("a*", None, None).is_err());
+}
+
+/// 004-F11, 004-F12: what was counted and what is kept are two things.
+#[tokio::test]
+async fn f004_12_clearing_history_and_resetting_statistics_do_not_touch_each_other() {
+    let bus = bus().await;
+    let _two = [0, 1].map(|_| bus.subscribe(SubscribeOptions::default()).unwrap());
+    let filter = Filter::matching("a").unwrap();
+    let mut events = bus
+        .subscribe(SubscribeOptions::matching(filter).from(BusStart::Earliest))
+        .unwrap();
+    for kind in ["a", "b", "a"] {
+        publish(&bus, "s", kind).await;
+    }
+    assert_eq!(event(&mut events).await.event.place().seq.0, 1);
+    let count = |stats: &BusStats, kind: &str| {
+        let kind = Kind::parse(kind).unwrap();
+        stats.published_by_kind.get(&kind).copied()
+    };
+    bus.clear_history();
+    assert!(bus.history(&HistoryQuery::default()).is_empty());
+    let stats = bus.stats();
+    assert_eq!((stats.published, stats.retained), (3, 3));
+    assert_eq!((count(&stats, "a"), count(&stats, "b")), (Some(2), Some(1)));
+    assert_eq!((stats.subscriptions.len(), stats.filters), (3, 2));
+    assert_eq!(stats.retained_at_most, LIMITS.events);
+    let own = stats.subscriptions[&events.id()];
+    assert_eq!((own.delivered, own.lag), (1, 2));
+
+    publish(&bus, "s", "b").await;
+    bus.reset_stats();
+    let stats = bus.stats();
+    assert_eq!((stats.published, stats.published_by_kind.len()), (0, 0));
+    let own = stats.subscriptions[&events.id()];
+    assert_eq!((own.delivered, own.lag), (0, 3), "lag is no count");
+    assert_eq!(bus.history(&HistoryQuery::default()).len(), 1);
+    publish(&bus, "s", "b").await;
+    assert_eq!(count(&bus.stats(), "b"), Some(1));
+    // Whoever has subscribed gets everything all the same.
+    assert_eq!(event(&mut events).await.event.place().seq.0, 3);
+}
+
+/// 004-D07: what is kept does not grow, nor does what is looked at.
+#[tokio::test]
+async fn d004_07_a_full_history_stays_as_it_is() {
+    let limits = TailLimits {
+        events: 1_000,
+        bytes: usize::MAX,
+    };
+    let bus = bus_with(limits).await;
+    for _ in 0..1_000 {
+        let batch = (0..100).map(|_| draft("a")).collect();
+        bus.publish(key("s"), batch).await.unwrap();
+    }
+    let info = bus.tail().info();
+    assert_eq!(
+        (info.retained, info.visits, info.latest),
+        (1_000, 0, Seq(100_000))
+    );
+    assert_eq!(
+        info.bytes / 1_000,
+        bus.tail().get(info.latest).unwrap().weight()
+    );
+    let history = bus.history(&HistoryQuery::default());
+    assert_eq!(history[0].place().seq, Seq(99_001));
 }
 
 /// Many sessions, many publishers: every subscriber sees one order, without holes, and nothing twice.

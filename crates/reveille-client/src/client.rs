@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response, Url};
 use reveille_types::wire::{Problem, SessionList, SessionState};
@@ -54,11 +54,29 @@ impl Client {
     /// # Errors
     /// [`ClientError::Url`] when it is no http URL.
     pub fn new(url: &str) -> Result<Self, ClientError> {
+        Self::build(url, HeaderMap::new())
+    }
+
+    /// A client that shows this token, or API key, with each request.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`] when it is no http URL; [`ClientError::Token`] when the token cannot stand in
+    /// a header.
+    pub fn with_token(url: &str, token: &str) -> Result<Self, ClientError> {
+        let value = HeaderValue::try_from(format!("Bearer {token}"));
+        let mut value = value.map_err(|_| ClientError::Token)?;
+        value.set_sensitive(true);
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, value);
+        Self::build(url, headers)
+    }
+
+    fn build(url: &str, headers: HeaderMap) -> Result<Self, ClientError> {
         let wrong = || ClientError::Url {
             url: url.to_owned(),
         };
         let mut base: Url = url.parse().map_err(|_| wrong())?;
-        if base.scheme() != "http" || base.host().is_none() {
+        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(wrong());
         }
         if !base.path().ends_with('/') {
@@ -69,6 +87,7 @@ impl Client {
             .connect_timeout(CONNECT)
             .pool_idle_timeout(IDLE)
             .tcp_keepalive(KEEPALIVE)
+            .default_headers(headers)
             .redirect(Policy::none())
             .no_proxy()
             .build()
@@ -171,16 +190,11 @@ mod tests {
             "http://127.0.0.1:7600",
             "http://localhost/prefix",
             "http://[::1]:1/",
+            "https://example.com",
         ] {
             assert!(Client::new(url).is_ok(), "{url}");
         }
-        for url in [
-            "",
-            "127.0.0.1:7600",
-            "https://example.com",
-            "ftp://x",
-            "http://",
-        ] {
+        for url in ["", "127.0.0.1:7600", "ftp://x", "http://"] {
             assert!(Client::new(url).is_err(), "{url}");
         }
         let client = Client::new("http://localhost/prefix").unwrap();

@@ -14,6 +14,9 @@ pub enum ClientError {
         /// What was given.
         url: String,
     },
+    /// The token cannot stand in a header.
+    #[error("the token has characters that no header can carry")]
+    Token,
     /// What was asked for cannot be put into a request, such as a key that no header can carry.
     #[error("the request cannot be made")]
     Request(#[source] reqwest::Error),
@@ -62,6 +65,7 @@ impl ClientError {
     pub fn code(&self) -> &str {
         match self {
             Self::Url { .. } => "invalid_url",
+            Self::Token => "invalid_token",
             Self::Request(_) => "invalid_request",
             Self::Json(_) => "invalid_json",
             Self::Refused(problem) => &problem.code,

@@ -51,6 +51,7 @@ impl Signals {
     pub async fn create(&self, name: Option<&str>) -> Result<SignalCreated, ClientError> {
         let request = SignalRequest {
             name: name.map(str::to_owned),
+            ..SignalRequest::default()
         };
         ask(self.client.post("v1/signals")?.json(&request)).await
     }

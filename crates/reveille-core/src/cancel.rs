@@ -25,6 +25,14 @@ use crate::{Clock, WaitList, WaiterKey, WakeBatch};
 const REASON_BYTES_MAX: usize = 1024;
 
 /// Why and when something was asked to stop.
+///
+/// ```
+/// # let token = reveille_core::CancelToken::new(std::sync::Arc::new(reveille_core::ManualClock::new()));
+/// token.cancel(Some("user left"));
+/// let cancellation = token.cancellation().unwrap();
+/// assert_eq!(cancellation.reason.as_deref(), Some("user left"));
+/// assert_eq!(cancellation.at, jiff::Timestamp::UNIX_EPOCH);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cancellation {
     /// What the canceller said, cut to 1 KiB.
@@ -34,6 +42,14 @@ pub struct Cancellation {
 }
 
 /// What a call of [`CancelToken::cancel`] did.
+///
+/// ```
+/// use reveille_core::CancelOutcome;
+///
+/// # let token = reveille_core::CancelToken::new(std::sync::Arc::new(reveille_core::SystemClock));
+/// assert!(matches!(token.cancel(None), CancelOutcome::Requested(_)));
+/// assert!(matches!(token.cancel(None), CancelOutcome::AlreadyCancelled(_)));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelOutcome {
     /// This call was the first: it made the request.
@@ -44,6 +60,12 @@ pub enum CancelOutcome {
 
 impl CancelOutcome {
     /// The request that stands.
+    ///
+    /// ```
+    /// # let token = reveille_core::CancelToken::new(std::sync::Arc::new(reveille_core::SystemClock));
+    /// let (first, second) = (token.cancel(Some("user left")), token.cancel(None));
+    /// assert_eq!(first.cancellation(), second.cancellation());
+    /// ```
     pub fn cancellation(&self) -> &Cancellation {
         match self {
             Self::Requested(cancellation) | Self::AlreadyCancelled(cancellation) => cancellation,
@@ -77,6 +99,13 @@ pub struct CancelToken {
 
 impl CancelToken {
     /// A token nobody has cancelled; `clock` gives the time of the request.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use reveille_core::{CancelToken, SystemClock};
+    ///
+    /// assert!(!CancelToken::new(Arc::new(SystemClock)).is_cancelled());
+    /// ```
     pub fn new(clock: std::sync::Arc<dyn Clock>) -> Self {
         Self::with_parent(clock, State::default(), None)
     }
@@ -218,7 +247,20 @@ impl fmt::Debug for CancelToken {
     }
 }
 
-/// The future of [`CancelToken::cancelled`].
+/// Waits for the request to stop: the future of [`CancelToken::cancelled`]. It can be polled again
+/// after it is ready and answers the same.
+///
+/// # Cancel safety
+///
+/// Dropping it unregisters it and has no other effect.
+///
+/// ```
+/// # let token = reveille_core::CancelToken::new(std::sync::Arc::new(reveille_core::SystemClock));
+/// let mut stopped = tokio_test::task::spawn(token.cancelled());
+/// assert!(stopped.poll().is_pending());
+/// token.cancel(None);
+/// assert!(stopped.is_woken() && stopped.poll().is_ready());
+/// ```
 #[must_use = "futures do nothing unless polled"]
 #[derive(Debug)]
 pub struct Cancelled {

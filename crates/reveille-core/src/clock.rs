@@ -15,15 +15,58 @@ use crate::sync::Mutex;
 /// # Contract
 ///
 /// `now` never goes backwards, whatever happens to the wall clock. Neither method blocks.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use jiff::Timestamp;
+/// use reveille_core::Clock;
+///
+/// /// A clock of which people read the time in whole seconds.
+/// #[derive(Debug)]
+/// struct Seconds;
+///
+/// impl Clock for Seconds {
+///     fn now(&self) -> Instant {
+///         Instant::now()
+///     }
+///
+///     fn wall(&self) -> Timestamp {
+///         Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
+///     }
+/// }
+///
+/// assert_eq!(Seconds.wall().subsec_nanosecond(), 0);
+/// ```
 pub trait Clock: Debug + Send + Sync + 'static {
     /// Monotonic time, the base of every deadline.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use reveille_core::{Clock, SystemClock};
+    ///
+    /// let deadline = SystemClock.now() + Duration::from_secs(60);
+    /// assert!(SystemClock.now() < deadline);
+    /// ```
     fn now(&self) -> Instant;
 
     /// Calendar time in UTC, for display only.
+    ///
+    /// ```
+    /// use reveille_core::{Clock, ManualClock};
+    ///
+    /// assert_eq!(ManualClock::new().wall().to_string(), "1970-01-01T00:00:00Z");
+    /// ```
     fn wall(&self) -> Timestamp;
 }
 
 /// The clocks of the operating system.
+///
+/// ```
+/// use reveille_core::{Clock, SystemClock};
+///
+/// let before = SystemClock.now();
+/// assert!(SystemClock.now() >= before);
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -67,11 +110,26 @@ struct Hands {
 
 impl ManualClock {
     /// A clock that stands at the start of 1970 in wall time.
+    ///
+    /// ```
+    /// use reveille_core::{Clock, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// assert_eq!(clock.wall(), jiff::Timestamp::UNIX_EPOCH);
+    /// assert_eq!(clock.now(), clock.now(), "it stands");
+    /// ```
     pub fn new() -> Self {
         Self::starting_at(Timestamp::UNIX_EPOCH)
     }
 
     /// A clock whose wall time stands at `wall`.
+    ///
+    /// ```
+    /// use reveille_core::{Clock, ManualClock};
+    ///
+    /// let start = jiff::Timestamp::from_second(1_750_000_000).unwrap();
+    /// assert_eq!(ManualClock::starting_at(start).wall(), start);
+    /// ```
     pub fn starting_at(wall: Timestamp) -> Self {
         let hands = Hands {
             now: Instant::now(),
@@ -85,6 +143,17 @@ impl ManualClock {
     /// Lets `by` pass: both times move forward.
     ///
     /// A time that would leave its range stays where it is.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use reveille_core::{Clock, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let before = clock.now();
+    /// clock.advance(Duration::from_millis(1500));
+    /// assert_eq!(clock.now() - before, Duration::from_millis(1500));
+    /// assert_eq!(clock.wall().as_millisecond(), 1500);
+    /// ```
     pub fn advance(&self, by: Duration) {
         let mut hands = self.hands.lock();
         hands.now = hands.now.checked_add(by).unwrap_or(hands.now);
@@ -94,6 +163,16 @@ impl ManualClock {
     /// Sets the wall clock forward or back, as an administrator or a time server would.
     ///
     /// Monotonic time does not move. A wall time out of its range stays where it is.
+    ///
+    /// ```
+    /// use jiff::SignedDuration;
+    /// use reveille_core::{Clock, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let before = clock.now();
+    /// clock.step_wall(SignedDuration::from_secs(-1));
+    /// assert_eq!((clock.now(), clock.wall().as_second()), (before, -1));
+    /// ```
     pub fn step_wall(&self, by: SignedDuration) {
         let mut hands = self.hands.lock();
         hands.wall = hands.wall.checked_add(by).unwrap_or(hands.wall);

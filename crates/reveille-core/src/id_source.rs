@@ -13,12 +13,34 @@ use uuid::{ContextV7, Uuid};
 ///
 /// No two calls ever give the same UUID, in this process or another, and each is greater than
 /// those which had been given before the call.
+///
+/// ```
+/// use reveille_core::{Clock, IdSource, SystemClock, SystemIds};
+///
+/// fn name(ids: &dyn IdSource) -> String {
+///     format!("run-{}", ids.uuid(SystemClock.wall()))
+/// }
+///
+/// assert_ne!(name(&SystemIds), name(&SystemIds));
+/// ```
 pub trait IdSource: Debug + Send + Sync + 'static {
     /// A new UUID of version 7 (RFC 9562, section 5.7), which sorts by the time of its making: `now`, by
     /// the wall clock. A clock that was set back makes no id smaller.
+    ///
+    /// ```
+    /// use reveille_core::{Clock, IdSource, SystemClock, SystemIds};
+    ///
+    /// assert_eq!(SystemIds.uuid(SystemClock.wall()).get_version_num(), 7);
+    /// ```
     fn uuid(&self, now: Timestamp) -> Uuid;
 
     /// 64 random bits, good enough to tell incarnations apart; not a secret.
+    ///
+    /// ```
+    /// use reveille_core::{IdSource, SystemIds};
+    ///
+    /// assert_ne!(SystemIds.random_u64(), SystemIds.random_u64());
+    /// ```
     fn random_u64(&self) -> u64;
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Made for Reveille's own crates and their models, and exempt from any promise of stability.
 //! With `--cfg loom` the same names come from the model checker, which then sees every step of
-//! the code under test. What is shared but never changes (a text, a trait object) uses
+//! the code under test, and with `--cfg shuttle` from the scheduler that draws interleavings of
+//! many tasks at random. What is shared but never changes (a text, a trait object) uses
 //! [`std::sync::Arc`] directly, since there is nothing to model in it.
 
 use std::fmt;
@@ -12,7 +13,9 @@ use std::sync::TryLockError;
 
 #[cfg(loom)]
 use loom::sync as primitives;
-#[cfg(not(loom))]
+#[cfg(shuttle)]
+use shuttle::sync as primitives;
+#[cfg(not(any(loom, shuttle)))]
 use std::sync as primitives;
 
 pub use primitives::atomic;
@@ -30,7 +33,12 @@ pub(crate) fn pause(backoff: &crossbeam_utils::Backoff) {
         let _ = backoff;
         loom::thread::yield_now();
     }
-    #[cfg(not(loom))]
+    #[cfg(shuttle)]
+    {
+        let _ = backoff;
+        shuttle::thread::yield_now();
+    }
+    #[cfg(not(any(loom, shuttle)))]
     backoff.snooze();
 }
 
@@ -75,11 +83,22 @@ pub struct Mutex<T>(primitives::Mutex<T>);
 
 impl<T> Mutex<T> {
     /// A lock around `value`.
+    ///
+    /// ```
+    /// let lock = reveille_core::sync::Mutex::new(1);
+    /// assert_eq!(*lock.lock(), 1);
+    /// ```
     pub fn new(value: T) -> Self {
         Self(primitives::Mutex::new(value))
     }
 
     /// Waits for the lock and holds it until the guard is dropped.
+    ///
+    /// ```
+    /// let lock = reveille_core::sync::Mutex::new(vec![1]);
+    /// lock.lock().push(2); // the guard ends with this statement
+    /// assert_eq!(lock.lock().len(), 2);
+    /// ```
     pub fn lock(&self) -> MutexGuard<'_, T> {
         #[cfg(not(reveille_tsan))]
         return self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,6 +114,10 @@ impl<T> Mutex<T> {
     }
 
     /// Takes the value out, which needs no lock as nobody else can reach it.
+    ///
+    /// ```
+    /// assert_eq!(reveille_core::sync::Mutex::new(7).into_inner(), 7);
+    /// ```
     pub fn into_inner(self) -> T {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }

@@ -26,6 +26,17 @@ use crate::WakeBatch;
 ///
 /// A key outlives its waiter harmlessly: after the removal no operation finds anything under
 /// it, even when the place is taken by a later waiter.
+///
+/// ```
+/// use reveille_core::WaitList;
+///
+/// let mut waiters = WaitList::new();
+/// let first = waiters.insert(None, "first");
+/// drop(waiters.remove(first));
+/// let second = waiters.insert(None, "second");
+/// assert_eq!(waiters.get(first), None, "though the second has its place");
+/// assert_eq!(waiters.get(second), Some(&"second"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WaiterKey {
     index: usize,
@@ -36,6 +47,17 @@ pub struct WaiterKey {
 /// What [`WaitList::remove`] hands back.
 ///
 /// Dropping a waker runs code of an executor, so drop this after the owner's lock is released.
+///
+/// ```
+/// use std::task::Waker;
+/// use reveille_core::WaitList;
+///
+/// let mut waiters = WaitList::new();
+/// let key = waiters.insert(Some(Waker::noop().clone()), 7);
+/// let removed = waiters.remove(key).unwrap();
+/// assert_eq!(removed.data, 7);
+/// assert!(removed.waker.is_some(), "it was not woken");
+/// ```
 #[must_use = "to be dropped after the lock is released"]
 #[derive(Debug)]
 pub struct Removed<T> {
@@ -115,6 +137,11 @@ struct Entry<T> {
 
 impl<T> WaitList<T> {
     /// An empty list, which has allocated nothing.
+    ///
+    /// ```
+    /// let waiters = reveille_core::WaitList::<()>::new();
+    /// assert_eq!((waiters.len(), waiters.capacity()), (0, 0));
+    /// ```
     pub const fn new() -> Self {
         Self {
             entries: Slab::new(),
@@ -125,16 +152,37 @@ impl<T> WaitList<T> {
     }
 
     /// How many waiters there are, woken ones that have not left included.
+    ///
+    /// ```
+    /// let mut waiters = reveille_core::WaitList::new();
+    /// let key = waiters.insert(None, ());
+    /// assert_eq!(waiters.len(), 1);
+    /// drop(waiters.remove(key));
+    /// assert_eq!(waiters.len(), 0);
+    /// ```
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Whether there is no waiter.
+    ///
+    /// ```
+    /// let mut waiters = reveille_core::WaitList::new();
+    /// assert!(waiters.is_empty());
+    /// waiters.insert(None, ());
+    /// assert!(!waiters.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// How many waiters fit into the memory that the list holds.
+    ///
+    /// ```
+    /// let mut waiters = reveille_core::WaitList::new();
+    /// waiters.insert(None, ());
+    /// assert!(waiters.capacity() >= 1);
+    /// ```
     pub fn capacity(&self) -> usize {
         self.entries.capacity()
     }
@@ -143,6 +191,12 @@ impl<T> WaitList<T> {
     ///
     /// Without a waker it holds its place, and cannot be woken until
     /// [`set_waker`](Self::set_waker) gives it one.
+    ///
+    /// ```
+    /// let mut waiters = reveille_core::WaitList::new();
+    /// let (a, b) = (waiters.insert(None, "a"), waiters.insert(None, "b"));
+    /// assert_eq!((waiters.first(), waiters.next_after(a)), (Some(a), Some(b)));
+    /// ```
     pub fn insert(&mut self, waker: Option<Waker>, data: T) -> WaiterKey {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -163,16 +217,40 @@ impl<T> WaitList<T> {
     }
 
     /// The data of a waiter; `None` if it has left.
+    ///
+    /// ```
+    /// let mut waiters = reveille_core::WaitList::new();
+    /// let key = waiters.insert(None, 7);
+    /// assert_eq!(waiters.get(key), Some(&7));
+    /// drop(waiters.remove(key));
+    /// assert_eq!(waiters.get(key), None);
+    /// ```
     pub fn get(&self, key: WaiterKey) -> Option<&T> {
         self.entry(key).map(|entry| &entry.data)
     }
 
     /// The data of a waiter, to be changed; `None` if it has left.
+    ///
+    /// ```
+    /// let mut waiters = reveille_core::WaitList::new();
+    /// let key = waiters.insert(None, None);
+    /// if let Some(got) = waiters.get_mut(key) {
+    ///     *got = Some("an event");
+    /// }
+    /// assert_eq!(waiters.get(key), Some(&Some("an event")));
+    /// ```
     pub fn get_mut(&mut self, key: WaiterKey) -> Option<&mut T> {
         self.entry_mut(key).map(|entry| &mut entry.data)
     }
 
     /// Takes a waiter out; `None` if it has left before.
+    ///
+    /// ```
+    /// let mut waiters = reveille_core::WaitList::new();
+    /// let key = waiters.insert(None, 7);
+    /// assert_eq!(waiters.remove(key).map(|removed| removed.data), Some(7));
+    /// assert!(waiters.remove(key).is_none());
+    /// ```
     pub fn remove(&mut self, key: WaiterKey) -> Option<Removed<T>> {
         self.entry(key)?;
         let Entry {
@@ -196,6 +274,15 @@ impl<T> WaitList<T> {
     /// Makes `waker` the one to wake for this waiter, and hands back the one that is not
     /// needed: the replaced one, or `waker` itself if the present one wakes the same task or
     /// the waiter has left. Drop it after unlocking.
+    ///
+    /// ```
+    /// use std::task::Waker;
+    /// use reveille_core::{WaitList, WakeBatch};
+    /// let (mut waiters, mut batch) = (WaitList::new(), WakeBatch::new());
+    /// let key = waiters.insert(None, ());
+    /// assert!(waiters.set_waker(key, Waker::noop().clone()).is_none());
+    /// assert!(waiters.wake(key, &mut batch));
+    /// ```
     pub fn set_waker(&mut self, key: WaiterKey, waker: Waker) -> Option<Waker> {
         let Some(entry) = self.entry_mut(key) else {
             return Some(waker);
@@ -209,6 +296,16 @@ impl<T> WaitList<T> {
     /// Moves the waker of a waiter into `batch`; the waiter keeps its place and its data.
     ///
     /// Gives `false` if there was no waker to move: the waiter has left, or is awake already.
+    ///
+    /// ```
+    /// use std::task::Waker;
+    /// use reveille_core::{WaitList, WakeBatch};
+    /// let (mut waiters, mut batch) = (WaitList::new(), WakeBatch::new());
+    /// let key = waiters.insert(Some(Waker::noop().clone()), ());
+    /// assert!(waiters.wake(key, &mut batch));
+    /// assert!(!waiters.wake(key, &mut batch), "awake already");
+    /// assert_eq!((waiters.len(), batch.len()), (1, 1));
+    /// ```
     pub fn wake(&mut self, key: WaiterKey, batch: &mut WakeBatch) -> bool {
         let Some(waker) = self.entry_mut(key).and_then(|entry| entry.waker.take()) else {
             return false;
@@ -218,6 +315,17 @@ impl<T> WaitList<T> {
     }
 
     /// Moves all wakers into `batch`, in order of arrival.
+    ///
+    /// ```
+    /// use std::task::Waker;
+    /// use reveille_core::{WaitList, WakeBatch};
+    /// let (mut waiters, mut batch) = (WaitList::new(), WakeBatch::new());
+    /// for _ in 0..3 {
+    ///     waiters.insert(Some(Waker::noop().clone()), ());
+    /// }
+    /// waiters.wake_all(&mut batch);
+    /// assert_eq!(batch.len(), 3);
+    /// ```
     pub fn wake_all(&mut self, batch: &mut WakeBatch) {
         self.wake_where(batch, |_, _| true);
     }
@@ -227,6 +335,17 @@ impl<T> WaitList<T> {
     /// `choose` runs under the owner's lock and may change the data. To stop early, or to
     /// remove while visiting, walk with [`first`](Self::first) and
     /// [`next_after`](Self::next_after).
+    ///
+    /// ```
+    /// use std::task::Waker;
+    /// use reveille_core::{WaitList, WakeBatch};
+    /// let (mut waiters, mut batch) = (WaitList::new(), WakeBatch::new());
+    /// for position in [3, 5, 8] {
+    ///     waiters.insert(Some(Waker::noop().clone()), position);
+    /// }
+    /// waiters.wake_where(&mut batch, |_, position| *position <= 5);
+    /// assert_eq!(batch.len(), 2);
+    /// ```
     pub fn wake_where(
         &mut self,
         batch: &mut WakeBatch,
@@ -250,16 +369,38 @@ impl<T> WaitList<T> {
     }
 
     /// The waiter that arrived first.
+    ///
+    /// ```
+    /// let mut waiters = reveille_core::WaitList::new();
+    /// assert_eq!(waiters.first(), None);
+    /// let key = waiters.insert(None, ());
+    /// waiters.insert(None, ());
+    /// assert_eq!(waiters.first(), Some(key));
+    /// ```
     pub fn first(&self) -> Option<WaiterKey> {
         self.head.map(|index| self.key_at(index))
     }
 
     /// The waiter that arrived next after `key`; `None` at the end, or if `key` has left.
+    ///
+    /// ```
+    /// let mut waiters = reveille_core::WaitList::new();
+    /// let (a, b) = (waiters.insert(None, ()), waiters.insert(None, ()));
+    /// assert_eq!((waiters.next_after(a), waiters.next_after(b)), (Some(b), None));
+    /// ```
     pub fn next_after(&self, key: WaiterKey) -> Option<WaiterKey> {
         self.entry(key)?.next.map(|index| self.key_at(index))
     }
 
     /// The waiters in order of arrival.
+    ///
+    /// ```
+    /// let mut waiters = reveille_core::WaitList::new();
+    /// waiters.insert(None, "a");
+    /// waiters.insert(None, "b");
+    /// let data: Vec<_> = waiters.iter().map(|(_, data)| *data).collect();
+    /// assert_eq!(data, ["a", "b"]);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (WaiterKey, &T)> {
         iter::successors(self.first(), |key| self.next_after(*key))
             .filter_map(|key| Some((key, self.get(key)?)))

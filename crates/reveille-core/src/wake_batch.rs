@@ -39,26 +39,73 @@ pub struct WakeBatch {
 
 impl WakeBatch {
     /// An empty batch, which has allocated nothing.
+    ///
+    /// ```
+    /// assert!(reveille_core::WakeBatch::new().is_empty());
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// How many wakers are waiting in the batch.
+    ///
+    /// ```
+    /// let mut batch = reveille_core::WakeBatch::new();
+    /// batch.push(std::task::Waker::noop().clone());
+    /// assert_eq!(batch.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.wakers.len()
     }
 
     /// Whether there is nobody to wake.
+    ///
+    /// ```
+    /// let mut batch = reveille_core::WakeBatch::new();
+    /// assert!(batch.is_empty());
+    /// batch.push(std::task::Waker::noop().clone());
+    /// assert!(!batch.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.wakers.is_empty()
     }
 
     /// Adds a waker; they are woken in the order of adding.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    /// # use std::task::{Wake, Waker};
+    /// # #[derive(Default)]
+    /// # struct Flag(AtomicBool);
+    /// # impl Wake for Flag {
+    /// #     fn wake(self: Arc<Self>) { self.0.store(true, Ordering::Relaxed); }
+    /// # }
+    /// let flag = Arc::new(Flag::default());
+    /// let mut batch = reveille_core::WakeBatch::new();
+    /// batch.push(Waker::from(flag.clone()));
+    /// drop(batch);
+    /// assert!(flag.0.load(Ordering::Relaxed), "it wakes when it is dropped");
+    /// ```
     pub fn push(&mut self, waker: Waker) {
         self.wakers.push(waker);
     }
 
     /// Wakes all of them in order. To be called while no lock is held.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    /// # use std::task::{Wake, Waker};
+    /// # #[derive(Default)]
+    /// # struct Flag(AtomicBool);
+    /// # impl Wake for Flag {
+    /// #     fn wake(self: Arc<Self>) { self.0.store(true, Ordering::Relaxed); }
+    /// # }
+    /// let flag = Arc::new(Flag::default());
+    /// let mut batch = reveille_core::WakeBatch::new();
+    /// batch.push(Waker::from(flag.clone()));
+    /// batch.wake_all();
+    /// assert!(flag.0.load(Ordering::Relaxed));
+    /// ```
     pub fn wake_all(self) {
         drop(self);
     }

@@ -6,6 +6,8 @@
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "a failure in a helper fails the test")]
 
+use std::collections::HashSet;
+use std::fmt::Debug;
 use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
@@ -80,30 +82,48 @@ struct Modelled {
     value: Option<u32>,
     reason: &'static str,
     merge: Option<(Vec<usize>, Mode)>,
+    /// Complete, and not owned or awaited any more: the next generation may be in the slot.
+    left: bool,
 }
 
-struct Awaiter {
+/// What signals carry.
+trait Value: Clone + Debug + PartialEq + Send + Sync + 'static {
+    fn of(value: u32) -> Self;
+}
+
+impl Value for u32 {
+    fn of(value: u32) -> Self {
+        value
+    }
+}
+
+impl Value for () {
+    fn of(_: u32) {}
+}
+
+struct Awaiter<T> {
     of: usize,
-    future: Spawn<Completion<u32>>,
+    /// It keeps the signal in its slot.
+    keeps: bool,
+    future: Spawn<Completion<T>>,
     /// Polled while pending, and not since.
     armed: bool,
 }
 
-struct World {
-    system: SignalSystem<u32>,
-    /// Outcomes may be forgotten, since the history is small.
-    forgetful: bool,
+struct World<T: Value> {
+    system: SignalSystem<T>,
+    history: usize,
     signals: Vec<Modelled>,
-    owned: Vec<(usize, Signal<u32>)>,
-    awaiters: Vec<Awaiter>,
+    owned: Vec<(usize, Signal<T>)>,
+    awaiters: Vec<Awaiter<T>>,
     shut_down: bool,
 }
 
-impl World {
+impl<T: Value> World<T> {
     fn new(history: usize) -> Self {
         Self {
             system: SignalSystem::builder().history(history).build(),
-            forgetful: history < 10_000,
+            history,
             signals: Vec::new(),
             owned: Vec::new(),
             awaiters: Vec::new(),
@@ -128,6 +148,7 @@ impl World {
             value: None,
             reason: "",
             merge,
+            left: false,
         });
         self.signals.len() - 1
     }
@@ -206,7 +227,7 @@ impl World {
                         roots.extend(more.into_iter().take(Poison::CAUSES_MAX));
                     }
                 }
-                let mut seen = std::collections::HashSet::new();
+                let mut seen = HashSet::new();
                 roots.retain(|root| seen.insert(*root));
                 roots.truncate(Poison::CAUSES_MAX);
                 self.signals[at].end = Some(End::Failed {
@@ -235,18 +256,12 @@ impl World {
                     .unwrap()
             })
             .collect();
-        let early = matches!(signal.merge, Some((_, mode)) if mode != Mode::AllSettled);
-        if early {
-            // It ended in the middle of a step, which told it of some causes only.
-            assert!(!named.is_empty() && named.iter().all(|root| roots.contains(root)));
-        } else if self
-            .signals
-            .iter()
-            .all(|s| s.merge.as_ref().is_none_or(|m| m.1 == Mode::AllSettled))
-        {
+        // One of another mode ended in the middle of a step, which told it of some causes only.
+        let mut merges = self.signals.iter().filter_map(|s| s.merge.as_ref());
+        if merges.all(|(_, mode)| *mode == Mode::AllSettled) {
             assert_eq!(&named, roots);
         } else {
-            assert!(named.iter().all(|root| roots.contains(root)));
+            assert!(!named.is_empty() && named.iter().all(|root| roots.contains(root)));
         }
         for (cause, root) in poison.causes().iter().zip(named) {
             let root = &self.signals[root];
@@ -257,7 +272,9 @@ impl World {
     fn check_status(&mut self, at: usize) {
         let answer = self.system.poll(self.signals[at].handle);
         match (answer, &self.signals[at].end) {
-            (Err(SignalError::OutcomeForgotten), Some(_)) => assert!(self.forgetful),
+            (Err(SignalError::OutcomeForgotten), Some(_)) => {
+                assert!(self.may_be_forgotten(at), "{}", self.signals[at].handle);
+            }
             (Ok(SignalStatus::Pending), None) => {}
             (Ok(SignalStatus::Triggered), Some(End::Triggered)) => {}
             (Ok(SignalStatus::Poisoned(poison)), Some(_)) => {
@@ -272,22 +289,64 @@ impl World {
         }
     }
 
+    /// Whether the end is one that has to be remembered when the signal leaves its slot.
+    fn is_recorded(&self, at: usize) -> bool {
+        let signal = &self.signals[at];
+        let plain = signal.merge.is_some() || size_of::<T>() == 0;
+        signal.end.is_some() && !(plain && signal.end == Some(End::Triggered))
+    }
+
+    /// The signals whose ends went into the history.
+    fn records(&self) -> impl Iterator<Item = usize> {
+        (0..self.signals.len()).filter(|&at| self.signals[at].left && self.is_recorded(at))
+    }
+
+    /// Whether the system may answer that it does not know how the signal ended.
+    fn may_be_forgotten(&self, at: usize) -> bool {
+        let signal = &self.signals[at];
+        if !signal.left || self.records().count() <= self.history {
+            return false;
+        }
+        // Success that leaves nothing to remember is known as long as no failure of a later
+        // generation of the same slot is forgotten.
+        self.is_recorded(at)
+            || self.records().any(|later| {
+                let later = &self.signals[later];
+                later.handle.index() == signal.handle.index()
+                    && later.handle.generation() > signal.handle.generation()
+                    && later.end != Some(End::Triggered)
+                    && self.system.poll(later.handle) == Err(SignalError::OutcomeForgotten)
+            })
+    }
+
     /// What a handle alone cannot do.
     fn refusal(&self, at: usize) -> Option<&'static str> {
         let held = self.owned.iter().any(|(owned, _)| *owned == at);
         (held && self.signals[at].end.is_none()).then_some("not_permitted")
     }
 
-    fn compare(
-        &self,
-        answer: &Result<(), SignalError>,
-        expected: Result<(), &'static str>,
-        was_complete: bool,
+    /// Completes a signal by its handle, here and in the model.
+    fn attempt(
+        &mut self,
+        at: Option<usize>,
+        kind: Option<PoisonKind>,
+        reason: &'static str,
+        value: Option<u32>,
+        call: impl FnOnce(&SignalSystem<T>, SignalHandle) -> Result<(), SignalError>,
     ) {
+        let Some(at) = at else { return };
+        let expected = match self.refusal(at) {
+            Some(code) => Err(code),
+            None => self.complete(at, kind, reason),
+        };
+        if expected.is_ok() {
+            self.signals[at].value = value;
+        }
+        let answer = call(&self.system, self.signals[at].handle);
         let code = answer.as_ref().err().map(SignalError::code);
         let forgotten = code == Some("outcome_forgotten");
         assert!(
-            code == expected.err() || (forgotten && self.forgetful && was_complete),
+            code == expected.err() || (forgotten && self.may_be_forgotten(at)),
             "{answer:?}, expected {expected:?}"
         );
     }
@@ -309,49 +368,18 @@ impl World {
                 Err(error) => assert!(self.shut_down && error.code() == "shut_down"),
             },
             Op::Trigger(index, value) => {
-                if let Some(at) = pick(&index, len) {
-                    let before = self.signals[at].end.is_some();
-                    let expected = match self.refusal(at) {
-                        Some(code) => Err(code),
-                        None => self.complete(at, None, ""),
-                    };
-                    if expected.is_ok() {
-                        self.signals[at].value = Some(value);
-                    }
-                    self.compare(
-                        &self.system.trigger(self.signals[at].handle, value),
-                        expected,
-                        before,
-                    );
-                }
+                let call = |system: &SignalSystem<T>, handle| system.trigger(handle, T::of(value));
+                self.attempt(pick(&index, len), None, "", Some(value), call);
             }
             Op::Poison(index) => {
-                if let Some(at) = pick(&index, len) {
-                    let before = self.signals[at].end.is_some();
-                    let expected = match self.refusal(at) {
-                        Some(code) => Err(code),
-                        None => self.complete(at, Some(PoisonKind::Explicit), "by hand"),
-                    };
-                    self.compare(
-                        &self.system.poison(self.signals[at].handle, "by hand"),
-                        expected,
-                        before,
-                    );
-                }
+                let (kind, reason) = (Some(PoisonKind::Explicit), "by hand");
+                let call = |system: &SignalSystem<T>, handle| system.poison(handle, reason);
+                self.attempt(pick(&index, len), kind, reason, None, call);
             }
             Op::Cancel(index) => {
-                if let Some(at) = pick(&index, len) {
-                    let before = self.signals[at].end.is_some();
-                    let expected = match self.refusal(at) {
-                        Some(code) => Err(code),
-                        None => self.complete(at, Some(PoisonKind::Cancelled), "no need"),
-                    };
-                    self.compare(
-                        &self.system.cancel(self.signals[at].handle, "no need"),
-                        expected,
-                        before,
-                    );
-                }
+                let (kind, reason) = (Some(PoisonKind::Cancelled), "no need");
+                let call = |system: &SignalSystem<T>, handle| system.cancel(handle, reason);
+                self.attempt(pick(&index, len), kind, reason, None, call);
             }
             Op::TriggerOwned(index, value) => {
                 if let Some(place) = pick(&index, self.owned.len()) {
@@ -362,7 +390,7 @@ impl World {
                     }
                     // An owned signal never forgets.
                     assert_eq!(
-                        signal.trigger(value).map_err(|error| error.code()),
+                        signal.trigger(T::of(value)).map_err(|error| error.code()),
                         expected
                     );
                 }
@@ -405,23 +433,29 @@ impl World {
                     Err("empty_merge") => assert!(distinct.is_empty()),
                     Err("unreachable_merge") => assert!(mode == Mode::TwoOf && distinct.len() < 2),
                     Err("shut_down") => assert!(self.shut_down),
-                    Err("outcome_forgotten") => assert!(self.forgetful),
+                    Err("outcome_forgotten") => {
+                        assert!(distinct.iter().any(|&at| self.may_be_forgotten(at)));
+                    }
                     Err(other) => panic!("{other}"),
                 }
             }
             Op::Await(index) => {
                 if let Some(of) = pick(&index, len) {
-                    match self.system.completion(self.signals[of].handle) {
+                    // Of plain success there is nothing to keep.
+                    let signal = &self.signals[of];
+                    let keeps = signal.end.is_none() || !signal.left && self.is_recorded(of);
+                    match self.system.completion(signal.handle) {
                         Ok(future) => {
                             let future = task::spawn(future);
                             self.awaiters.push(Awaiter {
                                 of,
+                                keeps,
                                 future,
                                 armed: false,
                             });
                         }
                         Err(error) => {
-                            assert!(self.forgetful && self.signals[of].end.is_some());
+                            assert!(self.may_be_forgotten(of));
                             assert_eq!(error, SignalError::OutcomeForgotten);
                         }
                     }
@@ -476,7 +510,19 @@ impl World {
         }
     }
 
+    /// Notes which signals have left their slots.
+    fn leave(&mut self) {
+        let mut kept: HashSet<_> = self.owned.iter().map(|(at, _)| *at).collect();
+        let keeping = self.awaiters.iter().filter(|awaiter| awaiter.keeps);
+        kept.extend(keeping.map(|awaiter| awaiter.of));
+        for (at, signal) in self.signals.iter_mut().enumerate() {
+            signal.left |= signal.end.is_some() && !kept.contains(&at);
+        }
+    }
+
     fn check(&mut self) {
+        let records = self.records().count();
+        assert_eq!(self.system.stats().history, records.min(self.history));
         let pending = self
             .signals
             .iter()
@@ -494,11 +540,19 @@ impl World {
     }
 
     fn finish(mut self) {
+        let (mut known, mut forgotten) = (0, 0);
+        for at in self.records() {
+            match self.system.poll(self.signals[at].handle) {
+                Err(SignalError::OutcomeForgotten) => forgotten += 1,
+                _ => known += 1,
+            }
+        }
+        assert!(known == self.history || forgotten == 0);
         for at in 0..self.signals.len() {
             self.check_status(at);
             let signal = &self.signals[at];
             if let (Some(value), Ok(awaiter)) = (signal.value, self.system.awaiter(signal.handle)) {
-                assert_eq!(tokio_test::block_on(awaiter).unwrap(), value);
+                assert_eq!(tokio_test::block_on(awaiter).unwrap(), T::of(value));
             }
         }
         for place in 0..self.awaiters.len() {
@@ -509,10 +563,11 @@ impl World {
     }
 }
 
-fn run(history: usize, ops: Vec<Op>) {
-    let mut world = World::new(history);
+fn run<T: Value>(history: usize, ops: Vec<Op>) {
+    let mut world = World::<T>::new(history);
     for op in ops {
         world.apply(op);
+        world.leave();
         world.check();
     }
     world.finish();
@@ -521,7 +576,15 @@ fn run(history: usize, ops: Vec<Op>) {
 proptest! {
     #[test]
     fn system_behaves_as_the_model(ops in prop::collection::vec(op(), 1..300)) {
-        run(10_000, ops);
+        run::<u32>(10_000, ops);
+    }
+
+    #[test]
+    fn system_without_values_behaves_as_the_model(
+        history in prop_oneof![0..6usize, Just(10_000)],
+        ops in prop::collection::vec(op(), 1..300),
+    ) {
+        run::<()>(history, ops);
     }
 
     #[test]
@@ -529,6 +592,6 @@ proptest! {
         history in 0..6usize,
         ops in prop::collection::vec(op(), 1..300),
     ) {
-        run(history, ops);
+        run::<u32>(history, ops);
     }
 }

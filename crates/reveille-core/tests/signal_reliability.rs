@@ -11,7 +11,9 @@ use std::task::{Context, Wake, Waker};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use reveille_core::{Poison, SignalHandle, SignalStatus, SignalSystem};
+use reveille_core::{
+    Poison, Signal, SignalAwaiter, SignalError, SignalHandle, SignalStatus, SignalSystem,
+};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 
 struct Counting(AtomicUsize);
@@ -209,4 +211,83 @@ fn r08_waker_that_blocks_holds_up_nobody_who_asks() {
         release.send(()).unwrap();
     });
     assert_ready_ok!(task::spawn(blocked).poll());
+}
+
+#[test]
+fn d11_forgotten_failure_says_nothing_of_other_slots() {
+    let system = SignalSystem::<()>::builder().history(0).build();
+    let [fine, failed] = [0; 2].map(|_| system.create().unwrap().into_handle());
+    system.trigger(fine, ()).unwrap();
+    system.poison(failed, "broken").unwrap();
+    assert_eq!(system.poll(failed), Err(SignalError::OutcomeForgotten));
+    assert_eq!(system.poll(fine), Ok(SignalStatus::Triggered));
+}
+
+const CHAIN: usize = 100_000;
+
+#[test]
+fn r07_values_that_own_signals_leave_a_full_history_one_after_the_other() {
+    #[derive(Clone)]
+    struct Value(#[expect(dead_code, reason = "owned only")] Option<Arc<Signal<Value>>>);
+    let system = SignalSystem::<Value>::builder().history(CHAIN).build();
+    for _ in 0..CHAIN {
+        let owned = system.create().unwrap();
+        let signal = system.create().unwrap();
+        signal.trigger(Value(Some(Arc::new(owned)))).unwrap();
+    }
+    assert_eq!(system.stats().pending, CHAIN);
+    // Each that leaves poisons a signal, for whose end the next one leaves.
+    system.create().unwrap().trigger(Value(None)).unwrap();
+    assert_eq!(system.stats().pending, 0);
+}
+
+#[test]
+fn r07_values_that_own_awaiters_of_each_other_end_one_after_the_other() {
+    #[derive(Clone)]
+    struct Value(#[expect(dead_code, reason = "owned only")] Option<Arc<SignalAwaiter<Value>>>);
+    for history in [0, CHAIN] {
+        let system = SignalSystem::<Value>::builder().history(history).build();
+        let mut last = None;
+        for _ in 0..CHAIN {
+            let signal = system.create().unwrap();
+            let handle = signal.handle();
+            // Kept in its slot by its awaiter, or looked up in the history.
+            let live = (history == 0).then(|| signal.awaiter());
+            signal.trigger(Value(last.map(Arc::new))).unwrap();
+            last = live.or_else(|| system.awaiter(handle).ok());
+        }
+        drop(system);
+        drop(last);
+    }
+}
+
+#[test]
+fn room_that_one_thread_left_is_found_by_all_others() {
+    let system = SignalSystem::<()>::builder().max_signals(2).build();
+    let fill = || {
+        let all = [0; 2].map(|_| system.create().unwrap());
+        assert_eq!(system.create().unwrap_err().code(), "exhausted");
+        drop(all);
+    };
+    fill();
+    // More than there are groups of threads that take from the same place.
+    for _ in 0..64 {
+        std::thread::scope(|scope| scope.spawn(fill).join().unwrap());
+    }
+    assert_eq!(system.stats().pending, 0);
+}
+
+#[test]
+fn shutdown_after_a_dropped_one_counts_what_is_pending_then() {
+    let system = SignalSystem::<()>::new();
+    let [before, during, never] = [0; 3].map(|_| system.create().unwrap());
+    {
+        let mut first = task::spawn(system.shutdown(std::future::pending()));
+        assert_pending!(first.poll());
+    }
+    before.trigger(()).unwrap();
+    let until = async { during.trigger(()).unwrap() };
+    let report = tokio_test::block_on(system.shutdown(until));
+    assert_eq!((report.completed, report.poisoned), (1, 1));
+    drop(never);
 }

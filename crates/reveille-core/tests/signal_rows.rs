@@ -264,7 +264,7 @@ fn d11_without_history_only_plain_success_is_known() {
     drop(awaiter);
     let forgotten = Err(SignalError::OutcomeForgotten);
     assert_eq!(system.poll(poisoned), forgotten);
-    // Whether an older one failed as well, nobody knows any more.
+    // Whether the one before it in the slot failed as well, nobody knows any more.
     assert_eq!(system.poll(handle), forgotten);
 }
 

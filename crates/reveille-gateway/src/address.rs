@@ -1,10 +1,11 @@
 //! Which session a request is about.
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use reveille_types::{Namespace, SessionId, SessionKey, Tenant};
 
+use crate::auth::Caller;
 use crate::gateway::Gateway;
 use crate::params::Params;
 use crate::problem::Refusal;
@@ -25,10 +26,14 @@ fn session_key(tenant: Tenant, segment: &str, params: &mut Params) -> Result<Ses
     Ok(key)
 }
 
-/// The session that a request is about, and the parameters that are not looked at yet.
+/// The session that a request is about, in which its caller may do what is asked for, and the
+/// parameters that are not looked at yet.
 #[derive(Debug)]
 pub(crate) struct Addressed {
+    pub(crate) caller: Caller,
     pub(crate) key: SessionKey,
+    /// The group, where the path names one.
+    pub(crate) group: Option<String>,
     pub(crate) params: Params,
 }
 
@@ -36,12 +41,22 @@ impl FromRequestParts<Gateway> for Addressed {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Refusal> {
-        let Path(segment) = Path::<String>::from_request_parts(parts, gateway)
+        let path = RawPathParams::from_request_parts(parts, gateway)
             .await
             .map_err(|e| Refusal::bad_request("invalid_session", e.body_text()).field("session"))?;
+        let segment = |name| path.iter().find(|(known, _)| *known == name);
+        let segment = |name| segment(name).map(|(_, text)| text.to_owned());
+        let caller = Caller::from_request_parts(parts, gateway).await?;
         let mut params = Params::parse(parts.uri.query());
-        let key = session_key(gateway.tenant(), &segment, &mut params)?;
-        Ok(Self { key, params })
+        let name = segment("session").unwrap_or_default();
+        let key = session_key(caller.tenant().clone(), &name, &mut params)?;
+        caller.check(&key)?;
+        Ok(Self {
+            caller,
+            key,
+            group: segment("group"),
+            params,
+        })
     }
 }
 

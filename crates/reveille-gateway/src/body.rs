@@ -1,29 +1,49 @@
 //! Request bodies: bounded in size and time, and JSON that says what is wrong with it.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use reveille_types::wire;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::GatewayConfig;
 use crate::problem::Refusal;
 
+/// The slowest that a body may come, once the time for its beginning is over.
+const BYTES_PER_SECOND: usize = 1024;
+
 /// Reads a body within the bounds.
 pub(crate) async fn read(body: Body, config: &GatewayConfig) -> Result<Bytes, Refusal> {
-    let limited = Limited::new(body, config.body_bytes);
-    match tokio::time::timeout(config.body_deadline, limited.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-        )
-        .detail(format!("the limit is {} bytes", config.body_bytes))),
-        Ok(Err(_)) => Err(Refusal::bad_request("invalid_body", "the body broke off")),
-        Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_timeout")),
+    let limit = config.body_bytes;
+    let mut body = Limited::new(body, limit);
+    let begun = Instant::now();
+    let mut read = BytesMut::new();
+    loop {
+        let earned = Duration::from_secs((read.len() / BYTES_PER_SECOND) as u64);
+        let deadline = begun + config.body_deadline + earned;
+        let frame = match timeout_at(deadline, body.frame()).await {
+            Ok(None) => return Ok(read.freeze()),
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => {
+                return Err(
+                    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
+                        .detail(format!("the limit is {limit} bytes")),
+                );
+            }
+            Ok(Some(Err(_))) => {
+                return Err(Refusal::bad_request("invalid_body", "the body broke off"));
+            }
+            Err(_) => return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_timeout")),
+        };
+        if let Ok(data) = frame.into_data() {
+            read.extend_from_slice(&data);
+        }
     }
 }
 
@@ -37,8 +57,29 @@ pub(crate) async fn json<T: DeserializeOwned + Default>(
     if bytes.is_empty() {
         return Ok(T::default());
     }
+    object(headers, &bytes)
+}
+
+/// Reads a JSON body that must be there.
+pub(crate) async fn required<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    config: &GatewayConfig,
+) -> Result<T, Refusal> {
+    object(headers, &read(body, config).await?)
+}
+
+/// Reads an object. The library would take an array for one, member by member.
+fn object<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T, Refusal> {
     media_type(headers, &["application/json"])?;
-    serde_json::from_slice(&bytes).map_err(|e| malformed(&e))
+    let found = serde_json::from_slice(bytes).map_err(|e| malformed(&e))?;
+    match bytes.trim_ascii_start().first() {
+        Some(b'{') => Ok(found),
+        _ => Err(
+            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_json")
+                .detail("the body is no object"),
+        ),
+    }
 }
 
 /// What is wrong with a body that should be JSON: a syntax error is malformed (400), a value of the

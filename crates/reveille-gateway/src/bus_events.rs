@@ -1,5 +1,6 @@
 //! The bus of a tenant: events of all its sessions in one order, in the same modes as one session.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,20 +8,23 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reveille_bus::{Bus, BusError, BusStart, BusSubscription, EventBus, SubscribeOptions};
-use reveille_types::sets::OverflowPolicy;
+use reveille_types::sets::{OverflowPolicy, PayloadAccess};
 use reveille_types::wire::{
     CLOUDEVENT_BATCH_JSON, CURSOR_HEADER, EventPage, EventQuery, Open, SessionState,
 };
-use reveille_types::{Cursor, CursorError, Filter, FilterSpec, Gap, GapReason, Seq, Start};
+use reveille_types::{
+    Condition, Cursor, CursorError, Filter, FilterSpec, Gap, GapReason, Seq, Start,
+};
 
+use crate::auth::Caller;
 use crate::body::{answer, json, timed_out};
 use crate::feed::Feed;
 use crate::frames::{Dialect, json_of};
 use crate::gateway::Gateway;
-use crate::params::{Params, bad_value, refused};
+use crate::params::{Params, refused};
 use crate::problem::Refusal;
 use crate::read::{Asked, Mode, Streaming, mode, page_limit, raw_json};
-use crate::stream::{Beginning, EventStream};
+use crate::stream::{Beginning, EventStream, Seat};
 
 /// Most bytes on a page.
 const PAGE_BYTES: usize = 1024 * 1024;
@@ -37,24 +41,29 @@ struct Asking {
 /// `GET /v1/events`: the filter is in the query.
 pub(crate) async fn get(
     State(gateway): State<Gateway>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let mut params = Params::parse(query.as_deref());
     let asking = Asking {
         asked: Asked::from_request(&headers, &mut params)?,
-        filter: compile(&spec(&mut params)?)?,
+        filter: {
+            let strict = params.strict()?;
+            caller.narrow(gateway.filter(spec(&mut params)?, strict)?)?
+        },
         limit: params.number("limit")?,
         wait: params.duration("wait")?,
         streaming: Streaming::from_query(&gateway, &mut params)?,
     };
     params.finish()?;
-    read(&gateway, &headers, asking).await
+    read(&gateway, &caller, &headers, asking).await
 }
 
 /// `POST /v1/events:query`: the filter is in the body, where it may be long.
 pub(crate) async fn query(
     State(gateway): State<Gateway>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -70,12 +79,15 @@ pub(crate) async fn query(
     };
     let asking = Asking {
         asked,
-        filter: compile(&request.filter.unwrap_or_default())?,
+        filter: {
+            let spec = request.filter.unwrap_or_default();
+            caller.narrow(gateway.filter(spec, request.strict)?)?
+        },
         limit: request.limit,
         wait: request.wait_ms.map(Duration::from_millis),
         streaming,
     };
-    read(&gateway, &headers, asking).await
+    read(&gateway, &caller, &headers, asking).await
 }
 
 /// The filter that the parameters ask for: each may be repeated.
@@ -86,6 +98,7 @@ fn spec(params: &mut Params) -> Result<FilterSpec, Refusal> {
         kinds: Some(kinds).filter(|kinds| !kinds.is_empty()),
         namespace: texts("namespace"),
         session: texts("session"),
+        path: texts("path"),
         source: texts("source"),
         subject: texts("subject"),
         agent: texts("agent"),
@@ -97,6 +110,7 @@ fn spec(params: &mut Params) -> Result<FilterSpec, Refusal> {
         class: words(texts("class"), "class")?,
         finality: words(texts("final"), "final")?,
         privacy: words(texts("privacy"), "privacy")?,
+        attributes: attributes(texts("attributes").as_deref())?,
     })
 }
 
@@ -113,18 +127,33 @@ fn words<T: serde::de::DeserializeOwned>(
         .transpose()
 }
 
-fn compile(spec: &FilterSpec) -> Result<Filter, Refusal> {
-    Filter::compile(spec).map_err(|e| bad_value(&e))
+/// Conditions on attributes, as JSON.
+fn attributes(
+    texts: Option<&[String]>,
+) -> Result<Option<BTreeMap<String, Vec<Condition>>>, Refusal> {
+    const NAME: &str = "attributes";
+    match texts {
+        None => Ok(None),
+        Some([json]) => serde_json::from_str(json)
+            .map(Some)
+            .map_err(|e| refused(NAME, format!("is no set of conditions: {e}"))),
+        Some(_) => Err(refused(NAME, "is there twice")),
+    }
 }
 
-async fn read(gateway: &Gateway, headers: &HeaderMap, asking: Asking) -> Result<Response, Refusal> {
-    let bus = gateway.bus().await?;
+async fn read(
+    gateway: &Gateway,
+    caller: &Caller,
+    headers: &HeaderMap,
+    asking: Asking,
+) -> Result<Response, Refusal> {
+    let bus = gateway.bus(caller.tenant()).await?;
     match mode(headers)? {
         Mode::Sse => {
             let dialect = Dialect::Sse(asking.streaming.names);
-            stream(gateway, &bus, asking, dialect)
+            stream(gateway, caller, &bus, asking, dialect)
         }
-        Mode::Ndjson => stream(gateway, &bus, asking, Dialect::Ndjson),
+        Mode::Ndjson => stream(gateway, caller, &bus, asking, Dialect::Ndjson),
         mode @ (Mode::Page | Mode::Batch) => page(gateway, &bus, mode, asking).await,
     }
 }
@@ -207,8 +236,10 @@ fn page_of(bus: &Bus, after: Seq, filter: &Filter, limit: usize) -> EventPage {
             read = resumed;
         }
     }
-    let event =
-        |event: &reveille_types::Event| raw_json(&json_of(event, cursor(event.place().seq)));
+    let event = |event: &reveille_types::Event| {
+        let (event, _) = bus.view(event, PayloadAccess::FullPayloadIfPolicyAllows);
+        raw_json(&json_of(&event, cursor(event.place().seq)))
+    };
     EventPage {
         events: read.events.iter().map(event).collect(),
         cursor: cursor(read.read_to),
@@ -221,6 +252,7 @@ fn page_of(bus: &Bus, after: Seq, filter: &Filter, limit: usize) -> EventPage {
 
 fn stream(
     gateway: &Gateway,
+    caller: &Caller,
     bus: &Bus,
     asking: Asking,
     dialect: Dialect,
@@ -260,9 +292,10 @@ fn stream(
         heartbeat_ms: 0,
         expires_at: None,
     };
-    let heartbeat = asking.streaming.heartbeat;
     let beginning = Beginning { open, gap };
-    let body = EventStream::new(gateway, Feed::Bus(events), beginning, heartbeat, dialect);
+    let feed = Feed::Bus(events);
+    let seat = Seat::take(gateway, caller, &feed)?;
+    let body = EventStream::new(seat, feed, beginning, &asking.streaming, dialect);
     Ok(body.into_response())
 }
 
@@ -283,6 +316,7 @@ fn subscribe(bus: &Bus, asked: Asked, filter: &Filter) -> Result<BusSubscription
 /// still retained.
 fn streaming(filter: &Filter, start: BusStart) -> SubscribeOptions {
     SubscribeOptions::matching(filter.clone())
+        .payloads()
         .from(start)
         .policy(OverflowPolicy::FailSubscriber)
 }

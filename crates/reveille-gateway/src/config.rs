@@ -17,11 +17,12 @@ pub struct GatewayConfig {
     pub wait_max: Duration,
     /// How long a taken event stays with its taker if the request does not say.
     pub lease_default: Duration,
-    /// Whether the first publish, wait, take or stream creates the session.
-    pub auto_create: bool,
+    /// Whether the first publish, wait, take or stream creates the session. If not said: only where
+    /// there is no authentication.
+    pub auto_create: Option<bool>,
     /// Most bytes of a request's body.
     pub body_bytes: usize,
-    /// How long a request's body may take to arrive.
+    /// How long a request's body may take to begin; from then on it must come at 1 KiB a second.
     pub body_deadline: Duration,
     /// Origins that may send events as web hooks, as they name themselves in the handshake.
     pub webhook_origins: Vec<String>,
@@ -31,8 +32,104 @@ pub struct GatewayConfig {
     pub page_max: usize,
     /// How many signals there may be, and how much of them is kept.
     pub signals: SignalLimits,
-    /// How long open requests may take to end once the server is told to stop.
+    /// Origins of web pages that may read answers, and whose cookies count.
+    pub origins: Vec<String>,
+    /// How long a stream stays on one connection, give or take a tenth; zero means without end.
+    pub max_age: Duration,
+    /// How many streams may be open.
+    pub streams: StreamLimits,
+    /// How fast requests may come, where callers are known.
+    pub traffic: TrafficLimits,
+    /// How long open requests may take to end once the server is told to stop. Streams end one by one
+    /// over this time, so that their clients do not come back all at once.
     pub drain: Duration,
+}
+
+/// How many streams may be open at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamLimits {
+    /// By one token.
+    pub per_token: usize,
+    /// By one tenant.
+    pub per_tenant: usize,
+    /// In all.
+    pub per_node: usize,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            per_token: 100,
+            per_tenant: 10_000,
+            per_node: usize::MAX,
+        }
+    }
+}
+
+/// So many at a time, and a burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rate {
+    /// How many in a period.
+    pub count: u32,
+    /// The period.
+    pub per: Duration,
+    /// How many at once.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// So many a second.
+    #[must_use]
+    pub fn per_second(count: u32, burst: u32) -> Self {
+        Self {
+            count,
+            per: Duration::from_secs(1),
+            burst,
+        }
+    }
+
+    /// So many a minute, all of them at once if need be.
+    #[must_use]
+    pub fn per_minute(count: u32) -> Self {
+        Self {
+            count,
+            per: Duration::from_secs(60),
+            burst: count,
+        }
+    }
+}
+
+/// How fast requests may come. It holds where there is authentication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TrafficLimits {
+    /// New streams of a tenant.
+    pub streams: Rate,
+    /// Events that a tenant publishes.
+    pub events: Rate,
+    /// Bytes that a tenant publishes.
+    pub bytes: Rate,
+    /// Requests without a credential from one address.
+    pub anonymous: Rate,
+    /// Credentials from one address that were refused.
+    pub failures: Rate,
+    /// Connections from one address at once.
+    pub connections_per_address: usize,
+}
+
+impl Default for TrafficLimits {
+    fn default() -> Self {
+        Self {
+            streams: Rate::per_second(100, 500),
+            events: Rate::per_second(10_000, 20_000),
+            bytes: Rate::per_second(32 * 1024 * 1024, 64 * 1024 * 1024),
+            anonymous: Rate::per_second(20, 100),
+            failures: Rate::per_minute(10),
+            connections_per_address: 256,
+        }
+    }
 }
 
 /// The bounds on the signals of one tenant. Every value has a default.
@@ -75,13 +172,17 @@ impl Default for GatewayConfig {
             wait_default: Duration::from_secs(25),
             wait_max: Duration::from_secs(300),
             lease_default: Duration::from_secs(30),
-            auto_create: true,
+            auto_create: None,
             body_bytes: 4 * 1024 * 1024,
-            body_deadline: Duration::from_secs(30),
+            body_deadline: Duration::from_secs(10),
             webhook_origins: Vec::new(),
             page_default: 100,
             page_max: 1_000,
             signals: SignalLimits::default(),
+            origins: Vec::new(),
+            max_age: Duration::from_secs(3600),
+            streams: StreamLimits::default(),
+            traffic: TrafficLimits::default(),
             drain: Duration::from_secs(3),
         }
     }

@@ -6,17 +6,15 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use reveille_queue::{LeaseId, SessionLog, TakeOptions, TakeOutcome};
+use reveille_queue::{LeaseId, TakeOptions, TakeOutcome};
 use reveille_types::wire::{
     LeaseInfo, SettleAnswer, SettleRequest, TakeAnswer, TakeRequest, WaitOutcomeKind,
 };
 use reveille_types::{Invalid, Label};
-use serde::de::DeserializeOwned;
 
 use crate::address::Addressed;
-use crate::body::{answer, malformed, media_type, read, timed_out};
+use crate::body::{answer, required, timed_out};
 use crate::gateway::Gateway;
-use crate::params::filter_of;
 use crate::problem::Refusal;
 use crate::read::raw;
 
@@ -29,16 +27,21 @@ pub(crate) async fn take(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    let caller = addressed.caller.clone();
     let key = addressed.only()?;
     let request: TakeRequest = crate::body::json(&headers, body, gateway.config()).await?;
-    let options = options_of(&gateway, request)?;
+    let mut options = options_of(&gateway, request)?;
+    options.filter = caller.narrow(options.filter)?;
     let log = gateway.session_or_new(key).await?;
     let outcome = tokio::select! {
         outcome = log.take(options) => outcome?,
         _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
     };
     let got = match outcome {
-        TakeOutcome::TimedOut { next, .. } => return Ok(timed_out(next)),
+        TakeOutcome::TimedOut { next, .. } => {
+            gateway.metrics().wait("timed_out");
+            return Ok(timed_out(next));
+        }
         TakeOutcome::Taken { taken, cursor, gap } => TakeAnswer {
             outcome: WaitOutcomeKind::Matched,
             events: taken.iter().map(|t| raw(&t.event)).collect(),
@@ -68,12 +71,14 @@ pub(crate) async fn take(
             gap,
         },
     };
+    gateway.metrics().wait(got.outcome.as_str());
     Ok(answer(StatusCode::OK, &got))
 }
 
 fn options_of(gateway: &Gateway, request: TakeRequest) -> Result<TakeOptions, Refusal> {
     let config = gateway.config();
-    let mut options = TakeOptions::new().matching(filter_of(request.matching)?);
+    let filter = gateway.kinds(request.matching, request.strict)?;
+    let mut options = TakeOptions::new().matching(filter);
     if let Some(name) = &request.group {
         options.group = group(name)?;
     }
@@ -113,11 +118,7 @@ pub(crate) async fn ack(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let settling = Settling::read(&gateway, addressed, &headers, body).await?;
-    for lease in &settling.leases {
-        settling.log.ack(&settling.group, *lease).await?;
-    }
-    Ok(settling.done())
+    settle(&gateway, addressed, &headers, body, true).await
 }
 
 pub(crate) async fn nack(
@@ -126,55 +127,33 @@ pub(crate) async fn nack(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let settling = Settling::read(&gateway, addressed, &headers, body).await?;
-    for lease in &settling.leases {
-        settling.log.nack(&settling.group, *lease).await?;
-    }
-    Ok(settling.done())
+    settle(&gateway, addressed, &headers, body, false).await
 }
 
-/// A request to settle leases, which are settled in order up to the first that is not held any more.
-struct Settling {
-    log: SessionLog,
-    group: Label,
-    leases: Vec<LeaseId>,
-}
-
-impl Settling {
-    async fn read(
-        gateway: &Gateway,
-        addressed: Addressed,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<Self, Refusal> {
-        let key = addressed.only()?;
-        let request: SettleRequest = required(headers, body, gateway).await?;
-        let group = match &request.group {
-            Some(name) => group(name)?,
-            None => TakeOptions::new().group,
-        };
-        let leases: Result<Vec<LeaseId>, Invalid> =
-            request.leases.iter().map(|text| text.parse()).collect();
-        Ok(Self {
-            log: gateway.session(&key).await?,
-            group,
-            leases: leases.map_err(|e| unprocessable(&e))?,
-        })
-    }
-
-    fn done(&self) -> Response {
-        let settled = u32::try_from(self.leases.len()).unwrap_or(u32::MAX);
-        answer(StatusCode::OK, &SettleAnswer { settled })
-    }
-}
-
-/// Reads a JSON body that must be there.
-async fn required<T: DeserializeOwned>(
+/// Settles leases in order, up to the first that is not held any more.
+async fn settle(
+    gateway: &Gateway,
+    addressed: Addressed,
     headers: &HeaderMap,
     body: Body,
-    gateway: &Gateway,
-) -> Result<T, Refusal> {
-    let bytes = read(body, gateway.config()).await?;
-    media_type(headers, &["application/json"])?;
-    serde_json::from_slice(&bytes).map_err(|e| malformed(&e))
+    done: bool,
+) -> Result<Response, Refusal> {
+    let key = addressed.only()?;
+    let request: SettleRequest = required(headers, body, gateway.config()).await?;
+    let group = match &request.group {
+        Some(name) => group(name)?,
+        None => TakeOptions::new().group,
+    };
+    let leases: Result<Vec<LeaseId>, Invalid> =
+        request.leases.iter().map(|text| text.parse()).collect();
+    let leases = leases.map_err(|e| unprocessable(&e))?;
+    let log = gateway.session(&key).await?;
+    for lease in &leases {
+        match done {
+            true => log.ack(&group, *lease).await?,
+            false => log.nack(&group, *lease).await?,
+        }
+    }
+    let settled = u32::try_from(leases.len()).unwrap_or(u32::MAX);
+    Ok(answer(StatusCode::OK, &SettleAnswer { settled }))
 }

@@ -6,6 +6,8 @@ use reveille_bus::{BusError, BusItem, BusSubscription};
 use reveille_queue::{StreamItem, Subscription};
 use reveille_types::{Cursor, Event, Gap, wire};
 
+use crate::connections::Log;
+
 /// What a stream reads.
 #[derive(Debug)]
 pub(crate) enum Feed {
@@ -53,7 +55,7 @@ impl Feed {
             }),
             Self::Bus(events) => events.poll_item(cx).map(|item| {
                 item.map(|item| match item.map_err(|error| interrupted(&error))? {
-                    BusItem::Gap(gap) => Ok(Item::Gap(gap)),
+                    BusItem::Gap(gap) => Ok(Item::Gap(*gap)),
                     BusItem::Summary(summary) => Ok(Item::Gap(summary.gap)),
                     BusItem::Event(frame) => Ok(Item::Event(frame.event, frame.cursor)),
                     BusItem::CaughtUp(cursor) => Ok(Item::CaughtUp(cursor)),
@@ -67,6 +69,14 @@ impl Feed {
         match self {
             Self::Session(events) => events.cursor(),
             Self::Bus(events) => events.cursor(),
+        }
+    }
+
+    /// What is read.
+    pub(crate) fn log(&self) -> Log {
+        match self {
+            Self::Session(events) => Log::Session(events.log().clone()),
+            Self::Bus(events) => Log::Bus(events.tail().clone()),
         }
     }
 

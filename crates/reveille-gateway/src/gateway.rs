@@ -2,22 +2,30 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{get, post, put};
+use axum::routing::get;
 use reveille_bus::Bus;
 use reveille_core::sync::Mutex;
 use reveille_core::{CancelToken, SystemClock};
 use reveille_queue::{SessionLog, SessionOptions, Sessions};
-use reveille_types::{SessionKey, Tenant};
+use reveille_types::{Filter, FilterSpec, Pattern, SessionKey, Tenant, limits};
+use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::admission::Admission;
+use crate::auth::{Authorizer, Tickets};
 use crate::config::GatewayConfig;
+use crate::connections::Connections;
+use crate::metrics::{Metrics, metrics};
+use crate::observe::observe;
+use crate::params::bad_value;
 use crate::problem::Refusal;
-use crate::signals::{self, Signals};
-use crate::{bus_events, consume, guard, manage, publish, read, task_paths, wait};
+use crate::signals::Signals;
+use crate::{browser, guard, status};
 
 /// Sessions seen through HTTP. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
@@ -28,20 +36,51 @@ struct Inner {
     sessions: Sessions,
     signals: Signals,
     config: GatewayConfig,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    tickets: Tickets,
+    connections: Connections,
+    admission: Admission,
+    metrics: Metrics,
     draining: CancelToken,
+    /// Over how long streams end, once the server is told to stop.
+    drain_over: Mutex<Option<Duration>>,
     /// The bus of each tenant that has asked for it.
     buses: Mutex<HashMap<Tenant, Bus>>,
 }
 
 impl Gateway {
-    /// A gateway to these sessions.
+    /// A gateway to these sessions for everybody on this machine: it serves loopback addresses only.
     #[must_use]
     pub fn new(sessions: Sessions, config: GatewayConfig) -> Self {
+        Self::with(sessions, config, None)
+    }
+
+    /// A gateway to these sessions for those whom `authorizer` knows.
+    #[must_use]
+    pub fn with_authorizer(
+        sessions: Sessions,
+        config: GatewayConfig,
+        authorizer: Arc<dyn Authorizer>,
+    ) -> Self {
+        Self::with(sessions, config, Some(authorizer))
+    }
+
+    fn with(
+        sessions: Sessions,
+        config: GatewayConfig,
+        authorizer: Option<Arc<dyn Authorizer>>,
+    ) -> Self {
         Self(Arc::new(Inner {
             sessions,
             signals: Signals::new(config.signals.clone()),
+            admission: Admission::new(config.streams, &config.traffic, authorizer.is_some()),
             config,
+            authorizer,
+            tickets: Tickets::default(),
+            connections: Connections::default(),
+            metrics: Metrics::new(),
             draining: CancelToken::new(Arc::new(SystemClock)),
+            drain_over: Mutex::default(),
             buses: Mutex::default(),
         }))
     }
@@ -58,10 +97,70 @@ impl Gateway {
         &self.0.config
     }
 
-    /// Ends all streams with a `reveille.reconnect` frame and all waits with 503, so that nothing open
-    /// keeps the server from stopping. [`serve`](crate::serve) calls it.
-    pub fn drain(&self) {
+    /// Ends all streams with a `reveille.reconnect` frame, one by one over the time, and all waits with
+    /// 503 at once, so that nothing open keeps the server from stopping. The first call counts.
+    /// [`serve`](crate::serve) calls it with the time of the configuration.
+    pub fn drain(&self, over: Duration) {
+        self.0.drain_over.lock().get_or_insert(over);
         self.0.draining.cancel(Some("drain"));
+    }
+
+    /// Over how long streams end.
+    pub(crate) fn drain_over(&self) -> Duration {
+        self.0.drain_over.lock().unwrap_or(self.0.config.drain)
+    }
+
+    /// Who says whose a credential is; nobody if there is no authentication.
+    pub(crate) fn authorizer(&self) -> Option<&Arc<dyn Authorizer>> {
+        self.0.authorizer.as_ref()
+    }
+
+    /// The bounds that hold, for whoever asks.
+    pub(crate) fn limits(&self) -> serde_json::Value {
+        let (config, queue) = (self.config(), self.sessions().limits());
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        json!({
+            "event_bytes": queue.event_bytes,
+            "body_bytes": config.body_bytes,
+            "batch_events": queue.batch_events,
+            "page_events": config.page_max,
+            "session_id_bytes": limits::SESSION_ID_BYTES,
+            "kind_bytes": limits::KIND_BYTES,
+            "idempotency_key_bytes": limits::IDEMPOTENCY_KEY_BYTES,
+            "matchers": limits::FILTER_VALUES,
+            "session_events": queue.session_events,
+            "session_bytes": queue.session_bytes,
+            "bytes_per_tenant": queue.bytes_per_tenant,
+            "sessions_per_tenant": queue.sessions_per_tenant,
+            "waits_per_session": queue.waiters_per_session,
+            "groups_per_session": queue.groups_per_session,
+            "leases_per_group": queue.leases_per_group,
+            "streams_per_token": config.streams.per_token,
+            "streams_per_tenant": config.streams.per_tenant,
+            "signals_pending": config.signals.pending,
+            "signal_value_bytes": config.signals.value_bytes,
+            "merge_inputs": config.signals.merge_inputs,
+            "signal_waiters": config.signals.waiters,
+            "wait_max_ms": millis(config.wait_max),
+            "heartbeat_ms": millis(config.heartbeat),
+            "connection_age_ms": millis(config.max_age),
+        })
+    }
+
+    pub(crate) fn tickets(&self) -> &Tickets {
+        &self.0.tickets
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.0.connections
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.0.admission
     }
 
     pub(crate) fn signals(&self) -> &Signals {
@@ -72,61 +171,73 @@ impl Gateway {
         &self.0.draining
     }
 
-    /// Whose requests these are. Without authentication all are the default tenant's.
-    pub(crate) fn tenant(&self) -> Tenant {
-        Tenant::default_tenant()
-    }
-
     /// The routes, to be served or mounted.
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/healthz", get(manage::healthz))
-            .route("/v1/events", get(bus_events::get))
-            .route("/v1/events:query", post(bus_events::query))
-            .route("/v1/sessions", get(manage::list))
-            .route(
-                "/v1/sessions/{session}",
-                put(manage::create).get(manage::info).delete(manage::remove),
-            )
-            .route(
-                "/v1/sessions/{session}/events",
-                get(read::events)
-                    .post(publish::events)
-                    .options(publish::handshake),
-            )
-            .route("/v1/sessions/{session}/wait", get(wait::wait))
-            .route("/v1/sessions/{session}/take", post(consume::take))
-            .route("/v1/sessions/{session}/ack", post(consume::ack))
-            .route("/v1/sessions/{session}/nack", post(consume::nack))
-            .route("/v1/sessions/{session}/cancel", post(manage::cancel))
-            .route("/v1/sessions/{session}/close", post(manage::close))
-            .merge(signals::routes())
-            .merge(task_paths::routes())
+        let routed = self
+            .routed()
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
-            .layer(middleware::from_fn(guard::loopback_only))
             .layer(CatchPanicLayer::custom(panicked))
+            .layer(middleware::from_fn_with_state(self.clone(), observe))
+            .with_state(self.clone());
+        browser::with_cors(routed, self.config())
+            .layer(middleware::from_fn_with_state(self.clone(), guard::check))
+            .layer(middleware::from_fn(browser::secure))
+    }
+
+    /// What operators ask for, without credentials: `/metrics`, `/healthz` and `/readyz`. It is to be
+    /// served where only they can reach it.
+    pub fn admin_router(&self) -> Router {
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(status::healthz))
+            .route("/readyz", get(status::readyz))
+            .fallback(not_found)
+            .layer(middleware::from_fn_with_state(
+                self.clone(),
+                guard::only_local,
+            ))
+            .layer(middleware::from_fn(browser::secure))
             .with_state(self.clone())
     }
 
     /// The bus of the tenant.
-    pub(crate) async fn bus(&self) -> Result<Bus, Refusal> {
-        let tenant = self.tenant();
-        if let Some(bus) = self.0.buses.lock().get(&tenant) {
+    pub(crate) async fn bus(&self, tenant: &Tenant) -> Result<Bus, Refusal> {
+        if let Some(bus) = self.0.buses.lock().get(tenant) {
             return Ok(bus.clone());
         }
         let bus = Bus::open(self.sessions().clone(), tenant.clone()).await?;
-        Ok(self.0.buses.lock().entry(tenant).or_insert(bus).clone())
+        let mut buses = self.0.buses.lock();
+        Ok(buses.entry(tenant.clone()).or_insert(bus).clone())
     }
 
     /// The session, created if it may be.
     pub(crate) async fn session_or_new(&self, key: SessionKey) -> Result<SessionLog, Refusal> {
-        if !self.config().auto_create {
+        let anybody = self.authorizer().is_none();
+        if !self.config().auto_create.unwrap_or(anybody) {
             return self.session(&key).await;
         }
         let options = SessionOptions::default();
         let (log, _) = self.sessions().get_or_create(key, options).await?;
         Ok(log)
+    }
+
+    /// The filter that is asked for. A strict one refuses kinds that are not known, because a reader
+    /// would wait for them for ever.
+    pub(crate) fn filter(&self, spec: FilterSpec, strict: bool) -> Result<Filter, Refusal> {
+        match strict {
+            true => Ok(self.sessions().strict_filter(spec)?),
+            false => Filter::compile(&spec).map_err(|e| bad_value(&e)),
+        }
+    }
+
+    /// The events whose kinds match any of the patterns; all without one.
+    pub(crate) fn kinds(&self, patterns: Vec<Pattern>, strict: bool) -> Result<Filter, Refusal> {
+        let spec = FilterSpec {
+            kinds: Some(patterns).filter(|patterns| !patterns.is_empty()),
+            ..FilterSpec::default()
+        };
+        self.filter(spec, strict)
     }
 
     /// The session, which must be there.
@@ -136,6 +247,10 @@ impl Gateway {
 }
 
 async fn not_found() -> Refusal {
+    no_such_path()
+}
+
+pub(crate) fn no_such_path() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "no_such_path")
 }
 

@@ -1,24 +1,43 @@
-//! Without authentication only this machine may talk to the gateway, and no web page of another origin.
+//! Which web pages may talk to the gateway, and from where.
 //!
-//! A browser can be made to send requests to loopback addresses by any page (drive-by requests) and
+//! Without authentication only this machine may, and no page of another origin: a browser can be made to send requests to loopback addresses by any page (drive-by requests) and
 //! under any name (DNS rebinding); `Host` and `Origin` tell. What changes state and comes from a page
 //! must also say that its body is JSON, which a page cannot do across origins without a preflight.
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::gateway::Gateway;
 use crate::problem::Refusal;
 
-pub(crate) async fn loopback_only(request: Request, next: Next) -> Response {
-    match check(request.method(), request.headers(), request.uri()) {
+/// Refuses what must not come from where it comes from.
+pub(crate) async fn check(
+    State(gateway): State<Gateway>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (method, headers) = (request.method(), request.headers());
+    let checked = match gateway.authorizer() {
+        None => only_loopback(headers, request.uri()),
+        Some(_) => Ok(()),
+    };
+    match checked.and_then(|()| only_json(method, headers)) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-fn check(method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
+/// Refuses what does not come from this machine, whoever is known.
+pub(crate) async fn only_local(request: Request, next: Next) -> Response {
+    match only_loopback(request.headers(), request.uri()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn only_loopback(headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
     let host = match headers.get(header::HOST) {
         Some(host) => host.to_str().ok(),
         None => uri.authority().map(axum::http::uri::Authority::as_str),
@@ -35,7 +54,12 @@ fn check(method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal>
     if !authority.is_some_and(is_loopback) {
         return Err(Refusal::new(StatusCode::FORBIDDEN, "wrong_origin").field("origin"));
     }
-    if !method.is_safe() && !says_json(headers) {
+    Ok(())
+}
+
+fn only_json(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    let from_page = headers.contains_key(header::ORIGIN);
+    if from_page && !method.is_safe() && !says_json(headers) {
         return Err(
             Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
                 .field("content-type"),

@@ -6,33 +6,54 @@
 //! `docs/wire.md`.
 //!
 //! Cursors are opaque text here: this crate moves them and never makes one up. Storage, waiting and
-//! consumption are the queue's business. Without authentication, which is not there yet, a gateway
-//! serves loopback addresses only and turns away requests whose `Host` or `Origin` is another.
+//! consumption are the queue's business. Who may do what is said by an [`Authorizer`]; without one a
+//! gateway serves loopback addresses only and turns away requests whose `Host` or `Origin` is another.
 
 mod config;
 mod gateway;
+mod routes;
 mod server;
+
+mod admission;
+mod auth;
+mod browser;
+mod guard;
+mod metrics;
+mod observe;
+mod soft_errors;
 
 mod address;
 mod body;
+mod page;
 mod params;
 mod problem;
 
 mod bus_events;
+mod connections;
 mod consume;
-mod guard;
+mod groups;
 mod manage;
 mod modes;
+mod openapi;
 mod publish;
 mod read;
 mod signals;
+mod status;
 mod task_paths;
 mod wait;
 
+mod due;
 mod feed;
 mod frames;
 mod stream;
 
-pub use config::{GatewayConfig, SignalLimits};
+pub use auth::{
+    Action, ApiKeyConfig, AuthConfig, AuthConfigError, AuthError, Authorizer, Grant, Identity,
+    IssuerConfig, JwtAlgorithm, NewApiKey, Secret, StaticAuthorizer, new_api_key,
+};
+pub use config::{GatewayConfig, Rate, SignalLimits, StreamLimits, TrafficLimits};
 pub use gateway::Gateway;
-pub use server::{ServeError, bind, serve};
+pub use routes::Route;
+pub use server::{
+    ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve, serve_admin,
+};

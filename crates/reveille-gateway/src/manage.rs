@@ -10,9 +10,10 @@ use reveille_queue::{ListOptions, SessionError, SessionLog, SessionOptions};
 use reveille_types::wire::{
     CancelAnswer, CancelInfo, CancelRequest, CloseRequest, CreateRequest, SessionState,
 };
-use reveille_types::{Invalid, Namespace};
+use reveille_types::{Invalid, Namespace, SessionKey};
 
 use crate::address::Addressed;
+use crate::auth::Caller;
 use crate::body::{answer, json};
 use crate::gateway::Gateway;
 use crate::params::{Params, bad_value, refused};
@@ -22,10 +23,6 @@ use crate::problem::Refusal;
 const LIST_DEFAULT: u64 = 100;
 /// Most sessions on a page of the list.
 const LIST_MAX: u64 = 1_000;
-
-pub(crate) async fn healthz() -> Response {
-    answer(StatusCode::OK, &serde_json::json!({"status": "ok"}))
-}
 
 pub(crate) async fn create(
     State(gateway): State<Gateway>,
@@ -72,6 +69,8 @@ fn options_of(request: &CreateRequest) -> Result<SessionOptions, Refusal> {
     };
     let mut options = SessionOptions::default();
     options.ttl = request.ttl_ms.map(Duration::from_millis);
+    options.lifetime = request.lifetime_ms.map(Duration::from_millis);
+    options.max_deliveries = request.max_deliveries;
     options.max_events = size("max_events", request.max_events)?;
     options.max_bytes = size("max_bytes", request.max_bytes)?;
     Ok(options)
@@ -134,6 +133,7 @@ pub(crate) async fn close(
 
 pub(crate) async fn list(
     State(gateway): State<Gateway>,
+    caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let mut params = Params::parse(query.as_deref());
@@ -153,7 +153,10 @@ pub(crate) async fn list(
     )?;
     options.page = params.one("page")?;
     params.finish()?;
-    gateway.sessions().open_stored(&gateway.tenant()).await?;
-    let list = gateway.sessions().list(&gateway.tenant(), &options);
+    gateway.sessions().open_stored(caller.tenant()).await?;
+    let mut list = gateway.sessions().list(caller.tenant(), &options);
+    list.sessions.retain(|info| {
+        SessionKey::in_tenant(caller.tenant().clone(), &info.session).is_ok_and(|k| caller.sees(&k))
+    });
     Ok(answer(StatusCode::OK, &list))
 }

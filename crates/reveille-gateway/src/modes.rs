@@ -138,15 +138,18 @@ fn not_text(header: &str) -> Refusal {
     Refusal::bad_request("invalid_parameter", format!("{header} is not text")).field(header)
 }
 
+/// The `traceparent` of a request; one that is malformed, or stands twice, counts as none.
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all("traceparent").iter();
+    let value = values.next().filter(|_| values.next().is_none());
+    let text = value.and_then(|value| value.to_str().ok());
+    text.filter(|text| is_traceparent(text))
+}
+
 /// Gives the trace context of the request to events that have none. An event's own is the start of its
 /// trace and stays; a request's that is malformed counts as none, as W3C Trace Context demands.
 fn trace(drafts: &mut [EventDraft], headers: &HeaderMap) {
-    let one = |name| {
-        let mut values = headers.get_all(name).iter();
-        let value = values.next().filter(|_| values.next().is_none());
-        value.and_then(|value| value.to_str().ok())
-    };
-    let Some(parent) = one("traceparent").filter(|text| is_traceparent(text)) else {
+    let Some(parent) = traceparent(headers) else {
         return;
     };
     // Many headers of that name are one list.

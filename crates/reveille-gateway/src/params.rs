@@ -10,7 +10,7 @@ use reveille_types::{Filter, Invalid, Pattern};
 use crate::problem::Refusal;
 
 /// The parameters of a query, taken out one by one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
@@ -82,9 +82,11 @@ impl Params {
             .collect()
     }
 
-    /// The events that any `match` wants; all without one.
-    pub(crate) fn filter(&mut self) -> Result<Filter, Refusal> {
-        filter_of(self.patterns()?)
+    /// Whether kinds that are not known are refused.
+    pub(crate) fn strict(&mut self) -> Result<bool, Refusal> {
+        Ok(self
+            .word("strict", &[("true", true), ("false", false)])?
+            .unwrap_or(false))
     }
 
     /// Refuses what has not been taken out.

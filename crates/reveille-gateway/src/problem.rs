@@ -10,6 +10,8 @@ use reveille_queue::{AppendError, ReadError, SessionError, SettleError};
 use reveille_types::wire::{PROBLEM_JSON, Problem};
 use reveille_types::{CursorError, Invalid};
 
+use crate::observe::trace_id;
+
 /// A request that is not carried out.
 #[derive(Debug)]
 pub(crate) struct Refusal(Box<Problem>);
@@ -27,6 +29,7 @@ impl Refusal {
             actual: None,
             latest: None,
             retry_after_ms: None,
+            trace_id: None,
         }))
     }
 
@@ -43,7 +46,12 @@ impl Refusal {
 
     /// The server is stopping: come back to the next one.
     pub(crate) fn draining() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining").retry_after(Duration::from_secs(1))
+        Self::unavailable("draining")
+    }
+
+    /// It cannot be done now; it may be better soon.
+    pub(crate) fn unavailable(code: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code).retry_after(Duration::from_secs(1))
     }
 
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -67,9 +75,17 @@ impl Refusal {
         self
     }
 
-    fn retry_after(mut self, after: Duration) -> Self {
+    pub(crate) fn retry_after(mut self, after: Duration) -> Self {
         self.0.retry_after_ms = Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         self
+    }
+
+    pub(crate) fn code(&self) -> &str {
+        &self.0.code
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
@@ -100,14 +116,33 @@ fn title(code: &str) -> String {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let problem = self.0;
-        let status =
-            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
+        let mut problem = self.0;
+        problem.trace_id = trace_id();
+        // What went wrong inside is for the log.
+        if status == StatusCode::INTERNAL_SERVER_ERROR
+            && let Some(detail) = problem.detail.take()
+        {
+            tracing::error!(detail, code = problem.code, trace_id = problem.trace_id);
+        }
         // A problem holds strings and numbers only.
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        // RFC 6750: without a credential the scheme alone, with one what is wrong with it.
+        let challenge = match &*problem.code {
+            "missing_token" => Some("Bearer realm=\"reveille\""),
+            "invalid_token" => Some("Bearer realm=\"reveille\", error=\"invalid_token\""),
+            "insufficient_scope" => Some("Bearer realm=\"reveille\", error=\"insufficient_scope\""),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(challenge),
+            );
+        }
         if let Some(after) = problem.retry_after_ms {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1000)));
         }
@@ -149,9 +184,7 @@ impl From<SessionError> for Refusal {
             SessionError::ReservedNamespace { .. } => {
                 Self::new(StatusCode::FORBIDDEN, code).field("namespace")
             }
-            _ => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, code).retry_after(Duration::from_secs(1))
-            }
+            _ => Self::unavailable(code),
         }
         .detail(detail)
     }
@@ -193,9 +226,7 @@ impl From<AppendError> for Refusal {
                 refusal.0.latest = Some(actual);
                 refusal
             }
-            _ => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, code).retry_after(Duration::from_secs(1))
-            }
+            _ => Self::unavailable(code),
         }
         .detail(detail)
     }
@@ -267,9 +298,7 @@ impl From<SignalError> for Refusal {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, code).field("mode")
             }
             SignalError::Exhausted { limit } => Self::too_many(code, limit),
-            SignalError::ShutDown { .. } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, code).retry_after(Duration::from_secs(1))
-            }
+            SignalError::ShutDown { .. } => Self::unavailable(code),
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code),
         }
         .detail(detail)

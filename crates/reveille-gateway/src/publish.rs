@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reveille_queue::{AppendOptions, SessionLog};
 use reveille_types::wire::{CURSOR_HEADER, EXPECTED_CURSOR_HEADER};
-use reveille_types::{Cursor, EventDraft, limits};
+use reveille_types::{Cursor, EventDraft, Receipt, limits};
 use uuid::Uuid;
 
 use crate::address::Addressed;
@@ -25,18 +25,38 @@ pub(crate) async fn events(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let key = addressed.only()?;
-    let bytes = read(body, gateway.config()).await?;
-    let mut drafts = drafts(&headers, bytes)?;
-    recognise(&mut drafts, &headers)?;
-    let log = gateway.session_or_new(key).await?;
-    let options = conditions(&headers, &log)?;
-    let receipt = log.append(drafts, options).await?;
+    let receipt = store(&gateway, addressed, &headers, body).await;
+    let receipt = receipt.inspect_err(|_| gateway.metrics().refused())?;
+    gateway.metrics().published(&receipt);
     let cursor = [(CURSOR_HEADER, receipt.cursor.to_string())];
     if prefers_minimal(&headers) {
         return Ok((StatusCode::NO_CONTENT, cursor).into_response());
     }
     Ok((cursor, answer(StatusCode::CREATED, &receipt)).into_response())
+}
+
+async fn store(
+    gateway: &Gateway,
+    addressed: Addressed,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Receipt, Refusal> {
+    let caller = addressed.caller.clone();
+    let key = addressed.only()?;
+    let bytes = read(body, gateway.config()).await?;
+    let size = bytes.len();
+    let mut drafts = drafts(headers, bytes)?;
+    for (index, draft) in drafts.iter().enumerate() {
+        let checked = caller.check_kind(&key, &draft.kind);
+        checked.map_err(|refusal| refusal.field(format!("[{index}].type")))?;
+    }
+    gateway
+        .admission()
+        .publish(caller.tenant(), drafts.len(), size)?;
+    recognise(&mut drafts, headers)?;
+    let log = gateway.session_or_new(key).await?;
+    let options = conditions(headers, &log)?;
+    Ok(log.append(drafts, options).await?)
 }
 
 /// Gives each event the key under which a repeated publish is recognised: of the `Idempotency-Key`,

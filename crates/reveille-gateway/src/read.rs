@@ -15,13 +15,14 @@ use reveille_types::{Cursor, CursorError, Event, Filter, Gap, GapReason, Positio
 use serde_json::value::RawValue;
 
 use crate::address::Addressed;
+use crate::auth::Caller;
 use crate::body::{answer, timed_out};
 use crate::feed::Feed;
 use crate::frames::{Dialect, Names};
 use crate::gateway::Gateway;
-use crate::params::{Params, refused};
+use crate::params::{Params, duration, refused};
 use crate::problem::Refusal;
-use crate::stream::{Beginning, EventStream};
+use crate::stream::{Beginning, EventStream, Seat};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -126,12 +127,18 @@ pub(crate) fn mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
 
 pub(crate) async fn events(
     State(gateway): State<Gateway>,
-    Addressed { key, mut params }: Addressed,
+    Addressed {
+        caller,
+        key,
+        mut params,
+        ..
+    }: Addressed,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let mode = mode(&headers)?;
     let asked = Asked::from_request(&headers, &mut params)?;
-    let filter = params.filter()?;
+    let strict = params.strict()?;
+    let filter = caller.narrow(gateway.kinds(params.patterns()?, strict)?)?;
     if matches!(mode, Mode::Page | Mode::Batch) {
         let limit = params.number("limit")?;
         let wait = params.duration("wait")?;
@@ -156,7 +163,7 @@ pub(crate) async fn events(
         Asked::Nothing => Asked::Latest,
         asked => asked,
     };
-    stream(&gateway, &log, asked, filter, &streaming, dialect)
+    stream(&gateway, &caller, &log, asked, filter, &streaming, dialect)
 }
 
 pub(crate) fn page_limit(gateway: &Gateway, limit: Option<u64>) -> Result<usize, Refusal> {
@@ -241,6 +248,8 @@ async fn long_poll(
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Streaming {
     pub(crate) heartbeat: std::time::Duration,
+    /// Whether heartbeats are frames, which pages can see.
+    pub(crate) visible: bool,
     pub(crate) names: Names,
     /// Answer 410 instead of a gap frame.
     pub(crate) gap_fails: bool,
@@ -250,15 +259,25 @@ pub(crate) struct Streaming {
 
 impl Streaming {
     pub(crate) fn from_query(gateway: &Gateway, params: &mut Params) -> Result<Self, Refusal> {
-        let heartbeat = match params.duration("heartbeat")? {
-            None => gateway.config().heartbeat,
-            Some(asked) if (5..=55).contains(&asked.as_secs()) => asked,
-            Some(_) => return Err(refused("heartbeat", "is not between 5s and 55s")),
+        let configured = gateway.config().heartbeat;
+        let (heartbeat, visible) = match params.one("heartbeat")?.as_deref() {
+            None => (configured, false),
+            Some("event") => (configured, true),
+            Some(text) => match duration(text) {
+                Some(asked) if (5..=55).contains(&asked.as_secs()) => (asked, false),
+                _ => {
+                    return Err(refused(
+                        "heartbeat",
+                        "is neither event nor between 5s and 55s",
+                    ));
+                }
+            },
         };
         let names = [("type", Names::Type), ("none", Names::None)];
         let on_gap = [("earliest", Start::Earliest), ("latest", Start::Latest)];
         Ok(Self {
             heartbeat,
+            visible,
             names: params.word("names", &names)?.unwrap_or(Names::None),
             gap_fails: params
                 .word("gap", &[("frame", false), ("fail", true)])?
@@ -272,6 +291,7 @@ impl Streaming {
 /// which would stop a browser for good that only repeats what it was given.
 pub(crate) fn stream(
     gateway: &Gateway,
+    caller: &Caller,
     log: &SessionLog,
     asked: Asked,
     filter: Filter,
@@ -322,7 +342,8 @@ pub(crate) fn stream(
     };
     let beginning = Beginning { open, gap };
     let feed = Feed::Session(subscription);
-    let body = EventStream::new(gateway, feed, beginning, streaming.heartbeat, dialect);
+    let seat = Seat::take(gateway, caller, &feed)?;
+    let body = EventStream::new(seat, feed, beginning, streaming, dialect);
     Ok(body.into_response())
 }
 

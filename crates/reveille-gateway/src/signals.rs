@@ -1,25 +1,30 @@
 //! Signals over HTTP: create, complete with the secret, merge, look at, wait for.
 
+mod leases;
 mod store;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use reveille_core::{MergeMode, Poison, PoisonKind, SignalHandle, SignalStats};
+use reveille_core::{
+    MergeMode, Poison, PoisonKind, SignalError, SignalHandle, SignalStats, SignalSystem,
+};
 use reveille_types::wire::{
     MergeRequest, PoisonCause, PoisonInfo, PoisonRequest, SignalCancelRequest, SignalCreated,
-    SignalInfo, SignalMergeMode, SignalMerged, SignalRequest, SignalState, TriggerRequest,
+    SignalInfo, SignalMergeMode, SignalMerged, SignalRenewRequest, SignalRenewed, SignalRequest,
+    SignalState, TriggerRequest,
 };
 use reveille_types::{Invalid, Payload, Tenant};
 use serde_json::value::RawValue;
-use store::{End, TenantSignals};
+use store::{End, New, TenantSignals};
 
+use crate::auth::Caller;
 use crate::body::{answer, json};
 use crate::gateway::Gateway;
 use crate::params::Params;
@@ -31,16 +36,9 @@ pub(crate) use store::Signals;
 const NAME_BYTES: usize = 128;
 /// The reason of a cancel that gives none.
 const CANCELLED: &str = "cancelled";
-
-pub(crate) fn routes() -> Router<Gateway> {
-    Router::new()
-        .route("/v1/signals", post(create))
-        .route("/v1/signals:merge", post(merge))
-        .route("/v1/signals/{handle}", get(look))
-        .route("/v1/signals/{handle}/trigger", post(trigger))
-        .route("/v1/signals/{handle}/poison", post(poison))
-        .route("/v1/signals/{handle}/cancel", post(cancel))
-}
+/// The shortest lease, and the longest.
+const LEASE_MIN: Duration = Duration::from_millis(100);
+const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Gateway {
     /// How many signals of a tenant there are, and how many requests wait for them.
@@ -50,16 +48,56 @@ impl Gateway {
     }
 }
 
-async fn create(
-    State(gateway): State<Gateway>,
-    RawQuery(query): RawQuery,
+/// The signals of the caller's tenant, and a request about them that has no parameters.
+pub(crate) struct Asked {
+    signals: Arc<TenantSignals>,
+    owner: Arc<str>,
     headers: HeaderMap,
+}
+
+impl FromRequestParts<Gateway> for Asked {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Refusal> {
+        let caller = Caller::from_request_parts(parts, gateway).await?;
+        Params::parse(parts.uri.query()).finish()?;
+        Ok(Self {
+            signals: gateway.signals().of(caller.tenant().clone()),
+            owner: caller.identity().subject.as_str().into(),
+            headers: parts.headers.clone(),
+        })
+    }
+}
+
+/// A signal of the path, and what is asked of it.
+pub(crate) struct Named(SignalHandle);
+
+impl FromRequestParts<Gateway> for Named {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Refusal> {
+        let Path(text) = Path::<String>::from_request_parts(parts, gateway)
+            .await
+            .map_err(|e| Refusal::bad_request("invalid_handle", e.body_text()).field("handle"))?;
+        handle_of(&text).map(Self)
+    }
+}
+
+pub(crate) async fn create(
+    State(gateway): State<Gateway>,
+    asked: Asked,
     body: Body,
 ) -> Result<Response, Refusal> {
-    Params::parse(query.as_deref()).finish()?;
-    let request: SignalRequest = json(&headers, body, gateway.config()).await?;
+    let request: SignalRequest = json(&asked.headers, body, gateway.config()).await?;
     let name = request.name.map(named).transpose()?;
-    let (handle, secret) = open(&gateway)?.create(name)?;
+    let lease = request.lease_ms.map(lease_of).transpose()?;
+    still_serving(&gateway)?;
+    let new = New {
+        name,
+        owner: asked.owner,
+        lease,
+    };
+    let (handle, secret) = asked.signals.create(new)?;
     let created = SignalCreated {
         handle: handle.to_string(),
         secret,
@@ -67,15 +105,14 @@ async fn create(
     Ok(answer(StatusCode::CREATED, &created))
 }
 
-async fn merge(
+pub(crate) async fn merge(
     State(gateway): State<Gateway>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    asked: Asked,
     body: Body,
 ) -> Result<Response, Refusal> {
-    Params::parse(query.as_deref()).finish()?;
-    let request: MergeRequest = json(&headers, body, gateway.config()).await?;
-    let signals = open(&gateway)?;
+    let request: MergeRequest = json(&asked.headers, body, gateway.config()).await?;
+    still_serving(&gateway)?;
+    let signals = asked.signals;
     let limit = signals.limits().merge_inputs;
     if request.inputs.len() > limit {
         let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "merge_too_wide");
@@ -102,16 +139,16 @@ async fn merge(
     Ok(answer(StatusCode::CREATED, &merged))
 }
 
-async fn look(
+pub(crate) async fn look(
     State(gateway): State<Gateway>,
-    Path(handle): Path<String>,
+    caller: Caller,
+    Named(handle): Named,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let mut params = Params::parse(query.as_deref());
     let timeout = params.duration("timeout")?;
     params.finish()?;
-    let handle = handle_of(&handle)?;
-    let signals = of_tenant(&gateway);
+    let signals = gateway.signals().of(caller.tenant().clone());
     let Some(timeout) = timeout else {
         let end = signals.ended(handle).await?;
         return Ok(answer(StatusCode::OK, &info(&signals, handle, end)));
@@ -122,42 +159,42 @@ async fn look(
         end = signals.end(handle) => end?,
         _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
         () = tokio::time::sleep(timeout.min(gateway.config().wait_max)) => {
+            gateway.metrics().wait("timed_out");
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
     };
+    gateway.metrics().wait(match &end {
+        Ok(_) => "triggered",
+        Err(poison) if poison.kind() == PoisonKind::Cancelled => "cancelled",
+        Err(_) => "poisoned",
+    });
     Ok(answer(StatusCode::OK, &info(&signals, handle, Some(end))))
 }
 
-async fn trigger(
-    State(gateway): State<Gateway>,
-    Path(handle): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refusal> {
-    Params::parse(query.as_deref()).finish()?;
-    let handle = handle_of(&handle)?;
-    let request: TriggerRequest = json(&headers, body, gateway.config()).await?;
-    let signals = of_tenant(&gateway);
-    let value = value_of(request.value.as_deref(), signals.limits().value_bytes)?;
-    let end = signals
-        .complete(handle, &request.secret, |system| {
-            system.trigger(handle, value)
-        })
-        .await?;
-    Ok(answer(StatusCode::OK, &info(&signals, handle, Some(end))))
+/// What blocks a signal: the inputs that are not complete, and who has not completed them.
+pub(crate) async fn why(asked: Asked, Named(handle): Named) -> Result<Response, Refusal> {
+    Ok(answer(StatusCode::OK, &asked.signals.why(handle)?))
 }
 
-async fn poison(
+pub(crate) async fn trigger(
     State(gateway): State<Gateway>,
-    Path(handle): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    asked: Asked,
+    Named(handle): Named,
     body: Body,
 ) -> Result<Response, Refusal> {
-    Params::parse(query.as_deref()).finish()?;
-    let handle = handle_of(&handle)?;
-    let request: PoisonRequest = json(&headers, body, gateway.config()).await?;
+    let request: TriggerRequest = json(&asked.headers, body, gateway.config()).await?;
+    let value = value_of(request.value.as_deref(), asked.signals.limits().value_bytes)?;
+    let how = |system: &SignalSystem<Payload>| system.trigger(handle, value);
+    complete(&asked.signals, handle, &request.secret, how).await
+}
+
+pub(crate) async fn poison(
+    State(gateway): State<Gateway>,
+    asked: Asked,
+    Named(handle): Named,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let request: PoisonRequest = json(&asked.headers, body, gateway.config()).await?;
     let reason = request.reason;
     if reason.is_empty() {
         let field = "reason".into();
@@ -166,45 +203,62 @@ async fn poison(
             &Invalid::Empty { field },
         ));
     }
-    let signals = of_tenant(&gateway);
-    let end = signals
-        .complete(handle, &request.secret, |system| {
-            system.poison(handle, reason)
-        })
-        .await?;
-    Ok(answer(StatusCode::OK, &info(&signals, handle, Some(end))))
+    let how = |system: &SignalSystem<Payload>| system.poison(handle, reason);
+    complete(&asked.signals, handle, &request.secret, how).await
 }
 
-async fn cancel(
+pub(crate) async fn cancel(
     State(gateway): State<Gateway>,
-    Path(handle): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    asked: Asked,
+    Named(handle): Named,
     body: Body,
 ) -> Result<Response, Refusal> {
-    Params::parse(query.as_deref()).finish()?;
-    let handle = handle_of(&handle)?;
-    let request: SignalCancelRequest = json(&headers, body, gateway.config()).await?;
+    let request: SignalCancelRequest = json(&asked.headers, body, gateway.config()).await?;
     let reason = request.reason.unwrap_or_else(|| CANCELLED.to_owned());
-    let signals = of_tenant(&gateway);
-    let end = signals
-        .complete(handle, &request.secret, |system| {
-            system.cancel(handle, reason)
-        })
-        .await?;
-    Ok(answer(StatusCode::OK, &info(&signals, handle, Some(end))))
+    let how = |system: &SignalSystem<Payload>| system.cancel(handle, reason);
+    complete(&asked.signals, handle, &request.secret, how).await
 }
 
-fn of_tenant(gateway: &Gateway) -> Arc<TenantSignals> {
-    gateway.signals().of(gateway.tenant())
+/// Puts off the end of a lease.
+pub(crate) async fn renew(
+    State(gateway): State<Gateway>,
+    asked: Asked,
+    Named(handle): Named,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let request: SignalRenewRequest = json(&asked.headers, body, gateway.config()).await?;
+    let lease = request.lease_ms.map(lease_of).transpose()?;
+    let lease_ms = asked.signals.renew(handle, &request.secret, lease)?;
+    Ok(answer(StatusCode::OK, &SignalRenewed { lease_ms }))
 }
 
-/// The signals of the tenant, for new ones. They would be gone with a server that stops.
-fn open(gateway: &Gateway) -> Result<Arc<TenantSignals>, Refusal> {
-    if gateway.draining().is_cancelled() {
-        return Err(Refusal::draining());
+async fn complete(
+    signals: &TenantSignals,
+    handle: SignalHandle,
+    secret: &str,
+    how: impl FnOnce(&SignalSystem<Payload>) -> Result<(), SignalError>,
+) -> Result<Response, Refusal> {
+    let end = signals.complete(handle, secret, how).await?;
+    Ok(answer(StatusCode::OK, &info(signals, handle, Some(end))))
+}
+
+/// New signals would be gone with a server that stops.
+fn still_serving(gateway: &Gateway) -> Result<(), Refusal> {
+    match gateway.draining().is_cancelled() {
+        true => Err(Refusal::draining()),
+        false => Ok(()),
     }
-    Ok(of_tenant(gateway))
+}
+
+fn lease_of(millis: u64) -> Result<Duration, Refusal> {
+    let lease = Duration::from_millis(millis);
+    match (LEASE_MIN..=LEASE_MAX).contains(&lease) {
+        true => Ok(lease),
+        false => Err(unfit(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &Invalid::form("lease_ms", "is not between 100 ms and 24 h"),
+        )),
+    }
 }
 
 fn handle_of(text: &str) -> Result<SignalHandle, Refusal> {

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,11 +16,19 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use reveille_core::Cancelled;
+use reveille_types::sets::OverflowPolicy;
 use reveille_types::wire::{
     CURSOR_HEADER, LATEST_HEADER, OLDEST_HEADER, Open, Reconnect, ReconnectReason,
 };
 use reveille_types::{Cursor, Gap};
 use tokio::time::{Instant, Sleep};
+
+use crate::admission::StreamPermit;
+use crate::auth::Caller;
+use crate::connections::Connection;
+use crate::due::{Due, random};
+use crate::problem::Refusal;
+use crate::read::Streaming;
 
 use crate::feed::{Feed, Interrupted, Item};
 use crate::frames::{Dialect, Frame};
@@ -29,6 +38,8 @@ use crate::gateway::Gateway;
 const WRITE_BYTES: usize = 64 * 1024;
 /// A filtered stream tells how far it has looked after this many skipped events.
 const BOOKMARK_EVENTS: u64 = 1_000;
+/// While the server drains, streams end at this distance from each other.
+const DRAIN_PER_STREAM: Duration = Duration::from_millis(2);
 
 /// What a stream begins with.
 #[derive(Debug)]
@@ -46,38 +57,67 @@ struct Head {
     latest: Cursor,
 }
 
+/// One of the streams that may be open, and whose it is.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    gateway: Gateway,
+    connection: Connection,
+    _permit: StreamPermit,
+}
+
+impl Seat {
+    /// Lets one more stream in.
+    pub(crate) fn take(gateway: &Gateway, caller: &Caller, feed: &Feed) -> Result<Self, Refusal> {
+        let permit = gateway.admission().stream(caller.identity())?;
+        let identity = Arc::clone(caller.identity());
+        let place = feed.cursor().place();
+        Ok(Self {
+            connection: Connection::new(gateway, identity, feed.log(), place),
+            gateway: gateway.clone(),
+            _permit: permit,
+        })
+    }
+}
+
 /// The body of a streaming answer.
 pub(crate) struct EventStream {
     feed: Feed,
     dialect: Dialect,
+    seat: Seat,
     draining: Cancelled,
-    /// The end of the log when the server was told to stop: the stream goes there, then ends.
-    drain_at: Option<Cursor>,
     retry: Duration,
-    heartbeat: Duration,
-    /// Fires after `heartbeat` without a write; none if there are no heartbeats.
-    silence: Option<Pin<Box<Sleep>>>,
+    /// Whether heartbeats are frames, which pages can see.
+    visible: bool,
+    due: Due,
+    /// Fires when something is due; none if nothing ever is.
+    timer: Option<Pin<Box<Sleep>>>,
     out: BytesMut,
     head: Head,
     /// The last place that the client has been told.
     told: Cursor,
+    /// Events that were written and not counted yet.
+    delivered: u64,
     over: bool,
+    /// Why the stream ends; by its client unless it is known better.
+    closing: &'static str,
 }
 
 impl EventStream {
     pub(crate) fn new(
-        gateway: &Gateway,
+        seat: Seat,
         feed: Feed,
         beginning: Beginning,
-        heartbeat: Duration,
+        streaming: &Streaming,
         dialect: Dialect,
     ) -> Self {
-        let retry = jittered(gateway.config().retry);
+        let gateway = &seat.gateway;
+        let config = gateway.config();
+        let retry = jittered(config.retry);
         let Beginning { mut open, gap } = beginning;
         let told = feed.cursor();
-        open.connection = uuid::Uuid::now_v7().to_string();
+        open.connection = seat.connection.id().to_string();
         open.cursor = told;
-        open.heartbeat_ms = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
+        open.heartbeat_ms = u64::try_from(streaming.heartbeat.as_millis()).unwrap_or(u64::MAX);
         let head = Head {
             cursor: open.cursor,
             oldest: open.oldest,
@@ -85,22 +125,28 @@ impl EventStream {
         };
         let mut out = BytesMut::new();
         dialect.encode(&mut out, &Frame::Open(&open, retry));
+        gateway.metrics().opened();
         if let Some(gap) = &gap {
+            gateway.metrics().gap(gap);
             dialect.encode(&mut out, &Frame::Gap(gap));
         }
-        let silence = (!heartbeat.is_zero()).then(|| Box::pin(tokio::time::sleep(heartbeat)));
+        let due = Due::new(streaming.heartbeat, config.max_age, &seat.connection);
+        let timer = due.next().map(|at| Box::pin(tokio::time::sleep_until(at)));
         Self {
+            draining: gateway.draining().cancelled(),
             feed,
             dialect,
-            draining: gateway.draining().cancelled(),
-            drain_at: None,
+            seat,
             retry,
-            heartbeat,
-            silence,
+            visible: streaming.visible,
+            due,
+            timer,
             out,
             head,
             told,
+            delivered: 0,
             over: false,
+            closing: "client",
         }
     }
 
@@ -126,33 +172,102 @@ impl EventStream {
                 Poll::Ready(Some(Ok(item))) => item,
             };
             match &item {
-                Item::Event(event, cursor) => self.write(&Frame::Event(event, *cursor)),
-                Item::Gap(gap) => self.write(&Frame::Gap(gap)),
+                Item::Event(event, cursor) => {
+                    self.write(&Frame::Event(event, *cursor));
+                    self.delivered += 1;
+                }
+                Item::Gap(gap) => {
+                    self.seat.gateway.metrics().gap(gap);
+                    self.write(&Frame::Gap(gap));
+                }
                 Item::CaughtUp(cursor) => self.write(&Frame::CaughtUp(*cursor)),
                 Item::Ended(end) => {
                     self.write(&Frame::End(*end));
-                    self.over = true;
+                    self.close("end");
                 }
             }
             self.told = self.feed.cursor();
         }
     }
 
-    fn end_connection(&mut self, reason: ReconnectReason) {
+    fn reconnect(&self, reason: ReconnectReason) -> Reconnect {
         let retry_ms = u64::try_from(self.retry.as_millis()).unwrap_or(u64::MAX);
-        self.write(&Frame::Reconnect(Reconnect { reason, retry_ms }));
-        self.over = true;
+        Reconnect { reason, retry_ms }
     }
 
-    /// Once the server is told to stop, ends the connection as soon as all that was there by then has
-    /// been written.
-    fn drain(&mut self, cx: &mut Context<'_>) {
-        if self.drain_at.is_none() && Pin::new(&mut self.draining).poll(cx).is_ready() {
-            self.drain_at = Some(self.feed.latest());
+    fn end_connection(&mut self, reason: ReconnectReason) {
+        self.write(&Frame::Reconnect(self.reconnect(reason)));
+        if reason == ReconnectReason::SlowConsumer {
+            let policy = OverflowPolicy::FailSubscriber.as_str();
+            self.seat.gateway.metrics().overflow(policy);
         }
-        let reached = |at: Cursor| self.feed.cursor().place() >= at.place();
-        if self.drain_at.is_some_and(reached) {
+        self.close(word(reason));
+    }
+
+    fn close(&mut self, why: &'static str) {
+        self.over = true;
+        self.closing = why;
+    }
+
+    /// Once the server is told to stop, ends the connection as soon as its turn has come and all that
+    /// was there by then has been written.
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        if self.due.drain.is_none() && Pin::new(&mut self.draining).poll(cx).is_ready() {
+            let gateway = &self.seat.gateway;
+            // Few streams need little time; many take up to four fifths of what there is.
+            let streams = u32::try_from(gateway.connections().len()).unwrap_or(u32::MAX);
+            let spread = DRAIN_PER_STREAM.saturating_mul(streams);
+            let spread = spread.min(gateway.drain_over().mul_f64(0.8));
+            self.due.drain = Some(Instant::now() + spread.mul_f64(random()));
+        }
+        let Some(turn) = self.due.drain.filter(|turn| *turn <= Instant::now()) else {
+            return;
+        };
+        self.due.drain = Some(turn);
+        let at = *self.due.drain_at.get_or_insert(self.feed.latest());
+        if self.feed.cursor().place() >= at.place() {
             self.end_connection(ReconnectReason::Drain);
+        }
+    }
+
+    /// Does what is due, and sets the timer for what is next.
+    fn tick(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let now = Instant::now();
+            if self.due.credential(now, &self.seat.connection) {
+                // Nothing may follow: what was not written yet is not.
+                self.out.clear();
+                return self.close("credential");
+            }
+            if self.due.announce(now, &self.seat.connection) {
+                let reason = ReconnectReason::TokenExpired;
+                self.write(&Frame::Reconnect(self.reconnect(reason)));
+            }
+            if self.due.age.is_some_and(|at| at <= now) {
+                return self.end_connection(ReconnectReason::MaxAge);
+            }
+            if self.out.is_empty() && self.due.silence.is_some_and(|at| at <= now) {
+                self.bookmark(if self.visible { 0 } else { 1 });
+                if self.out.is_empty() {
+                    self.write(&Frame::Heartbeat);
+                }
+            }
+            if !self.out.is_empty() {
+                self.due.wrote(now);
+            }
+            let (Some(timer), Some(next)) = (&mut self.timer, self.due.next()) else {
+                return;
+            };
+            // It is put off only when it fires, so that a write costs no timer.
+            if timer.deadline() > next || timer.is_elapsed() {
+                timer.as_mut().reset(next);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            timer
+                .as_mut()
+                .reset(next.max(now + Duration::from_millis(1)));
         }
     }
 
@@ -166,11 +281,26 @@ impl EventStream {
     }
 }
 
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.seat.gateway.metrics().closed(self.closing);
+    }
+}
+
+fn word(reason: ReconnectReason) -> &'static str {
+    match reason {
+        ReconnectReason::Drain => "drain",
+        ReconnectReason::MaxAge => "max_age",
+        ReconnectReason::TokenExpired => "token_expired",
+        ReconnectReason::SlowConsumer => "slow_consumer",
+        ReconnectReason::Overloaded => "overloaded",
+        ReconnectReason::BackendLost => "backend_lost",
+    }
+}
+
 /// Up to twice the time, at random, so that clients do not come back all at once.
 fn jittered(retry: Duration) -> Duration {
-    // The last bytes of a version 7 UUID are random.
-    let random = uuid::Uuid::now_v7().as_bytes()[15];
-    retry + retry.mul_f64(f64::from(random) / 255.0)
+    retry + retry.mul_f64(random())
 }
 
 impl IntoResponse for EventStream {
@@ -208,20 +338,16 @@ impl Stream for EventStream {
             this.bookmark(BOOKMARK_EVENTS);
             this.drain(cx);
         }
-        if this.out.is_empty() && !this.over {
-            let Some(silence) = &mut this.silence else {
-                return Poll::Pending;
-            };
-            if silence.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            this.bookmark(1);
-            if this.out.is_empty() {
-                this.write(&Frame::Heartbeat);
-            }
+        if !this.over {
+            this.tick(cx);
         }
-        if let Some(silence) = &mut this.silence {
-            silence.as_mut().reset(Instant::now() + this.heartbeat);
+        if this.out.is_empty() && !this.over {
+            return Poll::Pending;
+        }
+        this.seat.connection.is_at(this.feed.cursor().place());
+        if this.delivered > 0 {
+            let delivered = std::mem::take(&mut this.delivered);
+            this.seat.gateway.metrics().delivered(delivered);
         }
         match this.out.is_empty() {
             true => Poll::Ready(None),

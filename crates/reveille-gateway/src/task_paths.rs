@@ -3,12 +3,11 @@
 //! Their JSON is flat (`event_type`, `event_id`, `task_id`, ...), their places are offsets. Behind
 //! them are the same sessions, cursors and rules as everywhere.
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use axum::routing::{get, post};
 use reveille_queue::{ListOptions, SessionLog};
 use reveille_types::wire::{CancelRequest, SessionInfo, SessionState};
 use reveille_types::{
@@ -16,6 +15,7 @@ use reveille_types::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::auth::Caller;
 use crate::body;
 use crate::frames::Dialect;
 use crate::gateway::Gateway;
@@ -23,26 +23,70 @@ use crate::params::{Params, bad_value, refused};
 use crate::problem::Refusal;
 use crate::read::{Asked, Streaming, stream};
 
-/// The namespaces that these paths show.
-const NAMESPACES: [(&str, &str); 2] = [("workflows", "workflow"), ("ingestion", "ingestion")];
 /// Most queues in a list.
 const LIST_MAX: usize = 1_000;
 
-pub(crate) fn routes() -> Router<Gateway> {
-    let mut router = Router::new()
-        .route("/events/queues", get(queues))
-        .route("/events/queues/{id}", get(queue))
-        .route("/events/queues/{id}/offset", get(offset));
-    for (path, namespace) in NAMESPACES {
-        let events =
-            move |gateway, id, query, headers| events(namespace, gateway, id, query, headers);
-        let cancel =
-            move |gateway, id, headers, body| cancel(namespace, gateway, id, headers, body);
-        router = router
-            .route(&format!("/events/{path}/{{id}}"), get(events))
-            .route(&format!("/events/{path}/{{id}}/cancel"), post(cancel));
+pub(crate) async fn workflow(
+    State(gateway): State<Gateway>,
+    asked: About,
+) -> Result<Response, Refusal> {
+    events("workflow", &gateway, asked).await
+}
+
+pub(crate) async fn ingestion(
+    State(gateway): State<Gateway>,
+    asked: About,
+) -> Result<Response, Refusal> {
+    events("ingestion", &gateway, asked).await
+}
+
+pub(crate) async fn cancel_workflow(
+    State(gateway): State<Gateway>,
+    asked: About,
+    body: Body,
+) -> Result<Response, Refusal> {
+    cancel("workflow", &gateway, asked, body).await
+}
+
+pub(crate) async fn cancel_ingestion(
+    State(gateway): State<Gateway>,
+    asked: About,
+    body: Body,
+) -> Result<Response, Refusal> {
+    cancel("ingestion", &gateway, asked, body).await
+}
+
+/// What a request on these paths is about.
+pub(crate) struct About {
+    caller: Caller,
+    id: String,
+    params: Params,
+    headers: HeaderMap,
+}
+
+impl FromRequestParts<Gateway> for About {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Refusal> {
+        let Path(id) = Path::<String>::from_request_parts(parts, gateway)
+            .await
+            .map_err(|e| Refusal::bad_request("invalid_session", e.body_text()).field("session"))?;
+        Ok(Self {
+            caller: Caller::from_request_parts(parts, gateway).await?,
+            id,
+            params: Params::parse(parts.uri.query()),
+            headers: parts.headers.clone(),
+        })
     }
-    router
+}
+
+impl About {
+    /// The session of this namespace, in which the caller may do what is asked for.
+    async fn session(&self, gateway: &Gateway, namespace: &str) -> Result<SessionLog, Refusal> {
+        let key = key(self.caller.tenant().clone(), namespace, &self.id)?;
+        self.caller.check(&key)?;
+        gateway.session(&key).await
+    }
 }
 
 fn key(tenant: Tenant, namespace: &str, id: &str) -> Result<SessionKey, Refusal> {
@@ -53,26 +97,33 @@ fn key(tenant: Tenant, namespace: &str, id: &str) -> Result<SessionKey, Refusal>
 
 async fn events(
     namespace: &'static str,
-    State(gateway): State<Gateway>,
-    Path(id): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    gateway: &Gateway,
+    mut about: About,
 ) -> Result<Response, Refusal> {
-    let mut params = Params::parse(query.as_deref());
+    let params = &mut about.params;
     let from_offset = params.one("from_offset")?;
-    let asked = Asked::from_request(&headers, &mut params)?;
-    let filter = params.filter()?;
-    let streaming = Streaming::from_query(&gateway, &mut params)?;
-    params.finish()?;
-    let log = gateway
-        .session(&key(gateway.tenant(), namespace, &id)?)
-        .await?;
+    let asked = Asked::from_request(&about.headers, params)?;
+    let strict = params.strict()?;
+    let filter = gateway.kinds(params.patterns()?, strict)?;
+    let filter = about.caller.narrow(filter)?;
+    let streaming = Streaming::from_query(gateway, params)?;
+    std::mem::take(params).finish()?;
+    let log = about.session(gateway, namespace).await?;
     let asked = match (asked, from_offset) {
         (Asked::Nothing, None) => Asked::Earliest,
         (Asked::Nothing, Some(offset)) => Asked::After(at_offset(&log, &offset)?),
         (asked, _) => asked,
     };
-    stream(&gateway, &log, asked, filter, &streaming, Dialect::Task)
+    let caller = &about.caller;
+    stream(
+        gateway,
+        caller,
+        &log,
+        asked,
+        filter,
+        &streaming,
+        Dialect::Task,
+    )
 }
 
 /// The place of an offset, which must not lie beyond the end.
@@ -91,27 +142,26 @@ fn at_offset(log: &SessionLog, text: &str) -> Result<Cursor, Refusal> {
 
 async fn cancel(
     namespace: &'static str,
-    State(gateway): State<Gateway>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
+    gateway: &Gateway,
+    mut about: About,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let log = gateway
-        .session(&key(gateway.tenant(), namespace, &id)?)
-        .await?;
-    let request: CancelRequest = body::json(&headers, body, gateway.config()).await?;
+    std::mem::take(&mut about.params).finish()?;
+    let log = about.session(gateway, namespace).await?;
+    let request: CancelRequest = body::json(&about.headers, body, gateway.config()).await?;
     let outcome = log.cancel(request.reason.as_deref(), None).await?;
     let message = match (outcome.already_cancelled, outcome.reason) {
         (false, _) => "cancellation requested".to_owned(),
         (true, None) => "cancellation was requested before".to_owned(),
         (true, Some(reason)) => format!("cancellation was requested before: {reason}"),
     };
-    let answer = json!({"task_id": id, "cancelled": true, "message": message});
+    let answer = json!({"task_id": about.id, "cancelled": true, "message": message});
     Ok(body::answer(StatusCode::OK, &answer))
 }
 
-async fn queues(
+pub(crate) async fn queues(
     State(gateway): State<Gateway>,
+    caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let mut params = Params::parse(query.as_deref());
@@ -120,16 +170,19 @@ async fn queues(
         .ok_or_else(|| refused("tenant_id", "is missing"))
         .map_err(|r| r.with_status(StatusCode::UNPROCESSABLE_ENTITY))?;
     params.finish()?;
-    let tenant = gateway.tenant();
+    let tenant = caller.tenant();
     // Another tenant looks like one that has no sessions.
     if asked != tenant.as_str() {
         return Ok(body::answer(StatusCode::OK, &Vec::<Value>::new()));
     }
     let mut options = ListOptions::first(LIST_MAX);
     options.state = Some(SessionState::Open);
-    gateway.sessions().open_stored(&tenant).await?;
-    let list = gateway.sessions().list(&tenant, &options);
-    let queues: Vec<Value> = list.sessions.iter().map(|i| queue_of(&tenant, i)).collect();
+    gateway.sessions().open_stored(tenant).await?;
+    let list = gateway.sessions().list(tenant, &options);
+    let visible = list.sessions.iter().filter(|info| {
+        key(tenant.clone(), &info.namespace, &info.id).is_ok_and(|key| caller.sees(&key))
+    });
+    let queues: Vec<Value> = visible.map(|info| queue_of(tenant, info)).collect();
     Ok(body::answer(StatusCode::OK, &queues))
 }
 
@@ -147,17 +200,16 @@ fn queue_of(tenant: &Tenant, info: &SessionInfo) -> Value {
 }
 
 /// Finds the one session of this id, whatever its namespace.
-async fn find(gateway: &Gateway, id: &str, query: Option<&str>) -> Result<SessionLog, Refusal> {
-    let mut params = Params::parse(query);
+async fn find(gateway: &Gateway, about: &mut About) -> Result<SessionLog, Refusal> {
+    let mut params = std::mem::take(&mut about.params);
     let namespace = params.one("namespace")?;
     params.finish()?;
-    let tenant = gateway.tenant();
     if let Some(namespace) = namespace {
-        return gateway.session(&key(tenant, &namespace, id)?).await;
+        return about.session(gateway, &namespace).await;
     }
     let mut found = Vec::new();
     for namespace in ["workflow", "ingestion", Namespace::DEFAULT] {
-        if let Ok(log) = gateway.session(&key(tenant.clone(), namespace, id)?).await {
+        if let Ok(log) = about.session(gateway, namespace).await {
             found.push(log);
         }
     }
@@ -166,28 +218,26 @@ async fn find(gateway: &Gateway, id: &str, query: Option<&str>) -> Result<Sessio
         Some(_) => Err(Refusal::new(StatusCode::CONFLICT, "ambiguous_id")
             .field("namespace")
             .detail("several namespaces have a session of this id; name one in ?namespace=")),
-        None => gateway.session(&key(tenant, "workflow", id)?).await,
+        None => about.session(gateway, "workflow").await,
     }
 }
 
-async fn queue(
+pub(crate) async fn queue(
     State(gateway): State<Gateway>,
-    Path(id): Path<String>,
-    RawQuery(query): RawQuery,
+    mut about: About,
 ) -> Result<Response, Refusal> {
-    let log = find(&gateway, &id, query.as_deref()).await?;
-    let queue = queue_of(&gateway.tenant(), &log.info());
+    let log = find(&gateway, &mut about).await?;
+    let queue = queue_of(about.caller.tenant(), &log.info());
     Ok(body::answer(StatusCode::OK, &queue))
 }
 
-async fn offset(
+pub(crate) async fn offset(
     State(gateway): State<Gateway>,
-    Path(id): Path<String>,
-    RawQuery(query): RawQuery,
+    mut about: About,
 ) -> Result<Response, Refusal> {
-    let log = find(&gateway, &id, query.as_deref()).await?;
+    let log = find(&gateway, &mut about).await?;
     let offset = log.latest().position().unwrap_or_default().0;
-    let answer = json!({"task_id": id, "offset": offset});
+    let answer = json!({"task_id": about.id, "offset": offset});
     Ok(body::answer(StatusCode::OK, &answer))
 }
 

@@ -4,14 +4,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use reveille_queue::{WaitOptions, WaitOutcome};
+use reveille_types::Start;
 use reveille_types::wire::{WaitAnswer, WaitOutcomeKind};
-use reveille_types::{Filter, Start};
 
 use crate::address::Addressed;
 use crate::body::{answer, timed_out};
 use crate::gateway::Gateway;
 use crate::modes::binary_answer;
-use crate::params::{bad_value, filter_of, refused};
+use crate::params::refused;
 use crate::problem::Refusal;
 use crate::read::{Asked, raw};
 
@@ -33,9 +33,15 @@ enum Content {
 
 pub(crate) async fn wait(
     State(gateway): State<Gateway>,
-    Addressed { key, mut params }: Addressed,
+    Addressed {
+        caller,
+        key,
+        mut params,
+        ..
+    }: Addressed,
 ) -> Result<Response, Refusal> {
     let patterns = params.patterns()?;
+    let strict = params.strict()?;
     let mode = params.word("mode", &[("any", Mode::Any), ("all", Mode::All)])?;
     let content = [("answer", Content::Answer), ("binary", Content::Binary)];
     let content = params.word("content", &content)?.unwrap_or(Content::Answer);
@@ -53,11 +59,11 @@ pub(crate) async fn wait(
     let mut options = match mode {
         Some(Mode::All) if !patterns.is_empty() => {
             // The bound on the number of matchers holds for both modes.
-            filter_of(patterns.clone())?;
-            let each = |p| Filter::any_of([p]).map_err(|e| bad_value(&e));
+            gateway.kinds(patterns.clone(), strict)?;
+            let each = |p| caller.narrow(gateway.kinds(vec![p], strict)?);
             WaitOptions::all(patterns.into_iter().map(each).collect::<Result<_, _>>()?)
         }
-        _ => WaitOptions::any(filter_of(patterns)?),
+        _ => WaitOptions::any(caller.narrow(gateway.kinds(patterns, strict)?)?),
     };
     options.start = match asked {
         Asked::Nothing => Start::Earliest,
@@ -71,13 +77,17 @@ pub(crate) async fn wait(
         _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
     };
     let found = match outcome {
-        WaitOutcome::TimedOut { next, .. } => return Ok(timed_out(next)),
+        WaitOutcome::TimedOut { next, .. } => {
+            gateway.metrics().wait("timed_out");
+            return Ok(timed_out(next));
+        }
         // What is missing before the event has no place beside it, and must be told.
         WaitOutcome::Matched {
             events,
             cursor,
             gap: None,
         } if content == Content::Binary && events.len() == 1 => {
+            gateway.metrics().wait("matched");
             return Ok(binary_answer(&events[0], cursor));
         }
         WaitOutcome::Matched {
@@ -103,5 +113,6 @@ pub(crate) async fn wait(
             gap,
         },
     };
+    gateway.metrics().wait(found.outcome.as_str());
     Ok(answer(StatusCode::OK, &found))
 }

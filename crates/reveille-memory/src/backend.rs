@@ -70,6 +70,7 @@ impl Backend for MemoryBackend {
             oldest: Position::START,
             latest: Position::START,
             seal: None,
+            attributes: options.attributes,
             log: LogHandle::Immediate(Box::new(log)),
         })
     }

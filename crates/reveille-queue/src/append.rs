@@ -8,6 +8,7 @@ use crate::log::SessionLog;
 use crate::options::AppendOptions;
 use crate::prepare::{Entries, Preparing, prepare};
 use crate::state::{Now, SessionState};
+use crate::window::Window;
 
 impl SessionLog {
     /// Appends a batch: all of it or nothing, in one piece, in its order. The receipt says where.
@@ -97,13 +98,16 @@ impl SessionLog {
             let slots = log
                 .try_append(entries, &conditions)
                 .map_err(|_| AppendError::Ended { reason })?;
-            return Ok(self.receipt(entries, &slots));
+            let mut receipt = self.receipt(entries, &slots);
+            name_stored(&mut receipt, &state.window);
+            return Ok(receipt);
         }
         let slots = log
             .try_append(entries, &conditions)
             .map_err(|e| self.refused(e))?;
         self.check_contract(state, entries, &slots)?;
-        let receipt = self.receipt(entries, &slots);
+        let mut receipt = self.receipt(entries, &slots);
+        name_stored(&mut receipt, &state.window);
         let entries = std::mem::take(entries);
         state.apply(entries, &slots, &self.0.environment.registry, now, batch);
         if state.ended.is_some() {
@@ -174,6 +178,15 @@ impl SessionLog {
             reveille_backend::AppendError::Sealed { reason } => AppendError::Ended { reason },
             reveille_backend::AppendError::OutcomeUnknown => AppendError::OutcomeUnknown,
             other => AppendError::Backend(other),
+        }
+    }
+}
+
+/// Gives what an earlier append stored the id that it got then, as long as the event is here.
+pub(crate) fn name_stored(receipt: &mut Receipt, window: &Window) {
+    for placed in receipt.results.iter_mut().filter(|p| p.deduplicated) {
+        if let Some(event) = window.get(placed.position) {
+            placed.id = event.envelope().id.clone();
         }
     }
 }

@@ -52,6 +52,7 @@ mod table;
 mod append;
 mod info;
 mod keep_alive;
+mod kept;
 mod lifecycle;
 mod log;
 mod prepare;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reveille_backend::Seal;
 use reveille_core::{CancelToken, WakeBatch};
 use reveille_types::{Class, EndReason, EventDraft, Invalid, Kind, Payload, limits};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{AppendError, SessionError};
 use crate::log::{SessionLog, cancelled_before};
@@ -12,6 +13,7 @@ use crate::options::AppendOptions;
 use crate::outcome::CancelOutcome;
 use crate::prepare::{Entries, complete};
 use crate::state::{Cancelled, Now, SessionState};
+use crate::stored::CANCEL_KEY;
 
 impl SessionLog {
     /// Asks the producer to stop. The first cancel wins: it sets the [token](Self::cancel_token) and
@@ -37,7 +39,12 @@ impl SessionLog {
         }
         let mut draft = EventDraft::new(Kind::parse(Kind::CANCEL_REQUESTED).map_err(invalid)?);
         draft.class = Some(Class::Control);
-        draft.payload = Payload::json(&reason_payload(reason)).map_err(invalid)?;
+        draft.idempotency_key = self.0.stored.as_ref().map(|_| CANCEL_KEY.into());
+        let request = CancelRequest {
+            reason: reason.map(str::to_owned),
+            grace_ms: grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)),
+        };
+        draft.payload = Payload::json(&request).map_err(invalid)?;
         let entry = complete(draft, self.preparing(now));
         if let Some(stored) = &self.0.stored {
             return self.cancel_stored(&**stored, entry, reason, grace).await;
@@ -139,7 +146,11 @@ fn check_reason(text: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The payload of a cancel request.
-fn reason_payload(reason: Option<&str>) -> std::collections::BTreeMap<&'static str, Option<&str>> {
-    [("reason", reason)].into()
+/// The payload of the event that tells of a cancel: all that another process needs to act on it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct CancelRequest {
+    pub(crate) reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) grace_ms: Option<u64>,
 }

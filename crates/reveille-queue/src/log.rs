@@ -14,7 +14,7 @@ use crate::error::AppendError;
 use crate::outcome::CancelOutcome;
 use crate::reminders::Reminders;
 use crate::runtime;
-use crate::state::{Locked, Now, SessionState, StateLock};
+use crate::state::{Locked, Moment, Now, SessionState, StateLock};
 use crate::tail::Tail;
 use crate::token::SessionToken;
 
@@ -155,6 +155,7 @@ impl Shared {
         key: Arc<SessionKey>,
         opened: reveille_backend::Opened,
         terms: Arc<crate::state::Terms>,
+        created: Moment,
         tail: Option<Tail>,
         environment: Arc<Environment>,
         reminders: Arc<Reminders>,
@@ -172,13 +173,14 @@ impl Shared {
         let event_bytes = environment.limits.event_bytes.min(terms.bounds.bytes);
         let mut state =
             SessionState::new(Arc::clone(&key), opened.epoch, terms, at, immediate, now);
+        state.created = created;
         state.tail = tail;
         let budget = environment.budget.of(&key.tenant);
         state.account = Some(Account::new(Arc::clone(&budget)));
         Self {
             key,
             epoch: opened.epoch,
-            created_at: now.wall,
+            created_at: created.wall,
             source: OnceLock::new(),
             event_bytes,
             state: StateLock::new(state),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use reveille_backend::{Backend, BackendError, Incarnation, OpenOptions};
+use reveille_backend::{Backend, BackendError, Incarnation, OpenOptions, Opened};
 use reveille_core::WakeBatch;
 use reveille_core::sync::Mutex;
 use reveille_types::{Epoch, Filter, FilterSpec, Invalid, SessionKey, Tenant};
@@ -12,10 +12,11 @@ use reveille_types::{Epoch, Filter, FilterSpec, Invalid, SessionKey, Tenant};
 use crate::builder::SessionsBuilder;
 use crate::environment::Environment;
 use crate::error::{ReadError, SessionError};
+use crate::kept;
 use crate::log::{SessionLog, Shared};
 use crate::options::{QueueLimits, SessionOptions};
 use crate::reminders::Reminders;
-use crate::state::{GroupTerms, Terms};
+use crate::state::{GroupTerms, Moment, Terms};
 use crate::table::Table;
 use crate::tail::Tail;
 use crate::window::Bounds;
@@ -241,13 +242,17 @@ impl Sessions {
         }
         let tail = self.tail_or_begin(&key.tenant).await?;
         let epoch = self.new_epoch();
-        let opening = OpenOptions::new(incarnation, epoch);
+        let now = self.0.environment.now().moment();
+        let opening =
+            OpenOptions::new(incarnation, epoch).attributes(kept::text(&options, now.wall));
         let opened = self.0.backend.open(&key, opening).await?;
+        let (terms, created_at) = self.agreed(&opened, terms, now);
         let (created, epoch, seal) = (opened.created, opened.epoch, opened.seal.clone());
         let shared = Shared::new(
             Arc::new(key.clone()),
             opened,
             terms,
+            created_at,
             tail,
             Arc::clone(&self.0.environment),
             Arc::clone(&self.0.reminders),
@@ -413,6 +418,24 @@ impl Sessions {
             Some(same) if **same == terms => Ok(Arc::clone(same)),
             _ => Ok(Arc::clone(latest.insert(Arc::new(terms)))),
         }
+    }
+
+    /// What a session was created with, and when: as the store has kept it, if somebody else created it.
+    fn agreed(&self, opened: &Opened, asked: Arc<Terms>, now: Moment) -> (Arc<Terms>, Moment) {
+        let kept = match opened.created {
+            true => None,
+            false => kept::parse(&opened.attributes),
+        };
+        let Some((options, created)) = kept else {
+            return (asked, now);
+        };
+        // Wall time is all that two processes have in common. A clock that went back made no session.
+        let age = Duration::try_from(now.wall.duration_since(created)).unwrap_or_default();
+        let created = Moment {
+            monotonic: now.monotonic.checked_sub(age).unwrap_or(now.monotonic),
+            wall: created,
+        };
+        (self.terms(&options).unwrap_or(asked), created)
     }
 
     fn new_epoch(&self) -> Epoch {

@@ -13,23 +13,30 @@ use std::task::Poll;
 use std::time::Duration;
 
 use reveille_backend::{
-    AppendError as StoreError, BackendError, Entry, ReadLimit, Seal, Slot, StoredLog, Watch,
+    AppendError as StoreError, BackendError, Entry, IdempotencyKey, ReadLimit, Seal, Slot,
+    StoredLog, Watch,
 };
 use reveille_core::WakeBatch;
-use reveille_types::{EndReason, Event, Kind, Position, Receipt};
+use reveille_types::{EndReason, Event, Kind, Position, Receipt, end_of_session};
 
+use crate::append::name_stored;
 use crate::error::{AppendError, SessionError};
+use crate::lifecycle::CancelRequest;
 use crate::log::{SessionLog, Shared, cancelled_before};
 use crate::options::AppendOptions;
 use crate::outcome::CancelOutcome;
 use crate::runtime;
 use crate::state::{Cancelled, Duty};
+use crate::window::Window;
 
 /// What is read from a store at once.
 const READ: ReadLimit = ReadLimit {
     events: 1_000,
     bytes: 4 * 1024 * 1024,
 };
+/// The key of the event that tells of a cancel: there is one of an incarnation, however many processes ask
+/// for it and however often an answer is lost. No producer can give an event this key.
+pub(crate) const CANCEL_KEY: &str = "\u{1}cancel";
 /// How often an append is tried whose answer is lost.
 const ATTEMPTS: usize = 3;
 /// How long the feeder waits after the store failed.
@@ -77,17 +84,25 @@ impl SessionLog {
         if let Some(event) = cancel
             && state.cancelled.is_none()
         {
-            let reason = reason_of(&event);
+            let CancelRequest { reason, grace_ms } = event.payload().parse().unwrap_or_default();
+            let time = event.envelope().time;
+            // What is left of the grace, by the clocks that two processes have in common.
+            let since = Duration::try_from(now.wall().duration_since(time)).unwrap_or_default();
+            let grace = grace_ms.map(|ms| Duration::from_millis(ms).saturating_sub(since));
             state.cancelled = Some(Box::new(Cancelled {
                 reason: reason.as_deref().map(Into::into),
-                wall: self.0.token().note(event.envelope().time),
-                grace_until: None,
+                wall: self.0.token().note(time),
+                grace_until: grace.and_then(|grace| now.monotonic.checked_add(grace)),
             }));
             cancelled = Some(reason);
         }
         self.remind(&mut state);
+        let tail = state.tail.clone();
         drop(state);
         batch.wake_all();
+        if let Some(tail) = tail {
+            tail.mind_holes();
+        }
         self.0.budget.keep();
         if let Some(reason) = cancelled {
             self.0.token().token().cancel(reason.as_deref());
@@ -126,10 +141,11 @@ impl SessionLog {
         options: AppendOptions,
     ) -> Result<Receipt, AppendError> {
         let now = self.now();
-        let ended = {
+        let (ended, begin) = {
             let mut batch = WakeBatch::new();
             let state = self.lock_due(now, &mut batch);
-            state.ended.as_ref().map(|ended| ended.reason)
+            let ended = state.ended.as_ref().map(|ended| ended.reason);
+            (ended, state.window.latest())
         };
         // A repeated append is answered even after the end: the store looks at its keys.
         if let Some(reason) = ended
@@ -139,19 +155,19 @@ impl SessionLog {
         }
         let mut conditions = reveille_backend::AppendOptions::at(now.monotonic);
         conditions.durability = options.durability;
+        conditions.seal = self.sealing(&entries);
         conditions.expected = match ended {
             None => options.expected,
             // Only what is known already may pass: nothing ends at an impossible position.
             Some(_) => Some(Position(u64::MAX)),
         };
-        let slots =
-            append_settled(stored, &entries, conditions)
-                .await
-                .map_err(|error| match ended {
-                    None => self.refused(error),
-                    Some(reason) => AppendError::Ended { reason },
-                })?;
-        let receipt = self.receipt(&entries, &slots);
+        let Settled { slots, retried } = append_settled(stored, &entries, conditions)
+            .await
+            .map_err(|error| match ended {
+                None => self.refused(error),
+                Some(reason) => AppendError::Ended { reason },
+            })?;
+        let mut receipt = self.receipt(&entries, &slots);
         let events = {
             let mut state = self.0.state.lock();
             let placed = entries.into_iter().zip(&slots);
@@ -165,7 +181,22 @@ impl SessionLog {
         if is_known && self.0.state.lock().window.latest() <= receipt.last() {
             let _ = self.catch_up(stored).await;
         }
+        if is_known {
+            let state = self.0.state.lock();
+            if retried {
+                claim_own(&mut receipt, &state.window, begin);
+            }
+            name_stored(&mut receipt, &state.window);
+        }
         Ok(receipt)
+    }
+
+    /// Why a batch ends the session, if it does: only its last event can.
+    fn sealing(&self, entries: &[Entry]) -> Option<EndReason> {
+        end_of_session(
+            entries.last()?.event.envelope(),
+            &self.0.environment.registry,
+        )
     }
 
     /// Seals in the store, then here, behind everything that was committed before.
@@ -195,7 +226,7 @@ impl SessionLog {
     pub(crate) async fn cancel_stored(
         &self,
         stored: &dyn StoredLog,
-        entry: Entry,
+        mut entry: Entry,
         reason: Option<&str>,
         grace: Option<Duration>,
     ) -> Result<CancelOutcome, AppendError> {
@@ -208,9 +239,21 @@ impl SessionLog {
                 return Ok(known);
             }
         }
+        entry.key = Some(IdempotencyKey {
+            key: CANCEL_KEY.into(),
+            // The same whatever the reason, so that the first of all cancels is the one.
+            fingerprint: 0,
+        });
         let options = AppendOptions::default();
-        self.append_stored(stored, vec![entry], options).await?;
-        // The first cancel wins: here it is this one, as no other is under way.
+        let receipt = self.append_stored(stored, vec![entry], options).await?;
+        if receipt.deduplicated() {
+            // Another process was first.
+            while self.catch_up(stored).await.map_err(failed)? {}
+            let mut batch = WakeBatch::new();
+            if let Some(known) = cancelled_before(&self.lock_due(self.now(), &mut batch))? {
+                return Ok(known);
+            }
+        }
         let outcome = {
             let mut state = self.0.state.lock();
             self.note_cancel(&mut state, reason, grace, self.now())
@@ -220,32 +263,46 @@ impl SessionLog {
     }
 }
 
+/// What a store answered.
+struct Settled {
+    slots: Vec<Slot>,
+    /// The answer to an earlier attempt was lost.
+    retried: bool,
+}
+
+/// What an attempt of this append stored whose answer was lost is its own: it has the id that the event
+/// got here, and lies behind what was there before.
+fn claim_own(receipt: &mut Receipt, window: &Window, begin: Position) {
+    for placed in &mut receipt.results {
+        let stored = window.get(placed.position);
+        let is_own = stored.is_some_and(|event| event.envelope().id == placed.id);
+        if placed.position >= begin && is_own {
+            placed.deduplicated = false;
+        }
+    }
+}
+
 /// Appends, and tries again when the answer is lost and the keys say whether it is stored. What is unknown
 /// stays so, whatever another attempt fails of.
 async fn append_settled(
     stored: &dyn StoredLog,
     entries: &[Entry],
     conditions: reveille_backend::AppendOptions,
-) -> Result<Vec<Slot>, StoreError> {
+) -> Result<Settled, StoreError> {
     let keyed = entries.iter().all(|entry| entry.key.is_some());
     let mut lost = false;
     for _ in 0..ATTEMPTS {
         match stored.append(entries.to_vec(), conditions).await {
             Err(StoreError::OutcomeUnknown) if keyed => lost = true,
             Err(StoreError::Backend(_)) if lost => {}
-            settled => return settled,
+            settled => {
+                let slots = settled?;
+                let retried = lost;
+                return Ok(Settled { slots, retried });
+            }
         }
     }
     Err(StoreError::OutcomeUnknown)
-}
-
-/// The reason in the event that tells of a cancel.
-fn reason_of(event: &Event) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Reason {
-        reason: Option<String>,
-    }
-    event.payload().parse::<Reason>().ok()?.reason
 }
 
 /// Applies what the store commits and tells it what it must know, until the session is over or dropped.

@@ -78,6 +78,12 @@ impl Window {
         self.events.range(skip.min(self.events.len())..)
     }
 
+    /// The event at this position, if it is here.
+    pub(crate) fn get(&self, position: Position) -> Option<&Event> {
+        let found = self.from(position).next();
+        found.filter(|event| event.position() == position)
+    }
+
     /// Takes the oldest event out.
     fn pop(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;

@@ -51,10 +51,13 @@ macro_rules! backend_conformance {
             of_concurrent_seals_one_wins
             sealed_log_refuses_appends_and_reads_on
             nothing_is_appended_behind_a_seal
+            last_batch_seals_with_what_it_stores
+            nothing_is_appended_behind_the_last_batch
             trim_drops_what_is_below_and_nothing_else
             trim_beyond_the_end_leaves_the_end
             trimmed_events_do_not_come_back
             new_incarnation_has_a_new_epoch
+            attributes_are_kept_with_their_incarnation
             removed_log_begins_anew
             handles_of_an_old_incarnation_find_nothing
             of_concurrent_opens_one_creates

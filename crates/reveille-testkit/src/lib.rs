@@ -25,6 +25,9 @@
 //! For tests of what stands on a backend there is [`MemoryStore`], which stores in this process, and
 //! [`Faulty`], which makes any backend fail as planned.
 //!
+//! And for any future, of a backend or not, [`dropped_at_each_poll`] shows what is left when it is dropped at
+//! any point.
+//!
 //! The scenarios write into sessions of their own names and expect to find none of them, so that each
 //! needs a backend to itself. This crate is for tests: it panics, and which claims it makes is no
 //! stable API.
@@ -43,7 +46,10 @@ mod memory_store;
 mod broken;
 mod faulty;
 
+mod cancel_safety;
+
 pub use broken::{Broken, Flaw};
+pub use cancel_safety::{dropped_at_each_poll, on_each_runtime};
 pub use conformance::{Claim, run};
 pub use faulty::{Fault, Faults, Faulty, Gate, Operation};
 pub use memory_store::MemoryStore;

@@ -38,6 +38,7 @@ struct State {
 #[derive(Debug)]
 struct Log {
     epoch: Epoch,
+    attributes: Box<str>,
     oldest: Position,
     events: VecDeque<Event>,
     seal: Option<Seal>,
@@ -85,7 +86,7 @@ impl Backend for MemoryStore {
             Incarnation::New => true,
         };
         let replaced = match created {
-            true => state.logs.insert(key.clone(), Log::new(options.new_epoch)),
+            true => state.logs.insert(key.clone(), Log::new(options)),
             false => None,
         };
         let log = state.logs.get(key).ok_or(BackendError::NotFound)?;
@@ -95,6 +96,7 @@ impl Backend for MemoryStore {
             oldest: log.oldest,
             latest: log.latest(),
             seal: log.seal.clone(),
+            attributes: log.attributes.clone(),
             log: LogHandle::Stored(Arc::new(MemoryLog {
                 store: self.clone(),
                 key: key.clone(),
@@ -137,9 +139,10 @@ impl Backend for MemoryStore {
 }
 
 impl Log {
-    fn new(epoch: Epoch) -> Self {
+    fn new(options: OpenOptions) -> Self {
         Self {
-            epoch,
+            epoch: options.new_epoch,
+            attributes: options.attributes,
             oldest: Position::START,
             events: VecDeque::new(),
             seal: None,
@@ -302,6 +305,15 @@ impl StoredLog for MemoryLog {
                 if let Some(key) = entry.key {
                     log.remember(key, *slot, options.now);
                 }
+            }
+            // A batch that was known as a whole has ended nothing.
+            if let Some(reason) = options.seal
+                && slots.iter().any(|slot| !slot.deduplicated)
+            {
+                log.seal = Some(Seal {
+                    reason,
+                    message: None,
+                });
             }
             Ok(slots)
         })

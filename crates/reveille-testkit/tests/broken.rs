@@ -54,10 +54,15 @@ const STORED: &[Row] = &[
     (Flaw::EverySealWins, "of_concurrent_seals_one_wins", "one of several seals wins"),
     (Flaw::SealsNothing, "sealed_log_refuses_appends_and_reads_on", "answers an append with Ok"),
     (Flaw::SealsNothing, "nothing_is_appended_behind_a_seal", "go on behind the seal"),
+    (Flaw::LeavesTheLastBatchOpen, "last_batch_seals_with_what_it_stores", "is not sealed"),
+    (Flaw::SealsForNothing, "last_batch_seals_with_what_it_stores", "stored nothing has sealed"),
+    (Flaw::SealsBehindTheLastBatch, "nothing_is_appended_behind_the_last_batch", "behind the last batch"),
     (Flaw::TrimsOneTooMany, "trim_drops_what_is_below_and_nothing_else", "what info tells"),
     (Flaw::RefusesToTrimBeyondTheEnd, "trim_beyond_the_end_leaves_the_end", "beyond the end"),
     (Flaw::TellsTheLastTrim, "trimmed_events_do_not_come_back", "come back"),
     (Flaw::KeepsTheEpoch, "new_incarnation_has_a_new_epoch", "the epoch is the old one"),
+    (Flaw::LosesAttributes, "attributes_are_kept_with_their_incarnation", "are not kept"),
+    (Flaw::TellsTheLastAttributes, "attributes_are_kept_with_their_incarnation", "of another open"),
     (Flaw::KeepsTheEpoch, "removed_log_begins_anew", "not the epoch it was given"),
     (Flaw::OldHandlesWriteOn, "handles_of_an_old_incarnation_find_nothing", "is gone answers Ok"),
     (Flaw::CreatesTwice, "of_concurrent_opens_one_creates", "one of several opens"),
@@ -94,6 +99,7 @@ const IMMEDIATE: &[Row] = &[
     (Flaw::IgnoresTheExpectedPosition, "append_compares_the_expected_position", "ends at 1, not"),
     (Flaw::ComparesRepeatedAppends, "append_compares_the_expected_position", "PositionConflict"),
     (Flaw::KeepsTheEpoch, "new_incarnation_has_a_new_epoch", "the epoch is the old one"),
+    (Flaw::LosesAttributes, "attributes_are_kept_with_their_incarnation", "are not kept"),
     (Flaw::ListsGhosts, "list_holds_what_is_stored", "what is listed"),
     (Flaw::FindsWhatIsNotThere, "log_that_is_not_stored_is_not_found", "Ok(Opened"),
     (Flaw::FindsWhatIsNotThere, "read_gives_pages_in_order", "an immediate backend stores"),
@@ -171,7 +177,11 @@ fn every_claim_rejects_something_and_every_flaw_is_rejected() {
     let claims: HashSet<_> = STORED.iter().map(|(_, name, _)| *name).collect();
     let idle = Claim::all().iter().filter(|c| !claims.contains(c.name()));
     assert_eq!(Vec::from_iter(idle.map(Claim::name)), [""; 0]);
-    let restarts = [Flaw::SurvivesOnPaper, Flaw::ForgetsKeysAtRestart];
+    let restarts = [
+        Flaw::SurvivesOnPaper,
+        Flaw::ForgetsKeysAtRestart,
+        Flaw::ForgetsAttributesAtRestart,
+    ];
     let flaws = STORED.iter().map(|(flaw, ..)| *flaw).chain(restarts);
     let flaws: HashSet<_> = flaws.collect();
     let unseen = Flaw::ALL.iter().filter(|flaw| !flaws.contains(flaw));
@@ -207,6 +217,8 @@ fn every_flaw_of_a_restart_is_found_for_its_reason() {
     says(verdict(|| run(goes_on(paper()))), gone);
     let forgetful = store(Flaw::ForgetsKeysAtRestart, true);
     says(verdict(|| run(goes_on(forgetful))), "key is forgotten");
+    let forgetful = store(Flaw::ForgetsAttributesAtRestart, true);
+    says(verdict(|| run(keeps(forgetful))), "changed its attributes");
     let keeping = store(Flaw::RemovesNothing, true);
     says(verdict(|| run(removed(keeping))), "comes back");
     // This one says that nothing survives.

@@ -124,6 +124,13 @@ impl Cursor {
         }
     }
 
+    /// Another place in the same order: of the same incarnation and scope.
+    #[inline]
+    #[must_use]
+    pub fn at(self, place: u64) -> Self {
+        Self { place, ..self }
+    }
+
     /// The incarnation of the log that it belongs to.
     #[must_use]
     pub fn epoch(&self) -> Epoch {

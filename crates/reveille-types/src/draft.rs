@@ -1,5 +1,6 @@
 //! What a producer hands to append: an event that has no place yet.
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::payload::Payload;
 use crate::registry::KindRegistry;
 use crate::session::SessionKey;
 use crate::time;
+use crate::view::Guarded;
 
 /// What a producer hands to append. What it leaves out is filled in then: id, source, time, and class
 /// and finality as the [`KindRegistry`] knows them.
@@ -25,7 +27,7 @@ use crate::time;
 /// draft.check()?;
 /// # Ok::<(), reveille_types::Invalid>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EventDraft {
     /// What happened.
     pub kind: Kind,
@@ -67,6 +69,40 @@ pub struct EventDraft {
     pub extensions: Extensions,
     /// What it carries.
     pub payload: Payload,
+}
+
+/// Of a sensitive or secret draft the ids and the producer's texts are kept out.
+impl fmt::Debug for EventDraft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hide = self.privacy.is_some_and(Privacy::redacts_debug);
+        let session = self.session.as_ref().map(ToString::to_string);
+        f.debug_struct("EventDraft")
+            .field("kind", &self.kind)
+            .field("id", &Guarded("EventId", &self.id, hide))
+            .field("source", &Guarded("Source", &self.source, hide))
+            .field("time", &self.time)
+            .field("class", &self.class)
+            .field("finality", &self.finality)
+            .field("session", &Guarded("SessionKey", &session, hide))
+            .field("subject", &Guarded("Subject", &self.subject, hide))
+            .field("agent", &Guarded("Agent", &self.agent, hide))
+            .field("run", &Guarded("Run", &self.run, hide))
+            .field("turn", &Guarded("Turn", &self.turn, hide))
+            .field(
+                "correlation",
+                &Guarded("Correlation", &self.correlation, hide),
+            )
+            .field("caused_by", &Guarded("Cause", &self.caused_by, hide))
+            .field("privacy", &self.privacy)
+            .field("tags", &Guarded("Tags", &self.tags, hide))
+            .field(
+                "idempotency_key",
+                &Guarded("Key", &self.idempotency_key, hide),
+            )
+            .field("extensions", &Guarded("Extensions", &self.extensions, hide))
+            .field("payload", &self.payload)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Trace context is left out, because the digest of a draft tells a repeated publish from another one

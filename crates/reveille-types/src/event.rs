@@ -20,6 +20,7 @@ use crate::payload::Payload;
 use crate::place::{Epoch, Position, Seq};
 use crate::session::SessionKey;
 use crate::short_text::ShortText;
+use crate::view::{Guarded, Views};
 
 checked_name! {
     /// Identifies an event together with its source: equal pairs are the same event. Never a place.
@@ -70,6 +71,7 @@ checked_name! {
 
 /// Who may see a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Privacy {
     /// Everybody who may read the session.
@@ -113,7 +115,7 @@ pub enum ExtensionValue {
 pub type Extensions = BTreeMap<Box<str>, ExtensionValue>;
 
 /// Everything about an event but its payload and its place. Filters see this and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
     /// The producer's id of the event.
     pub id: EventId,
@@ -176,7 +178,6 @@ pub struct UnplacedEvent(Arc<Record>);
 #[derive(Clone)]
 pub struct Event(Arc<Record>);
 
-#[derive(Clone)]
 struct Record {
     envelope: Envelope,
     payload: Payload,
@@ -184,6 +185,21 @@ struct Record {
     /// There in every [`Event`].
     place: Option<Place>,
     json: OnceLock<Bytes>,
+    views: OnceLock<Box<Views>>,
+}
+
+/// What was made of a record depends on its place.
+impl Clone for Record {
+    fn clone(&self) -> Self {
+        Self {
+            envelope: self.envelope.clone(),
+            payload: self.payload.clone(),
+            weight: self.weight,
+            place: self.place.clone(),
+            json: OnceLock::new(),
+            views: OnceLock::new(),
+        }
+    }
 }
 
 impl UnplacedEvent {
@@ -198,6 +214,7 @@ impl UnplacedEvent {
             weight,
             place: None,
             json: OnceLock::new(),
+            views: OnceLock::new(),
         }))
     }
 
@@ -327,6 +344,10 @@ impl Event {
         line.into()
     }
 
+    pub(crate) fn views(&self) -> &Views {
+        self.0.views.get_or_init(Box::default)
+    }
+
     /// What the event costs a log, in bytes: its payload, the text of its envelope and a fixed part
     /// for the record itself.
     #[must_use]
@@ -373,20 +394,56 @@ fn weight(envelope: &Envelope, payload: &Payload) -> usize {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hide = self.0.envelope.privacy.is_some_and(Privacy::redacts_debug);
+        let session = format_args!("{}", self.session());
         f.debug_struct("Event")
-            .field("session", &format_args!("{}", self.session()))
+            .field("session", &Guarded("SessionKey", &session, hide))
             .field("position", &self.position())
             .field("kind", &self.0.envelope.kind)
-            .field("id", &self.0.envelope.id)
+            .field("id", &Guarded("EventId", &self.0.envelope.id, hide))
             .finish_non_exhaustive()
+    }
+}
+
+/// Of a sensitive or secret event the ids and the producer's texts are kept out.
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hide = self.privacy.is_some_and(Privacy::redacts_debug);
+        f.debug_struct("Envelope")
+            .field("id", &Guarded("EventId", &self.id, hide))
+            .field("source", &Guarded("Source", &self.source, hide))
+            .field("kind", &self.kind)
+            .field("time", &self.time)
+            .field("class", &self.class)
+            .field("finality", &self.finality)
+            .field("subject", &Guarded("Subject", &self.subject, hide))
+            .field("agent", &Guarded("Agent", &self.agent, hide))
+            .field("run", &Guarded("Run", &self.run, hide))
+            .field("turn", &Guarded("Turn", &self.turn, hide))
+            .field(
+                "correlation",
+                &Guarded("Correlation", &self.correlation, hide),
+            )
+            .field("caused_by", &Guarded("Cause", &self.caused_by, hide))
+            .field("traceparent", &self.traceparent)
+            .field("tracestate", &self.tracestate)
+            .field("privacy", &self.privacy)
+            .field("tags", &Guarded("Tags", &self.tags, hide))
+            .field(
+                "idempotency_key",
+                &Guarded("Key", &self.idempotency_key, hide),
+            )
+            .field("extensions", &Guarded("Extensions", &self.extensions, hide))
+            .finish()
     }
 }
 
 impl fmt::Debug for UnplacedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hide = self.0.envelope.privacy.is_some_and(Privacy::redacts_debug);
         f.debug_struct("UnplacedEvent")
             .field("kind", &self.0.envelope.kind)
-            .field("id", &self.0.envelope.id)
+            .field("id", &Guarded("EventId", &self.0.envelope.id, hide))
             .finish_non_exhaustive()
     }
 }

@@ -1,23 +1,28 @@
 //! Which events a reader wants. Looks at the envelope only, never at the payload.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, Label, Privacy};
+use crate::content::{Condition, Content};
+use crate::event::{Event, Privacy};
+use crate::field::FilterField;
 use crate::fingerprint::Fingerprint;
 use crate::invalid::{Invalid, check_size};
 use crate::kind::{Class, Finality, Kind};
 use crate::limits;
+use crate::path;
 use crate::pattern::Pattern;
+use crate::visibility::Visibility;
 
 /// What a filter asks for, as people and programs write it: all fields must match, and of each field
 /// any value. A field that is absent asks for nothing; an empty list would match nothing and is
 /// refused. An event that lacks an optional attribute does not match a field that asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct FilterSpec {
     /// Kinds.
@@ -29,6 +34,11 @@ pub struct FilterSpec {
     /// Sessions by name: `id`, or `namespace/id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Vec<String>>,
+    /// Sessions by where they are: `namespace/id` is this session alone, `namespace/id/**` it and all
+    /// that lie below it, segment by segment, `namespace/**` the whole namespace. A text without `/` is
+    /// a session of the default namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Vec<String>>,
     /// Who produced it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Vec<String>>,
@@ -62,6 +72,9 @@ pub struct FilterSpec {
     /// Who may see its payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub privacy: Option<Vec<Privacy>>,
+    /// Conditions on attributes by their names in `CloudEvents`: of each named attribute one must hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<BTreeMap<String, Vec<Condition>>>,
 }
 
 /// Which events a reader wants, compiled. Cheap to clone.
@@ -92,102 +105,12 @@ pub struct Filter(Option<Arc<Compiled>>);
 struct Compiled {
     kinds: Box<[Pattern]>,
     selectors: Box<[(FilterField, BTreeSet<Box<str>>)]>,
+    content: Content,
+    /// Further filters that must match, each a part without parts, in the order of their fingerprints.
+    also: Box<[Filter]>,
+    /// What may be seen, whatever is asked for; everything if none.
+    visible: Option<Visibility>,
     fingerprint: u64,
-}
-
-/// A field that is compared as text. Public for indexes of filters: see [`Filter::index`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FilterField {
-    /// The kind.
-    Kind,
-    /// The session's namespace.
-    Namespace,
-    /// The session's name.
-    Session,
-    /// The source.
-    Source,
-    /// The subject.
-    Subject,
-    /// The agent.
-    Agent,
-    /// The run.
-    Run,
-    /// The turn.
-    Turn,
-    /// The correlation.
-    Correlation,
-    /// The cause.
-    CausedBy,
-    /// A tag.
-    Tag,
-    /// The class.
-    Class,
-    /// The finality.
-    Final,
-    /// The privacy.
-    Privacy,
-}
-
-impl FilterField {
-    /// All fields, those that tell events apart best first.
-    pub const ALL: [Self; 14] = [
-        Self::Session,
-        Self::Correlation,
-        Self::CausedBy,
-        Self::Turn,
-        Self::Run,
-        Self::Agent,
-        Self::Subject,
-        Self::Source,
-        Self::Tag,
-        Self::Kind,
-        Self::Namespace,
-        Self::Privacy,
-        Self::Final,
-        Self::Class,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Kind => "match",
-            Self::Namespace => "namespace",
-            Self::Session => "session",
-            Self::Source => "source",
-            Self::Subject => "subject",
-            Self::Agent => "agent",
-            Self::Run => "run",
-            Self::Turn => "turn",
-            Self::Correlation => "correlation",
-            Self::CausedBy => "caused_by",
-            Self::Tag => "tag",
-            Self::Class => "class",
-            Self::Final => "final",
-            Self::Privacy => "privacy",
-        }
-    }
-
-    /// Calls `each` with every text that the event has in this field, until one answers `true`;
-    /// whether one did.
-    pub fn any_value(self, event: &Event, mut each: impl FnMut(&str) -> bool) -> bool {
-        let envelope = event.envelope();
-        let mut label = |label: &Option<Label>| label.as_ref().is_some_and(|l| each(l.as_str()));
-        match self {
-            Self::Agent => label(&envelope.agent),
-            Self::Run => label(&envelope.run),
-            Self::Turn => label(&envelope.turn),
-            Self::Correlation => label(&envelope.correlation),
-            Self::CausedBy => label(&envelope.caused_by),
-            Self::Tag => envelope.tags.iter().any(|t| each(t.as_str())),
-            Self::Kind => each(event.kind().as_str()),
-            Self::Namespace => each(event.session().namespace.as_str()),
-            Self::Session => each(event.session().name().as_str()),
-            Self::Source => each(envelope.source.as_str()),
-            Self::Subject => envelope.subject.as_ref().is_some_and(|s| each(s)),
-            Self::Class => each(envelope.class.as_str()),
-            Self::Final => each(envelope.finality.as_str()),
-            Self::Privacy => envelope.privacy.is_some_and(|p| each(p.as_str())),
-        }
-    }
 }
 
 impl Filter {
@@ -205,6 +128,7 @@ impl Filter {
         let class = words(spec.class.as_deref(), Class::as_str);
         let finality = words(spec.finality.as_deref(), Finality::as_str);
         let privacy = words(spec.privacy.as_deref(), Privacy::as_str);
+        let path = spec.path.as_deref().map(path::canonical).transpose()?;
         let fields = [
             (FilterField::Namespace, &spec.namespace),
             (FilterField::Session, &spec.session),
@@ -219,6 +143,7 @@ impl Filter {
             (FilterField::Class, &class),
             (FilterField::Final, &finality),
             (FilterField::Privacy, &privacy),
+            (FilterField::Path, &path),
         ];
         let mut selectors = Vec::new();
         for (field, values) in fields {
@@ -230,15 +155,74 @@ impl Filter {
             None => Vec::new(),
             Some(patterns) => check_patterns(patterns)?,
         };
-        if kinds.is_empty() && selectors.is_empty() {
+        let content = match &spec.attributes {
+            None => Content::default(),
+            Some(attributes) => Content::compile(attributes)?,
+        };
+        if kinds.is_empty() && selectors.is_empty() && content.len() == 0 {
             return Ok(Self::all());
         }
-        let fingerprint = fingerprint(&kinds, &selectors);
-        Ok(Self(Some(Arc::new(Compiled {
-            kinds: kinds.into(),
-            selectors: selectors.into(),
-            fingerprint,
-        }))))
+        Ok(Self::of_part(kinds.into(), selectors.into(), content, None))
+    }
+
+    /// The same, and of that only what may be seen. It is another filter, with cursors of its own,
+    /// unless everything may be seen.
+    #[must_use]
+    pub fn within(&self, visible: Visibility) -> Self {
+        if visible.is_everything() {
+            return self.clone();
+        }
+        let Some(compiled) = &self.0 else {
+            return Self::of_part(
+                Box::default(),
+                Box::default(),
+                Content::default(),
+                Some(visible),
+            );
+        };
+        if compiled.visible.is_some() {
+            return self.and(&Self::all().within(visible));
+        }
+        let (kinds, selectors) = (compiled.kinds.clone(), compiled.selectors.clone());
+        let own = Self::of_part(kinds, selectors, compiled.content.clone(), Some(visible));
+        let all: Vec<Self> = std::iter::once(own)
+            .chain(compiled.also.iter().cloned())
+            .collect();
+        Self::together(all)
+    }
+
+    /// What one part asks for.
+    fn of_part(
+        kinds: Box<[Pattern]>,
+        selectors: Box<[(FilterField, BTreeSet<Box<str>>)]>,
+        content: Content,
+        visible: Option<Visibility>,
+    ) -> Self {
+        Self(Some(Arc::new(Compiled {
+            fingerprint: fingerprint(&kinds, &selectors, &content, visible.as_ref()),
+            kinds,
+            selectors,
+            content,
+            also: Box::default(),
+            visible,
+        })))
+    }
+
+    /// Parts, at least one, as one filter. The first is the one that an index goes by.
+    fn together(mut parts: Vec<Self>) -> Self {
+        let fingerprint = fingerprint_of(&parts);
+        let first = parts.remove(0);
+        match first.0 {
+            Some(compiled) if !parts.is_empty() => Self(Some(Arc::new(Compiled {
+                kinds: compiled.kinds.clone(),
+                selectors: compiled.selectors.clone(),
+                content: compiled.content.clone(),
+                visible: compiled.visible.clone(),
+                also: parts.into(),
+                fingerprint,
+            }))),
+            part => Self(part),
+        }
     }
 
     /// Events whose kind matches any of `patterns`.
@@ -258,6 +242,84 @@ impl Filter {
     /// [`Invalid`] when it is no pattern.
     pub fn matching(pattern: &str) -> Result<Self, Invalid> {
         Self::any_of([pattern.parse()?])
+    }
+
+    /// Events of this run.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the text is too long.
+    pub fn run(run: &str) -> Result<Self, Invalid> {
+        Self::compile(&FilterSpec {
+            run: Some(vec![run.into()]),
+            ..FilterSpec::default()
+        })
+    }
+
+    /// Events that concern this agent.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the text is too long.
+    pub fn agent(agent: &str) -> Result<Self, Invalid> {
+        Self::compile(&FilterSpec {
+            agent: Some(vec![agent.into()]),
+            ..FilterSpec::default()
+        })
+    }
+
+    /// Events of all sessions of this namespace.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the text is too long.
+    pub fn namespace(namespace: &str) -> Result<Self, Invalid> {
+        Self::compile(&FilterSpec {
+            namespace: Some(vec![namespace.into()]),
+            ..FilterSpec::default()
+        })
+    }
+
+    /// Events of the sessions at this [path](FilterSpec::path): with `/**` at its end those below, too.
+    ///
+    /// ```
+    /// use reveille_types::Filter;
+    ///
+    /// let run_and_its_agents = Filter::path("run/17/**")?;
+    /// let run_alone = Filter::path("run/17")?;
+    /// assert_ne!(run_and_its_agents, run_alone);
+    /// # Ok::<(), reveille_types::Invalid>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Invalid`] when it is no path.
+    pub fn path(path: &str) -> Result<Self, Invalid> {
+        Self::compile(&FilterSpec {
+            path: Some(vec![path.into()]),
+            ..FilterSpec::default()
+        })
+    }
+
+    /// Events that match both: what somebody asks for, within what it may see.
+    ///
+    /// ```
+    /// use reveille_types::Filter;
+    ///
+    /// let (failures, run) = (Filter::matching("*.failed")?, Filter::path("run/17/**")?);
+    /// assert_eq!(failures.and(&run), run.and(&failures));
+    /// assert_eq!(failures.and(&Filter::all()), failures);
+    /// # Ok::<(), reveille_types::Invalid>(())
+    /// ```
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let (Some(one), Some(two)) = (&self.0, &other.0) else {
+            return if self.is_all() {
+                other.clone()
+            } else {
+                self.clone()
+            };
+        };
+        let mut parts: Vec<Self> = [one, two].into_iter().flat_map(parts).collect();
+        parts.sort_unstable_by_key(Self::fingerprint);
+        parts.dedup();
+        Self::together(parts)
     }
 
     /// Whether every event matches.
@@ -285,13 +347,21 @@ impl Filter {
                 .selectors
                 .iter()
                 .all(|(field, wanted)| field.any_value(event, |value| wanted.contains(value)))
+            && compiled.content.matches(event)
+            && compiled.also.iter().all(|part| part.matches(event))
+            && compiled
+                .visible
+                .as_ref()
+                .is_none_or(|visible| visible.allows(event))
     }
 
     /// Whether some event of this kind matches: what is asked for besides the kind is not looked at.
     #[must_use]
     pub fn may_match_kind(&self, kind: &Kind) -> bool {
         self.0.as_ref().is_none_or(|compiled| {
-            compiled.kinds.is_empty() || compiled.kinds.iter().any(|p| p.matches(kind))
+            (compiled.kinds.is_empty() || compiled.kinds.iter().any(|p| p.matches(kind)))
+                && compiled.also.iter().all(|part| part.may_match_kind(kind))
+                && (compiled.visible.as_ref()).is_none_or(|visible| visible.may_allow_kind(kind))
         })
     }
 
@@ -306,7 +376,13 @@ impl Filter {
     #[must_use]
     pub fn fields(&self) -> usize {
         self.0.as_ref().map_or(0, |compiled| {
-            compiled.selectors.len() + usize::from(!compiled.kinds.is_empty())
+            // What is visible is about sessions and kinds, and no index knows it.
+            let visible = if compiled.visible.is_some() { 2 } else { 0 };
+            compiled.selectors.len()
+                + compiled.content.len()
+                + compiled.also.iter().map(Self::fields).sum::<usize>()
+                + usize::from(!compiled.kinds.is_empty())
+                + visible
         })
     }
 
@@ -323,6 +399,10 @@ impl Filter {
                     let kinds = compiled.kinds.iter().map(Pattern::as_str).collect();
                     (exact && !compiled.kinds.is_empty()).then_some((field, kinds))
                 }
+                FilterField::Attribute => compiled
+                    .content
+                    .keys()
+                    .map(|keys| (field, keys.iter().map(AsRef::as_ref).collect())),
                 _ => compiled
                     .selectors
                     .iter()
@@ -333,8 +413,34 @@ impl Filter {
                 break;
             }
         }
-        best
+        best.or_else(|| compiled.also.iter().find_map(Self::index))
     }
+}
+
+/// The filters that are asked for together, each without parts.
+fn parts(compiled: &Arc<Compiled>) -> Vec<Filter> {
+    if compiled.also.is_empty() {
+        return vec![Filter(Some(Arc::clone(compiled)))];
+    }
+    let own = Filter::of_part(
+        compiled.kinds.clone(),
+        compiled.selectors.clone(),
+        compiled.content.clone(),
+        compiled.visible.clone(),
+    );
+    std::iter::once(own)
+        .chain(compiled.also.iter().cloned())
+        .collect()
+}
+
+/// Digest of filters that are asked for together.
+fn fingerprint_of(parts: &[Filter]) -> u64 {
+    let mut digest = Fingerprint::default();
+    digest.write(b"and/1");
+    for part in parts {
+        digest.write(&part.fingerprint().unwrap_or_default().to_be_bytes());
+    }
+    digest.finish()
 }
 
 fn words<T: Copy>(values: Option<&[T]>, word: fn(T) -> &'static str) -> Option<Vec<String>> {
@@ -372,7 +478,12 @@ fn check_count(field: &'static str, count: usize) -> Result<(), Invalid> {
 
 /// Digest of the canonical form: a version, then each field with its sorted values. Lengths stand
 /// before texts, so that no two forms run together.
-fn fingerprint(kinds: &[Pattern], selectors: &[(FilterField, BTreeSet<Box<str>>)]) -> u64 {
+fn fingerprint(
+    kinds: &[Pattern],
+    selectors: &[(FilterField, BTreeSet<Box<str>>)],
+    content: &Content,
+    visible: Option<&Visibility>,
+) -> u64 {
     let mut digest = Fingerprint::default();
     let mut add = |text: &str| {
         digest.write(&(text.len() as u64).to_be_bytes());
@@ -387,6 +498,11 @@ fn fingerprint(kinds: &[Pattern], selectors: &[(FilterField, BTreeSet<Box<str>>)
         add(field.name());
         wanted.iter().for_each(|value| add(value));
     }
+    content.each_text(&mut add);
+    visible
+        .into_iter()
+        .flat_map(Visibility::texts)
+        .for_each(add);
     digest.finish()
 }
 
@@ -398,7 +514,14 @@ impl PartialEq for Filter {
                 let kinds = |c: &Compiled| -> Vec<String> {
                     c.kinds.iter().map(Pattern::canonical).collect()
                 };
-                Arc::ptr_eq(a, b) || (kinds(a) == kinds(b) && a.selectors == b.selectors)
+                let same = || {
+                    a.selectors == b.selectors
+                        && a.content == b.content
+                        && a.also == b.also
+                        && a.visible == b.visible
+                };
+                Arc::ptr_eq(a, b)
+                    || (a.fingerprint == b.fingerprint && same() && kinds(a) == kinds(b))
             }
             _ => false,
         }
@@ -421,6 +544,9 @@ impl fmt::Debug for Filter {
                 .debug_struct("Filter")
                 .field("match", &compiled.kinds)
                 .field("selectors", &compiled.selectors)
+                .field("attributes", &compiled.content)
+                .field("also", &compiled.also)
+                .field("visible", &compiled.visible)
                 .finish(),
         }
     }

@@ -153,6 +153,7 @@ impl From<PositionRanges> for Vec<(u64, u64)> {
 
 /// Why events are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
     /// Retention dropped them before the reader came.
@@ -168,6 +169,7 @@ pub enum GapReason {
 
 /// What only a gap of the reason [`Overflow`](GapReason::Overflow) tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OverflowDetail {
     /// The policy that chose what to give up.
     pub policy: OverflowPolicy,
@@ -179,6 +181,7 @@ pub struct OverflowDetail {
 
 /// What a reader did not get. Told exactly where the events are missing, before the next frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Gap {
     /// Why.
     pub reason: GapReason,

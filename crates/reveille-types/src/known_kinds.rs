@@ -44,7 +44,7 @@ const fn also((kind, _, info): Row, aliases: &'static [&'static str]) -> Row {
 ///
 /// `task.error` is not final here on purpose: whether it ends the session depends on its payload
 /// (`recoverable`), see [`EventDraft`](crate::EventDraft).
-pub(crate) const WORK: [Row; 47] = [
+pub(crate) const WORK: [Row; 49] = [
     also(normal("agent.message"), &["agent_message"]),
     also(
         operation("worker.complete"),
@@ -101,6 +101,8 @@ pub(crate) const WORK: [Row; 47] = [
     operation("storage.retrieved"),
     operation("storage.deleted"),
     normal("error.occurred"),
+    normal("error.loop_detected"),
+    normal("error.handler_failed"),
     normal("warning.issued"),
     progress("info.logged"),
 ];

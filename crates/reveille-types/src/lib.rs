@@ -40,20 +40,30 @@ mod place;
 mod receipt;
 mod time;
 
+mod content;
+mod field;
 mod filter;
 mod fingerprint;
+mod path;
 mod pattern;
+mod view;
+mod visibility;
 
 pub mod wire;
 
+#[cfg(feature = "openapi")]
+mod openapi;
+
 pub use cloudevents::{decode as decode_event, decode_at as decode_event_at};
+pub use content::{Bound, Condition, Number, Range, Scalar};
 pub use cursor::{Cursor, CursorError, Scope, Start};
 pub use draft::{DraftDefaults, EventDraft, end_of_session};
 pub use event::{
     Envelope, Event, EventId, ExtensionValue, Extensions, Label, Place, Privacy, Source,
     UnplacedEvent,
 };
-pub use filter::{Filter, FilterField, FilterSpec};
+pub use field::FilterField;
+pub use filter::{Filter, FilterSpec};
 pub use fingerprint::Fingerprint;
 pub use gap::{Gap, GapReason, OverflowDetail, PositionRanges};
 pub use invalid::Invalid;
@@ -67,3 +77,5 @@ pub use receipt::{Durability, Placed, Receipt};
 pub use registry::{KindInfo, KindRegistry};
 pub use session::{Namespace, SessionId, SessionKey, Tenant};
 pub use time::rfc3339;
+pub use view::RedactedPayload;
+pub use visibility::{SessionPattern, Visibility, Visible};

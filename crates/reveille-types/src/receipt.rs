@@ -9,6 +9,7 @@ use crate::place::{Position, Seq};
 /// What survives which failure. A partial order: `volatile < os < fsync < replicated_fsync` and
 /// `volatile < replicated < replicated_fsync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// Lost with the process.
@@ -53,6 +54,7 @@ impl Durability {
 
 /// Where one event of a batch ended up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Placed {
     /// The event's id.
     pub id: EventId,
@@ -68,6 +70,7 @@ pub struct Placed {
 
 /// What append returns: proof that the batch is in the log, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Receipt {
     /// The cursor of a reader that has read up to and including the last event of the batch.
     pub cursor: Cursor,

@@ -13,11 +13,19 @@ use crate::gap::Gap;
 use crate::kind::EndReason;
 use crate::pattern::Pattern;
 
+mod access;
+mod groups;
 mod signals;
 
+pub use access::{ConnectionRenewed, TicketCreated, TicketRequest};
+pub use groups::{
+    DeadLetterAnswer, DeadLetterInfo, DeadLetterList, DeadLetterRequest, GroupInfo, GroupMoved,
+    GroupSkip,
+};
 pub use signals::{
     MergeRequest, PoisonCause, PoisonInfo, PoisonRequest, SignalCancelRequest, SignalCreated,
-    SignalInfo, SignalMergeMode, SignalMerged, SignalRequest, SignalState, TriggerRequest,
+    SignalInfo, SignalMergeMode, SignalMerged, SignalPending, SignalRenewRequest, SignalRenewed,
+    SignalRequest, SignalState, SignalWhy, TriggerRequest,
 };
 
 /// Names of the control frames: the event name in SSE, the only member of a control line in NDJSON.
@@ -57,6 +65,7 @@ pub const EXPECTED_CURSOR_HEADER: &str = "reveille-expected-cursor";
 
 /// Whether a session takes events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SessionState {
     /// It takes events.
@@ -67,6 +76,7 @@ pub enum SessionState {
 
 /// First frame of a stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Open {
     /// Names this connection in logs.
     pub connection: String,
@@ -86,11 +96,13 @@ pub struct Open {
     pub heartbeat_ms: u64,
     /// When the session expires if nothing happens in it.
     #[serde(default, with = "crate::time::optional_millis")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub expires_at: Option<Timestamp>,
 }
 
 /// A place in the log, and nothing else.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct At {
     /// The place.
     pub cursor: Cursor,
@@ -98,6 +110,7 @@ pub struct At {
 
 /// Why the server ends a connection whose stream goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReconnectReason {
     /// The server is being stopped.
@@ -116,6 +129,7 @@ pub enum ReconnectReason {
 
 /// The server ends this connection; come back with the last cursor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reconnect {
     /// Why.
     pub reason: ReconnectReason,
@@ -125,6 +139,7 @@ pub struct Reconnect {
 
 /// The session is over. Nothing follows.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct End {
     /// Why.
     pub reason: EndReason,
@@ -134,8 +149,10 @@ pub struct End {
 
 /// A page of events.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventPage {
     /// The events, oldest first.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
     pub events: Vec<Box<RawValue>>,
     /// Where the next page begins.
     pub cursor: Cursor,
@@ -153,6 +170,7 @@ pub struct EventPage {
 
 /// How a wait or take came out. A time-out is the status 204 and has no body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WaitOutcomeKind {
     /// The events are here.
@@ -161,13 +179,28 @@ pub enum WaitOutcomeKind {
     Ended,
 }
 
+impl WaitOutcomeKind {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Matched => "matched",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// Asks for events of all sessions of the tenant.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct EventQuery {
     /// Which events; all if none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<FilterSpec>,
+    /// Whether kinds that are not known are refused.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// Where to begin: a cursor, `earliest` or `latest`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
@@ -181,10 +214,12 @@ pub struct EventQuery {
 
 /// What a wait found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WaitAnswer {
     /// How it came out.
     pub outcome: WaitOutcomeKind,
     /// The events, in log order.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
     pub events: Vec<Box<RawValue>>,
     /// Why the session is over, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,6 +233,7 @@ pub struct WaitAnswer {
 
 /// What to take.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TakeRequest {
     /// The group that consumes; `default` if none.
@@ -206,19 +242,25 @@ pub struct TakeRequest {
     /// Kinds to take: any of these; all if none.
     #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
     pub matching: Vec<Pattern>,
+    /// Whether kinds that are not known are refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// How long the events stay with this taker before they are offered again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub lease_ms: Option<u64>,
     /// How long to wait for an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     /// Most events to take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1000))]
     pub max: Option<u32>,
 }
 
 /// The right to settle one taken event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LeaseInfo {
     /// Names the lease in `ack` and `nack`.
     pub lease: String,
@@ -226,15 +268,18 @@ pub struct LeaseInfo {
     pub delivery: u32,
     /// When the event is offered again unless acknowledged.
     #[serde(with = "crate::time::millis")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub expires_at: Timestamp,
 }
 
 /// What a take got.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TakeAnswer {
     /// How it came out.
     pub outcome: WaitOutcomeKind,
     /// The events, in log order.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
     pub events: Vec<Box<RawValue>>,
     /// One lease an event, in the same order.
     pub leases: Vec<LeaseInfo>,
@@ -250,6 +295,7 @@ pub struct TakeAnswer {
 
 /// Settles taken events.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SettleRequest {
     /// The group that took them; `default` if none.
@@ -261,6 +307,7 @@ pub struct SettleRequest {
 
 /// How many leases were settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SettleAnswer {
     /// How many.
     pub settled: u32,
@@ -268,6 +315,7 @@ pub struct SettleAnswer {
 
 /// Asks for a cancel.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CancelRequest {
     /// Why, for people.
@@ -281,16 +329,19 @@ pub struct CancelRequest {
 
 /// A cancel that has been asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CancelInfo {
     /// Why, for people.
     pub reason: Option<String>,
     /// When.
     #[serde(with = "crate::time::millis")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub time: Timestamp,
 }
 
 /// The answer to a cancel: the first one wins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CancelAnswer {
     /// The session's name within its tenant.
     pub session: String,
@@ -302,6 +353,7 @@ pub struct CancelAnswer {
 
 /// Asks to seal a session.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CloseRequest {
     /// Why, for people.
@@ -311,16 +363,28 @@ pub struct CloseRequest {
 
 /// How to create a session.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateRequest {
     /// Idle time to live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub ttl_ms: Option<u64>,
+    /// Time after its creation at which it expires, whatever happens in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
+    pub lifetime_ms: Option<u64>,
+    /// How often an event is delivered to a group on lease before it becomes a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
+    pub max_deliveries: Option<u32>,
     /// Most events to retain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub max_events: Option<u64>,
     /// Most bytes to retain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub max_bytes: Option<u64>,
     /// Start a new incarnation if the session is over.
     #[serde(default)]
@@ -329,6 +393,7 @@ pub struct CreateRequest {
 
 /// What is known of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionInfo {
     /// The session's name within its tenant.
     pub session: String,
@@ -363,15 +428,19 @@ pub struct SessionInfo {
     pub cancel: Option<CancelInfo>,
     /// When the session was created.
     #[serde(with = "crate::time::millis")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub created_at: Timestamp,
     /// When something last happened in it.
     #[serde(with = "crate::time::millis")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub last_activity_at: Timestamp,
     /// When it ended.
     #[serde(default, with = "crate::time::optional_millis")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub ended_at: Option<Timestamp>,
     /// When it expires if nothing happens, or vanishes if it has ended.
     #[serde(default, with = "crate::time::optional_millis")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub expires_at: Option<Timestamp>,
     /// Its idle time to live; null means that it does not expire.
     pub ttl_ms: Option<u64>,
@@ -383,6 +452,7 @@ pub struct SessionInfo {
 
 /// A page of sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionList {
     /// The sessions, by namespace and id.
     pub sessions: Vec<SessionInfo>,
@@ -392,6 +462,7 @@ pub struct SessionList {
 
 /// An error (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// A stable URI of the sort of error.
     #[serde(rename = "type")]
@@ -420,4 +491,7 @@ pub struct Problem {
     /// After how long to try again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// Finds the request in the server's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
 }

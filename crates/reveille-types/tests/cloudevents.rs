@@ -127,8 +127,18 @@ fn through_headers(mut event: BinaryEvent) -> BinaryEvent {
     event
 }
 
+/// As many as are asked for, and so many otherwise.
+fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: if asked { default.cases } else { usual },
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(cases(1024))]
 
     /// C-7 and C-9, as far as structured mode goes.
     #[test]

@@ -10,7 +10,8 @@ mod common;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use reveille_types::{
-    Class, Event, EventDraft, Filter, FilterSpec, Finality, Label, Privacy, Source,
+    Class, Event, EventDraft, Filter, FilterSpec, Finality, Label, Privacy, SessionKey, Source,
+    Tenant,
 };
 
 fn label(text: &str) -> Label {
@@ -55,6 +56,10 @@ const FIELDS: &[OneField] = &[
     }),
     ("session", |m| FilterSpec {
         session: texts(m, &event().session().name()),
+        ..FilterSpec::default()
+    }),
+    ("path", |m| FilterSpec {
+        path: texts(m, "session/s1"),
         ..FilterSpec::default()
     }),
     ("source", |m| FilterSpec {
@@ -217,4 +222,89 @@ fn fingerprints_are_fixed() {
         serde_json::from_str(r#"{"match": ["task.*", "*.failed"], "agent": ["w1"]}"#).unwrap();
     let filter = Filter::compile(&spec).unwrap();
     assert_eq!(filter.fingerprint(), Some(0x9384_2dee_a873_abc8));
+}
+
+/// 003-D26: a path alone is one session, with `/**` also what lies below it, segment by segment.
+#[test]
+fn d003_26_a_path_is_a_place_and_what_lies_below_it_when_asked() {
+    let event = |session: &str| {
+        let key = SessionKey::in_tenant(Tenant::default_tenant(), session).unwrap();
+        common::place_in(EventDraft::parse("a").unwrap(), key)
+    };
+    for (path, inside, outside) in [
+        (
+            "run/r1",
+            &["run/r1"][..],
+            &["run/r1/a", "run/r10", "job/r1", "r1"][..],
+        ),
+        (
+            "run/r1/**",
+            &["run/r1", "run/r1/a", "run/r1/a/b"],
+            &[
+                "run/r10",
+                "run/r10/a",
+                "run/r",
+                "run/r2",
+                "job/r1/a",
+                "session/run/r1",
+            ],
+        ),
+        (
+            "run/r1/a/**",
+            &["run/r1/a", "run/r1/a/b"],
+            &["run/r1", "run/r1/ab"],
+        ),
+        ("run/**", &["run/r1", "run/x/y"], &["runs/r1", "r1"]),
+        ("r1", &["r1", "session/r1"], &["run/r1", "session/r1/a"]),
+    ] {
+        let filter = Filter::path(path).unwrap();
+        for session in inside {
+            assert!(filter.matches(&event(session)), "{path} {session}");
+        }
+        for session in outside {
+            assert!(!filter.matches(&event(session)), "{path} {session}");
+        }
+    }
+    for wrong in [
+        "", "/**", "**", "run/*", "run/r*", "run/**/a", "Run/r1", "run/", "run/a b",
+    ] {
+        assert_eq!(
+            Filter::path(wrong).unwrap_err().field(),
+            "path",
+            "{wrong:?}"
+        );
+    }
+    let twice = FilterSpec {
+        path: Some(vec!["session/r1".into(), "r1".into()]),
+        ..FilterSpec::default()
+    };
+    assert_eq!(
+        Filter::compile(&twice).unwrap(),
+        Filter::path("r1").unwrap()
+    );
+}
+
+proptest! {
+    /// 003-F25: what is asked for within what may be seen; in whatever order and however often it is
+    /// put together it is the same question.
+    #[test]
+    fn f003_25_both_of_two_filters_match_what_each_matches(
+        fields in prop::collection::vec((0..FIELDS.len(), any::<bool>()), 1..6),
+    ) {
+        let filters: Vec<Filter> = fields
+            .iter()
+            .map(|(field, matching)| Filter::compile(&FIELDS[*field].1(*matching)).unwrap())
+            .collect();
+        let both = filters.iter().fold(Filter::all(), |all, filter| all.and(filter));
+        let expected = filters.iter().all(|filter| filter.matches(&event()));
+        prop_assert_eq!(both.matches(&event()), expected);
+        let turned = filters.iter().rev().fold(Filter::all(), |all, filter| filter.and(&all));
+        prop_assert_eq!(&turned, &both);
+        prop_assert_eq!(turned.fingerprint(), both.fingerprint());
+        prop_assert_eq!(&both.and(&filters[0]), &both);
+        prop_assert_eq!(&both.and(&both), &both);
+        if let Some((field, values)) = both.index().filter(|_| expected) {
+            prop_assert!(field.any_value(&event(), |value| values.contains(&value)));
+        }
+    }
 }

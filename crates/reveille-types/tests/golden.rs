@@ -288,6 +288,7 @@ fn problem() {
         actual: None,
         latest: None,
         retry_after_ms: None,
+        trace_id: None,
     };
     check(golden!("problem_minimal.json"), &problem);
     problem.detail = Some("reveilletags is 65, the limit is 64 tags".into());

@@ -141,6 +141,8 @@ const TABLES: &[(&str, Class, Finality)] = &[
     ("storage.retrieved", Normal, Operation),
     ("storage.deleted", Normal, Operation),
     ("error.occurred", Normal, Nothing),
+    ("error.loop_detected", Normal, Nothing),
+    ("error.handler_failed", Normal, Nothing),
     ("warning.issued", Normal, Nothing),
     ("info.logged", Progress, Nothing),
 ];

@@ -26,8 +26,18 @@ fn reference(pattern: &[&str], kind: &[&str]) -> bool {
     }
 }
 
+/// As many as are asked for, and so many otherwise.
+fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: if asked { default.cases } else { usual },
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2048))]
+    #![proptest_config(cases(2048))]
 
     #[test]
     fn pattern_matches_what_the_definition_says(

@@ -3,8 +3,11 @@
 //! Depend on the single crates if one layer is all you need; each stands alone. This crate re-exports
 //! them under short names, and holds the `reveille` program: the server and the command line.
 //!
-//! It adds nothing of its own to the layers and has no logic.
+//! It adds nothing of its own to the layers but one bus for the whole program: [`global_bus`].
 
+mod global;
+
+pub use global::{global_bus, reset_bus, set_bus};
 pub use reveille_archive as archive;
 pub use reveille_backend as backend;
 pub use reveille_bus as bus;

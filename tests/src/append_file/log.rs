@@ -158,6 +158,7 @@ impl StoredLog for AppendFileLog {
         let batch = state.commit(Record::Append {
             key: self.key.clone(),
             events,
+            seal: options.seal,
         })?;
         drop(state);
         batch.wake_all();

@@ -42,6 +42,7 @@ struct State {
 #[derive(Debug)]
 struct Log {
     epoch: Epoch,
+    attributes: Box<str>,
     oldest: Position,
     events: VecDeque<Event>,
     seal: Option<Seal>,
@@ -59,9 +60,10 @@ struct Known {
 }
 
 impl Log {
-    fn new(epoch: Epoch) -> Self {
+    fn new(epoch: Epoch, attributes: Box<str>) -> Self {
         Self {
             epoch,
+            attributes,
             oldest: Position::START,
             events: VecDeque::new(),
             seal: None,
@@ -121,8 +123,13 @@ impl State {
     /// Makes the change that a record tells of.
     fn apply(&mut self, record: Record) -> io::Result<WakeBatch> {
         let mut batch = WakeBatch::new();
-        if let Record::Open { key, epoch } = record {
-            if let Some(mut replaced) = self.logs.insert(key, Log::new(epoch)) {
+        if let Record::Open {
+            key,
+            epoch,
+            attributes,
+        } = record
+        {
+            if let Some(mut replaced) = self.logs.insert(key, Log::new(epoch, attributes)) {
                 replaced.waiters.wake_all(&mut batch);
             }
             return Ok(batch);
@@ -136,7 +143,7 @@ impl State {
         log.waiters.wake_all(&mut batch);
         match record {
             Record::Open { .. } => {}
-            Record::Append { key, events } => {
+            Record::Append { key, events, seal } => {
                 for event in events {
                     let event = event.into_event(&key, log.epoch)?;
                     let place = event.0.place();
@@ -151,6 +158,10 @@ impl State {
                     }
                     log.events.push_back(event.0);
                 }
+                log.seal = seal.map(|reason| Seal {
+                    reason,
+                    message: None,
+                });
             }
             Record::Seal { seal, .. } => log.seal = Some(seal),
             Record::Trim { before, .. } => {
@@ -196,6 +207,7 @@ impl Backend for AppendFile {
             true => Some(state.commit(Record::Open {
                 key: key.clone(),
                 epoch: options.new_epoch,
+                attributes: options.attributes,
             })?),
             false => None,
         };
@@ -206,6 +218,7 @@ impl Backend for AppendFile {
             oldest: log.oldest,
             latest: log.latest(),
             seal: log.seal.clone(),
+            attributes: log.attributes.clone(),
             log: LogHandle::Stored(Arc::new(AppendFileLog::new(self, key, log.epoch))),
         };
         drop(state);

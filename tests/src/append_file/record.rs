@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use reveille_backend::{Entry, Seal, Slot};
-use reveille_types::{Epoch, Event, Place, Position, Seq, SessionKey, decode_event_at};
+use reveille_types::{EndReason, Epoch, Event, Place, Position, Seq, SessionKey, decode_event_at};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -14,11 +14,14 @@ pub(super) enum Record {
     Open {
         key: SessionKey,
         epoch: Epoch,
+        attributes: Box<str>,
     },
     /// A whole batch, so that it is there or not.
     Append {
         key: SessionKey,
         events: Vec<StoredEvent>,
+        /// The batch ends the log.
+        seal: Option<EndReason>,
     },
     Seal {
         key: SessionKey,
@@ -108,8 +111,12 @@ impl Record {
         // Names, numbers and JSON texts always serialise.
         let json = |value: serde_json::Result<String>| value.unwrap_or_default();
         match self {
-            Self::Open { epoch, .. } => line("open", json(serde_json::to_string(epoch))),
-            Self::Append { events, .. } => line("append", json(serde_json::to_string(events))),
+            Self::Open {
+                epoch, attributes, ..
+            } => line("open", json(serde_json::to_string(&(epoch, attributes)))),
+            Self::Append { events, seal, .. } => {
+                line("append", json(serde_json::to_string(&(events, seal))))
+            }
             Self::Seal { seal, .. } => {
                 let seal = (seal.reason, &seal.message);
                 line("seal", json(serde_json::to_string(&seal)))
@@ -139,14 +146,18 @@ impl Record {
         };
         let value = value.get();
         Ok(match name.as_str() {
-            "open" => Self::Open {
-                key,
-                epoch: serde_json::from_str(value).map_err(damaged)?,
-            },
-            "append" => Self::Append {
-                key,
-                events: serde_json::from_str(value).map_err(damaged)?,
-            },
+            "open" => {
+                let (epoch, attributes) = serde_json::from_str(value).map_err(damaged)?;
+                Self::Open {
+                    key,
+                    epoch,
+                    attributes,
+                }
+            }
+            "append" => {
+                let (events, seal) = serde_json::from_str(value).map_err(damaged)?;
+                Self::Append { key, events, seal }
+            }
             "seal" => {
                 let (reason, message) = serde_json::from_str(value).map_err(damaged)?;
                 Self::Seal {

@@ -49,6 +49,13 @@ const FIGURES: &[(&str, Figure)] = &[
     ("archive_commit", Of(2.0, "fdatasync")),
     // A million a second.
     ("archive_replay", AtMost(1000.0)),
+    // A rate: not below the channel's.
+    ("fan_out_100", Of(1.0, "tokio broadcast")),
+    ("fan_out_1000", Of(1.0, "tokio broadcast")),
+    // 100 ns, and 2 ns for each of the three that match.
+    ("matching_10", AtMost(106.0)),
+    ("matching_1000", AtMost(106.0)),
+    ("matching_100000", AtMost(106.0)),
 ];
 
 /// What this row is to reach; nothing for a row that only tells.

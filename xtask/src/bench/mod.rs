@@ -47,6 +47,11 @@ const SECTIONS: &[Section] = &[
         peers: &["tokio"],
     },
     Section {
+        name: "bus",
+        programs: &["bus_time"],
+        peers: &["tokio", "async-broadcast", "flume", "kanal"],
+    },
+    Section {
         name: "backends",
         programs: &["archive_time"],
         peers: &["rusqlite"],

@@ -41,7 +41,7 @@ create table tenants (
 create table logs (
     id integer primary key autoincrement, tenant integer not null, namespace text not null,
     session text not null, epoch text not null, oldest integer not null, latest integer not null,
-    seal text, message text, sum integer not null,
+    seal text, message text, attributes text not null, sum integer not null,
     unique (tenant, namespace, session)
 ) strict;
 create table batches (

@@ -22,6 +22,8 @@ pub(crate) struct LogRow {
     /// The end of the log: where its last row of events ends.
     pub(crate) latest: Position,
     pub(crate) seal: Option<Seal>,
+    /// What was kept with it when it was made.
+    pub(crate) attributes: Box<str>,
 }
 
 /// A row of events to be written.
@@ -258,6 +260,7 @@ fn log_sum(log: &LogRow) -> i64 {
         .number(db(log.latest.0))
         .optional(log.seal.as_ref().map(|seal| seal.reason.as_str()))
         .optional(log.seal.as_ref().and_then(|seal| seal.message.as_deref()))
+        .text(&log.attributes)
         .finish()
 }
 
@@ -267,15 +270,15 @@ pub(crate) fn insert_log(
     tenant: TenantId,
     key: &SessionKey,
     epoch: Epoch,
+    attributes: &str,
 ) -> Result<LogRow> {
     let mut statement = conn.prepare_cached(
-        "insert into logs (tenant, namespace, session, epoch, oldest, latest, sum)
-         values (?1, ?2, ?3, ?4, 0, 0, 0) returning id",
+        "insert into logs (tenant, namespace, session, epoch, attributes, oldest, latest, sum)
+         values (?1, ?2, ?3, ?4, ?5, 0, 0, 0) returning id",
     )?;
     let (namespace, session) = (key.namespace.as_str(), key.id.as_str());
-    let id = statement.query_row(params![tenant, namespace, session, epoch.as_str()], |row| {
-        row.get(0)
-    })?;
+    let new = params![tenant, namespace, session, epoch.as_str(), attributes];
+    let id = statement.query_row(new, |row| row.get(0))?;
     let log = LogRow {
         id,
         tenant,
@@ -284,6 +287,7 @@ pub(crate) fn insert_log(
         oldest: Position::START,
         latest: Position::START,
         seal: None,
+        attributes: attributes.into(),
     };
     update_log(conn, &log)?;
     Ok(log)
@@ -313,7 +317,7 @@ pub(crate) fn delete_log(conn: &Connection, id: LogId) -> Result<()> {
 
 const LOG: &str = "
     select l.id, l.tenant, t.name, l.namespace, l.session, l.epoch, l.oldest, l.latest, l.seal,
-        l.message, l.sum
+        l.message, l.sum, l.attributes
     from logs l join tenants t on t.id = l.tenant";
 
 fn log_row(row: &SqlRow<'_>) -> Result<LogRow> {
@@ -345,6 +349,7 @@ fn log_row(row: &SqlRow<'_>) -> Result<LogRow> {
         oldest: Position(row.get::<_, i64>(6)?.cast_unsigned()),
         latest: Position(row.get::<_, i64>(7)?.cast_unsigned()),
         seal,
+        attributes: row.get::<_, String>(11)?.into(),
     };
     if log_sum(&log) != row.get::<_, i64>(10)? {
         return Err(place());

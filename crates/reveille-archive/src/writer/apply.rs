@@ -26,7 +26,7 @@ impl Writer {
         group: &mut Group,
     ) -> Result<Answer, StoreError> {
         Ok(match change {
-            Change::Open(key, options) => Answer::Opened(self.open(key, *options, group)?),
+            Change::Open(key, options) => Answer::Opened(self.open(key, options, group)?),
             Change::Append(batch) => Answer::Appended(self.append(batch, group)?),
             Change::Seal(log, seal) => Answer::Changed(self.seal(log.id, seal, group)?),
             Change::Trim(log, before) => Answer::Changed(self.trim(log.id, *before, group)?),
@@ -61,7 +61,12 @@ impl Writer {
             None => 0,
         };
         let head = Head {
-            shared: Arc::new(Shared::new(id, Arc::new(key.clone()), &info)),
+            shared: Arc::new(Shared::new(
+                id,
+                Arc::new(key.clone()),
+                &info,
+                row.attributes,
+            )),
             tenant,
             oldest: row.oldest,
             latest: row.latest,
@@ -77,7 +82,7 @@ impl Writer {
     fn open(
         &mut self,
         key: &SessionKey,
-        options: OpenOptions,
+        options: &OpenOptions,
         group: &mut Group,
     ) -> Result<Result<OpenedLog, BackendError>, StoreError> {
         let found = self.find(key, group)?;
@@ -102,11 +107,17 @@ impl Writer {
     fn create(
         &mut self,
         key: &SessionKey,
-        options: OpenOptions,
+        options: &OpenOptions,
         group: &mut Group,
     ) -> Result<LogId, StoreError> {
         let tenant = self.tenant(&key.tenant, group)?;
-        let row = store::insert_log(&self.db, tenant, key, options.new_epoch)?;
+        let row = store::insert_log(
+            &self.db,
+            tenant,
+            key,
+            options.new_epoch,
+            &options.attributes,
+        )?;
         self.insert_head(row, group)
     }
 
@@ -188,6 +199,12 @@ impl Writer {
             known.row = store::insert_key(&self.db, state.id, &known)?;
             state.keys.insert(known);
             group.undo.push(Undo::Key(tenant.clone()));
+        }
+        if let Some(reason) = batch.seal {
+            head.seal = Some(Seal {
+                reason,
+                message: None,
+            });
         }
         if row.body.len() >= ROW_BYTES
             && let Some(row) = group.rows.remove(&log.id)
@@ -289,6 +306,7 @@ impl Head {
             oldest: self.oldest,
             latest: self.latest,
             seal: self.seal.clone(),
+            attributes: self.shared.attributes.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reveille_backend::{
     AppendError, BackendError, IdempotencyKey, OpenOptions, Seal, Slot, Watermark,
 };
-use reveille_types::{Epoch, Position, Seq, SessionKey, Tenant};
+use reveille_types::{EndReason, Epoch, Position, Seq, SessionKey, Tenant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::shared::Shared;
@@ -23,6 +23,8 @@ pub(crate) struct Batch {
     pub(crate) log: Arc<Shared>,
     pub(crate) entries: Vec<Encoded>,
     pub(crate) expected: Option<Position>,
+    /// Why the log ends with this batch, if it does.
+    pub(crate) seal: Option<EndReason>,
     /// Unix milliseconds.
     pub(crate) at: i64,
 }

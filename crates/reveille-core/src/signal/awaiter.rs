@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::foreign::Foreign;
-use super::outcome::{Outcome, Record};
+use super::outcome::Record;
 use super::slots::{AlreadyComplete, Core, Place, Plain, SlotRef};
 use crate::{Poison, SignalError, SignalHandle, WaiterKey};
 
@@ -38,6 +38,14 @@ pub struct SignalAwaiter<T = ()> {
 
 impl<T> SignalAwaiter<T> {
     /// The signal that is waited for.
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<u32>::new();
+    /// let signal = system.create()?;
+    /// assert_eq!(signal.awaiter().handle(), signal.handle());
+    /// # signal.trigger(1)?;
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn handle(&self) -> SignalHandle {
         self.waiter.handle()
     }
@@ -122,6 +130,14 @@ pub struct Completion<T = ()> {
 
 impl<T> Completion<T> {
     /// The signal that is waited for.
+    ///
+    /// ```
+    /// # let system = reveille_core::SignalSystem::<u32>::new();
+    /// let signal = system.create()?;
+    /// assert_eq!(system.completion(signal.handle())?.handle(), signal.handle());
+    /// # signal.trigger(1)?;
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn handle(&self) -> SignalHandle {
         self.waiter.handle()
     }
@@ -208,11 +224,7 @@ impl Seat {
 impl<T> Waiter<T> {
     fn of(slot: &SlotRef<T>) -> Option<Self> {
         let (slot, owns_cell) = slot.another()?;
-        let seat = if owns_cell {
-            Seat::Cell
-        } else {
-            Seat::Listed(None)
-        };
+        let seat = Seat::new(owns_cell);
         Some(Self::Live { slot, seat })
     }
 
@@ -274,10 +286,7 @@ impl<T> Waiter<T> {
             Self::Foreign(waiting) => return waiting.waiter.value(),
             Self::Live { slot, .. } => slot.value(),
             Self::Plain { plain, .. } => plain.value(),
-            Self::Past { record, .. } => match &*record.outcome {
-                Outcome::Triggered(Some(value)) => Some(value.clone()),
-                Outcome::Triggered(None) | Outcome::Failed(_) => None,
-            },
+            Self::Past { record, .. } => record.remembered.value().cloned(),
         };
         // Only a merge may have none, and it is refused then.
         Ok(value.expect("an awaited signal carries a value"))

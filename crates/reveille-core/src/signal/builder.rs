@@ -4,11 +4,20 @@ use std::any::Any;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use super::discard::discard;
 use super::foreigners::Foreigners;
+use super::history::History;
 use super::slots::Core;
 use crate::{Clock, IdSource, SignalRouter, SignalSystem, SystemClock, SystemIds};
 
 /// The bounds and the id of a system to be built.
+///
+/// ```
+/// use reveille_core::SignalSystem;
+///
+/// let system = SignalSystem::<u32>::builder().max_signals(10_000).history(100).build();
+/// assert_eq!(system.stats().pending, 0);
+/// ```
 #[derive(Debug, Clone)]
 pub struct SignalSystemBuilder<T = ()> {
     id: Option<NonZeroU64>,
@@ -65,6 +74,19 @@ impl<T> SignalSystemBuilder<T> {
 
     /// What tells the time of [`tracked`](crate::Signal::tracked) signals; the system's clock by
     /// default.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use reveille_core::{ManualClock, SignalSystem};
+    ///
+    /// let clock = Arc::new(ManualClock::new());
+    /// let system = SignalSystem::<()>::builder().clock(clock).build();
+    /// let signal = system.create()?.tracked();
+    /// let why = system.explain(signal.handle())?;
+    /// assert_eq!(why.pending[0].owed.unwrap().since, jiff::Timestamp::UNIX_EPOCH);
+    /// # signal.trigger(())?;
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     #[must_use]
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
@@ -99,6 +121,24 @@ impl<T> SignalSystemBuilder<T> {
     /// with [`ForeignHandle`](crate::SignalError::ForeignHandle).
     ///
     /// [`SignalRouter`] has an example.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use reveille_core::{SignalHandle, SignalProxy, SignalReply, SignalRequest, SignalRouter, SignalSystem};
+    /// # #[derive(Debug)]
+    /// # struct Slow(reveille_core::sync::Mutex<Vec<SignalProxy>>);
+    /// # impl SignalRouter for Slow {
+    /// #     fn subscribe(&self, proxy: SignalProxy) { self.0.lock().push(proxy); }
+    /// #     fn request(&self, _: SignalHandle, _: SignalRequest, reply: SignalReply) { reply.answer(Ok(())); }
+    /// # }
+    /// # let router = Arc::new(Slow(Default::default()));
+    /// let here = SignalSystem::builder().router(router.clone()).build();
+    /// let elsewhere = SignalSystem::<()>::new().create()?.into_handle();
+    /// let awaiter = here.awaiter(elsewhere)?;
+    /// router.0.lock().remove(0).triggered(None); // the owner's report arrives
+    /// assert_eq!(tokio_test::block_on(awaiter), Ok(()));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     #[must_use]
     pub fn router(self, router: Arc<dyn SignalRouter<T>>) -> Self {
         Self {
@@ -116,6 +156,25 @@ impl<T> SignalSystemBuilder<T> {
     /// A signal here stands for each, and beside it a merge where `T` is not `()`: they take room
     /// of [`max_signals`](Self::max_signals), and, once forgotten, places in the
     /// [`history`](Self::history), which should be larger for that.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use reveille_core::{SignalHandle, SignalProxy, SignalReply, SignalRequest, SignalRouter, SignalSystem};
+    /// # #[derive(Debug)]
+    /// # struct Slow(reveille_core::sync::Mutex<Vec<SignalProxy>>);
+    /// # impl SignalRouter for Slow {
+    /// #     fn subscribe(&self, proxy: SignalProxy) { self.0.lock().push(proxy); }
+    /// #     fn request(&self, _: SignalHandle, _: SignalRequest, reply: SignalReply) { reply.answer(Ok(())); }
+    /// # }
+    /// # let router = Arc::new(Slow(Default::default()));
+    /// let here = SignalSystem::builder().router(router).max_foreign(1).build();
+    /// let there = SignalSystem::<()>::new();
+    /// for _ in 0..2 {
+    ///     drop(here.awaiter(there.create()?.into_handle())?);
+    /// }
+    /// assert_eq!(here.stats().foreign, 1);
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     #[must_use]
     pub fn max_foreign(self, signals: usize) -> Self {
         Self {
@@ -125,13 +184,19 @@ impl<T> SignalSystemBuilder<T> {
     }
 
     /// Makes the system.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<String>::builder().build();
+    /// assert_eq!(system.stats().slots, 0, "memory comes with the first signal");
+    /// ```
     pub fn build(self) -> SignalSystem<T>
     where
         T: Clone + Send + Sync + 'static,
     {
         let random = || NonZeroU64::new(SystemIds.random_u64()).unwrap_or(NonZeroU64::MIN);
         let id = self.id.unwrap_or_else(random);
-        let core = Core::new(id, self.signals_max, self.history, unit, self.clock);
+        let history = History::new(self.history, discard);
+        let core = Core::new(id, self.signals_max, history, unit, self.clock);
         let (signals_max, foreign_max) = (self.signals_max, self.foreign_max);
         let foreigners = self
             .router

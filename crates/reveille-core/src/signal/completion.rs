@@ -5,13 +5,11 @@
 //! merges may be of any length. Tasks are woken last, when no merge is half told.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::Waker;
 
 use crossbeam_utils::Backoff;
 
-use super::merge::Merge;
 use super::outcome::{Attempt, Outcome, answer};
-use super::slots::{Completed, SlotRef, Subscriber, plain_success};
+use super::slots::{Completed, Edge, SlotRef, Subscriber, plain_success};
 use crate::sync::pause;
 use crate::{SignalError, WakeBatch};
 
@@ -34,11 +32,7 @@ pub(super) fn complete<T>(
             }
         }
         outcome => {
-            if let Some(merge) = slot.claim() {
-                settle(&slot, slot.complete(outcome));
-                if let Some(merge) = merge {
-                    merge.cut(slot.core());
-                }
+            if conclude(&slot, || outcome).is_some() {
                 return Ok(());
             }
             slot
@@ -54,63 +48,78 @@ pub(super) fn complete<T>(
     }
 }
 
-/// Completes the signal and tells everybody, or leaves it as it is if somebody else completes it.
-pub(super) fn conclude<T>(slot: &SlotRef<T>, outcome: Outcome<T>) {
-    if let Some(merge) = slot.claim() {
-        settle(slot, slot.complete(outcome));
-        if let Some(merge) = merge {
-            merge.cut(slot.core());
-        }
-    }
+/// Completes the signal and tells everybody, unless somebody else completes it. Gives how many
+/// signals failed by it.
+pub(super) fn conclude<T>(
+    slot: &SlotRef<T>,
+    outcome: impl FnOnce() -> Outcome<T>,
+) -> Option<usize> {
+    slot.claim().then(|| settle(slot, slot.complete(outcome())))
 }
 
 /// Tells everybody who waits for this signal, and for those which that completes. By the one
-/// who completed it, once. Gives how many signals are complete by it, itself included.
+/// who completed it, once. Gives how many signals failed by it, itself included.
 #[inline]
-pub(super) fn settle<T>(slot: &SlotRef<T>, done: Completed) -> usize {
-    if done.is_quiet() {
-        return 1;
+fn settle<T>(slot: &SlotRef<T>, done: Completed) -> usize {
+    // The cases that matter, one signal with one subscriber after the other: nothing is set up
+    // for them.
+    if !done.is_simple() {
+        return settle_all(slot, done);
     }
-    let mut telling = Telling::default();
-    if done.is_simple() {
-        // The cases that matter: nothing is set up for them.
-        let decided = match slot.take_subscriber(done) {
-            Some(Subscriber::Task(waker)) => {
-                wake(waker);
-                None
-            }
-            Some(Subscriber::Merge(merge)) => note(slot, &merge),
-            None => None,
-        };
-        let Some(decided) = decided else { return 1 };
-        telling.untold.push(decided);
-    } else {
-        telling.tell_all(slot, done);
+    let mut failed = usize::from(done.is_failure());
+    let mut next = tell(slot, done);
+    while let Some((slot, done)) = next {
+        if !done.is_simple() {
+            return failed + settle_all(&slot, done);
+        }
+        failed += usize::from(done.is_failure());
+        next = tell(&slot, done);
     }
-    let mut completed = 1;
-    while let Some((slot, done)) = telling.untold.pop() {
-        completed += 1;
-        telling.tell_all(&slot, done);
-    }
-    completed
+    failed
 }
 
-/// As a batch does: a waker that panics is a fault of its executor alone.
-fn wake(waker: Waker) {
-    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+/// Tells the one subscriber, if there is one; the signal that this completes comes next.
+fn tell<T>(slot: &SlotRef<T>, done: Completed) -> Option<(SlotRef<T>, Completed)> {
+    let decided = match slot.take_subscriber(done) {
+        Some(Subscriber::Task(waker)) => {
+            // As a batch does: a waker that panics is a fault of its executor alone.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            None
+        }
+        Some(Subscriber::Merge(edge)) => note(slot, edge),
+        None => None,
+    };
+    cut(slot, done);
+    decided
+}
+
+/// As [`settle`], however many subscribers there are.
+fn settle_all<T>(slot: &SlotRef<T>, done: Completed) -> usize {
+    let mut failed = usize::from(done.is_failure());
+    let mut telling = Telling::default();
+    telling.tell_all(slot, done);
+    while let Some((slot, done)) = telling.untold.pop() {
+        failed += usize::from(done.is_failure());
+        telling.tell_all(&slot, done);
+    }
+    failed
+}
+
+/// Takes a merge, of which everybody has been told, out of the inputs that it left pending.
+fn cut<T>(slot: &SlotRef<T>, done: Completed) {
+    if done.is_derived()
+        && let Some(merge) = slot.merge()
+    {
+        merge.cut(slot.core());
+    }
 }
 
 /// Notes the end of the signal in `slot`, and completes the merge if that decides it.
-fn note<T>(slot: &SlotRef<T>, merge: &Merge) -> Option<(SlotRef<T>, Completed)> {
-    if !merge.note(|| slot.handle(), slot.ended()?) {
-        return None;
-    }
+fn note<T>(slot: &SlotRef<T>, edge: Edge) -> Option<(SlotRef<T>, Completed)> {
+    let (index, generation) = edge.note(|| slot.handle(), slot.ended()?)?;
     let core = slot.core();
-    let (index, generation) = merge.merged();
     let merged = core.claim_merged(index, generation)?;
-    let own = merged.take_merge();
-    let done = merged.complete(merge.outcome(core));
-    own.cut(core);
+    let done = merged.complete(merged.merge()?.outcome(core));
     Some((merged, done))
 }
 
@@ -135,18 +144,19 @@ impl<T> Telling<T> {
     fn tell_all(&mut self, slot: &SlotRef<T>, done: Completed) {
         match slot.take_subscriber(done) {
             Some(Subscriber::Task(waker)) => self.wakes().push(waker),
-            Some(Subscriber::Merge(merge)) => self.untold.extend(note(slot, &merge)),
+            Some(Subscriber::Merge(edge)) => self.untold.extend(note(slot, edge)),
             None => {}
         }
         if let Some(mut extra) = slot.take_extra(done) {
-            for merge in extra.merges.drain() {
-                self.untold.extend(note(slot, &merge));
+            for edge in extra.merges.drain() {
+                self.untold.extend(note(slot, edge));
             }
             extra.waiters.wake_all(self.wakes());
         }
         if done.is_counted() {
             slot.core().drain().count_down(self.wakes());
         }
+        cut(slot, done);
     }
 
     fn wakes(&mut self) -> &mut WakeBatch {

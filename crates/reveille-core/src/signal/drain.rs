@@ -18,19 +18,24 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    /// Counts what is pending in `core`, which takes no new signals any more.
-    pub(super) fn count<T>(&self, core: &Core<T>) {
+    /// Counts what is pending in `core`, which takes no new signals any more. Gives how much
+    /// that is, what was counted before included.
+    pub(super) fn count<T>(&self, core: &Core<T>) -> usize {
+        let mut pending = 0;
         self.pending.fetch_add(1, Ordering::AcqRel);
         core.visit(|slot| {
             // Before the signal can count itself down.
             self.pending.fetch_add(1, Ordering::AcqRel);
-            if !slot.count() {
+            let counted = slot.count();
+            pending += usize::from(counted.is_some());
+            if counted != Some(true) {
                 self.pending.fetch_sub(1, Ordering::AcqRel);
             }
         });
         let mut wakes = WakeBatch::new();
         self.count_down(&mut wakes);
         wakes.wake_all();
+        pending
     }
 
     /// Notes that a counted signal is complete.

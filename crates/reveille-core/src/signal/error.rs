@@ -3,6 +3,18 @@
 use std::sync::Arc;
 
 /// The refusal of an operation. The same call gets the same answer.
+///
+/// ```
+/// use reveille_core::{SignalError, SignalSystem};
+///
+/// let system = SignalSystem::<()>::new();
+/// let handle = system.create()?.into_handle();
+/// system.trigger(handle, ())?;
+/// let late = system.poison(handle, "disk full").unwrap_err();
+/// assert_eq!(late, SignalError::AlreadyTriggered);
+/// assert_eq!(late.to_string(), "signal was already triggered");
+/// # Ok::<(), SignalError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignalError {
@@ -75,6 +87,12 @@ pub enum SignalError {
 
 impl SignalError {
     /// The stable code of this error.
+    ///
+    /// ```
+    /// use reveille_core::SignalError;
+    ///
+    /// assert_eq!(SignalError::UnknownSignal.code(), "unknown_signal");
+    /// ```
     pub fn code(&self) -> &'static str {
         match self {
             Self::AlreadyTriggered => "already_triggered",

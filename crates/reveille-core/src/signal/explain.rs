@@ -13,6 +13,17 @@ use crate::{MergeMode, SignalError, SignalHandle};
 const PENDING_MAX: usize = 1000;
 
 /// What [`SignalSystem::explain`](crate::SignalSystem::explain) found in the wait-for graph.
+///
+/// ```
+/// # let system = reveille_core::SignalSystem::<()>::new();
+/// let signal = system.create()?;
+/// let handle = signal.handle();
+/// assert_eq!(system.explain(handle)?.pending.len(), 1);
+/// signal.trigger(())?;
+/// let why = system.explain(handle)?;
+/// assert!(why.pending.is_empty() && !why.truncated);
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -24,6 +35,20 @@ pub struct Explanation {
 }
 
 /// A signal that is not complete.
+///
+/// ```
+/// # let system = reveille_core::SignalSystem::<()>::new();
+/// use reveille_core::MergeMode;
+///
+/// let (a, b) = (system.create()?.named("a"), system.create()?);
+/// let both = system.merge(&[a.handle(), b.handle()])?;
+/// let why = system.explain(both)?;
+/// assert_eq!(why.pending[0].mode, Some(MergeMode::AllSettled));
+/// assert_eq!(why.pending[0].waits_for, [a.handle(), b.handle()]);
+/// assert_eq!(why.pending[1].name.as_deref(), Some("a"));
+/// # (a.trigger(())?, b.trigger(())?);
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PendingSignal {
@@ -40,6 +65,16 @@ pub struct PendingSignal {
 }
 
 /// Who owes a signal, and since when.
+///
+/// ```
+/// # let system = reveille_core::SignalSystem::<()>::new();
+/// let signal = system.create()?.tracked();
+/// let owed = system.explain(signal.handle())?.pending[0].owed.unwrap();
+/// assert_eq!(owed.place.file(), file!());
+/// assert!(owed.since <= jiff::Timestamp::now());
+/// # signal.trigger(())?;
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owed {
     /// Where it was made.
@@ -55,19 +90,25 @@ pub(super) fn explain<T>(core: &Core<T>, handle: SignalHandle) -> Result<Explana
     };
     let mut queue = VecDeque::new();
     match core.find(handle)? {
-        Place::Live(slot, _) if !slot.word().is_complete() => queue.push_back(slot),
-        Place::Live(..) | Place::Plain(_) | Place::Past(_) => {}
+        Place::Live(slot, _) => queue.push_back(slot),
+        Place::Plain(_) | Place::Past(_) => {}
     }
     let mut seen = HashSet::from([handle]);
+    let mut ended = HashSet::new();
     // Breadth first. There are no cycles: a merge is younger than its inputs.
     while let Some(slot) = queue.pop_front() {
+        // Before it was asked for, or in the queue.
+        if slot.word().is_complete() {
+            ended.insert(slot.handle());
+            continue;
+        }
         if explanation.pending.len() == PENDING_MAX {
             explanation.truncated = true;
             break;
         }
         let mut pending = PendingSignal::of(&slot);
-        if let Some(merge) = slot.inputs() {
-            pending.mode = Some(merge.mode);
+        if let Some(merge) = slot.merge() {
+            pending.mode = Some(merge.rule.mode);
             for input in merge.inputs(core) {
                 let Some(slot) = core.find_live(input.index(), input.generation()) else {
                     continue;
@@ -83,6 +124,9 @@ pub(super) fn explain<T>(core: &Core<T>, handle: SignalHandle) -> Result<Explana
             }
         }
         explanation.pending.push(pending);
+    }
+    for pending in &mut explanation.pending {
+        pending.waits_for.retain(|input| !ended.contains(input));
     }
     Ok(explanation)
 }

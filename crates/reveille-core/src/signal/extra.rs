@@ -5,9 +5,8 @@ use std::sync::Arc as StdArc;
 use slab::Slab;
 
 use super::explain::Owed;
-use super::merge::Merge;
+use super::slots::Edge;
 use crate::WaitList;
-use crate::sync::Arc;
 
 /// Beside the slot, so that a signal without any of this pays nothing for it.
 #[derive(Default)]
@@ -15,7 +14,7 @@ pub(super) struct Extra {
     /// Those that found the cell taken.
     pub(super) waiters: WaitList<()>,
     /// Those that found the cell taken, too.
-    pub(super) merges: Slab<Arc<Merge>>,
+    pub(super) merges: Slab<Edge>,
     pub(super) name: Option<StdArc<str>>,
     pub(super) tracked: Option<Owed>,
 }

@@ -94,7 +94,7 @@ impl<T> Foreign<T> {
     /// Completes the proxy with success, with a value or without.
     pub(super) fn triggered(&self, value: Option<T>) {
         if let Some(end) = &self.end {
-            conclude(end, Outcome::Triggered(None));
+            conclude(end, || Outcome::Triggered(None));
         }
         let outcome = match value.or_else(|| self.value.core().unit()) {
             Some(value) => Outcome::Triggered(Some(value)),
@@ -103,15 +103,15 @@ impl<T> Foreign<T> {
                 Outcome::Failed(Poison::new(self.handle, PoisonKind::Refused, reason))
             }
         };
-        conclude(&self.value, outcome);
+        conclude(&self.value, || outcome);
     }
 
     /// Completes the proxy with a failure.
     pub(super) fn failed(&self, poison: Poison) {
         if let Some(end) = &self.end {
-            conclude(end, Outcome::Failed(poison.clone()));
+            conclude(end, || Outcome::Failed(poison.clone()));
         }
-        conclude(&self.value, Outcome::Failed(poison));
+        conclude(&self.value, || Outcome::Failed(poison));
     }
 
     /// Completes the proxy because nobody needs it, so that its slot becomes free.

@@ -35,6 +35,13 @@ pub struct SignalHandle {
 impl SignalHandle {
     /// The handle that is this number. Systems answer handles that they never gave out with
     /// [`UnknownSignal`](crate::SignalError::UnknownSignal).
+    ///
+    /// ```
+    /// use reveille_core::SignalHandle;
+    ///
+    /// let handle = SignalHandle::from_raw((7 << 64) | 1);
+    /// assert_eq!((handle.system_id(), handle.generation()), (7, 1));
+    /// ```
     pub const fn from_raw(raw: u128) -> Self {
         Self {
             system: (raw >> 64) as u64,
@@ -44,26 +51,59 @@ impl SignalHandle {
     }
 
     /// The handle as a number.
+    ///
+    /// ```
+    /// use reveille_core::SignalHandle;
+    ///
+    /// let raw = (7 << 64) | (5 << 32) | 1;
+    /// assert_eq!(SignalHandle::from_raw(raw).raw(), raw);
+    /// ```
     pub const fn raw(self) -> u128 {
         ((self.system as u128) << 64) | ((self.index as u128) << 32) | self.generation as u128
     }
 
     /// The system that gave it out.
+    ///
+    /// ```
+    /// use reveille_core::SignalHandle;
+    ///
+    /// assert_eq!(SignalHandle::from_raw(7 << 64).system_id(), 7);
+    /// ```
     pub const fn system_id(self) -> u64 {
         self.system
     }
 
     /// The slot in its system.
+    ///
+    /// ```
+    /// use reveille_core::SignalHandle;
+    ///
+    /// assert_eq!(SignalHandle::from_raw(5 << 32).index(), 5);
+    /// ```
     pub const fn index(self) -> u32 {
         self.index
     }
 
     /// Which signal of its slot it is, from 1.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<()>::new();
+    /// assert_eq!(system.create()?.handle().generation(), 1);
+    /// assert_eq!(system.create()?.handle().generation(), 2, "the slot was free again");
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub const fn generation(self) -> u32 {
         self.generation
     }
 
     /// The handle of another generation of the same slot.
+    ///
+    /// ```
+    /// use reveille_core::SignalHandle;
+    ///
+    /// let first = SignalHandle::from_raw((5 << 32) | 1);
+    /// assert_eq!(first.with_generation(2), SignalHandle::from_raw((5 << 32) | 2));
+    /// ```
     pub const fn with_generation(self, generation: u32) -> Self {
         Self { generation, ..self }
     }
@@ -90,12 +130,26 @@ impl fmt::Debug for SignalHandle {
 }
 
 /// A text that is not 32 lower-case hexadecimal digits.
+///
+/// ```
+/// use reveille_core::SignalHandle;
+///
+/// let error = "not a handle".parse::<SignalHandle>().unwrap_err();
+/// assert_eq!(error.to_string(), "a signal handle is 32 lower-case hexadecimal digits");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a signal handle is {DIGITS} lower-case hexadecimal digits")]
 pub struct ParseHandleError;
 
 impl ParseHandleError {
     /// The stable code of this error.
+    ///
+    /// ```
+    /// use reveille_core::SignalHandle;
+    ///
+    /// let error = "7".parse::<SignalHandle>().unwrap_err();
+    /// assert_eq!(error.code(), "invalid_signal_handle");
+    /// ```
     pub fn code(&self) -> &'static str {
         "invalid_signal_handle"
     }

@@ -40,6 +40,7 @@ mod outcome;
 
 mod slots;
 
+mod discard;
 mod extra;
 mod history;
 
@@ -59,6 +60,7 @@ mod proxy;
 mod receipt;
 
 mod builder;
+mod stats;
 mod system;
 
 #[cfg(all(test, not(loom)))]
@@ -76,4 +78,5 @@ pub use proxy::SignalProxy;
 pub use receipt::{SignalReceipt, SignalReply};
 pub use right::Signal;
 pub use router::{SignalRequest, SignalRouter};
-pub use system::{ShutdownReport, SignalStats, SignalSystem};
+pub use stats::{ShutdownReport, SignalStats};
+pub use system::SignalSystem;

@@ -5,6 +5,19 @@ use std::sync::Arc;
 use crate::{Poison, SignalError};
 
 /// Where a signal stands, as [`SignalSystem::poll`](crate::SignalSystem::poll) tells.
+///
+/// ```
+/// use reveille_core::{SignalStatus, SignalSystem};
+///
+/// let system = SignalSystem::<()>::new();
+/// let handle = system.create()?.into_handle();
+/// system.cancel(handle, "not needed any more")?;
+/// match system.poll(handle)? {
+///     SignalStatus::Cancelled(poison) => assert_eq!(poison.reason(), "not needed any more"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignalStatus {
     /// Not complete.
@@ -35,16 +48,49 @@ pub(super) enum Outcome<T> {
 
 /// What is known of a generation that left its slot.
 pub(super) struct Record<T> {
-    pub(super) outcome: Arc<Outcome<T>>,
+    pub(super) remembered: Arc<Remembered<T>>,
     pub(super) derived: bool,
+}
+
+/// An outcome that left its slot. Its last owner discards it.
+pub(super) struct Remembered<T> {
+    /// `None` while it is dropped.
+    outcome: Option<Outcome<T>>,
+    discard: fn(Outcome<T>),
+}
+
+impl<T> Remembered<T> {
+    pub(super) fn new(outcome: Outcome<T>, discard: fn(Outcome<T>)) -> Self {
+        let outcome = Some(outcome);
+        Self { outcome, discard }
+    }
+
+    pub(super) fn ended(&self) -> Result<(), &Poison> {
+        match &self.outcome {
+            Some(Outcome::Failed(poison)) => Err(poison),
+            Some(Outcome::Triggered(_)) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn value(&self) -> Option<&T> {
+        match &self.outcome {
+            Some(Outcome::Triggered(value)) => value.as_ref(),
+            Some(Outcome::Failed(_)) | None => None,
+        }
+    }
+}
+
+impl<T> Drop for Remembered<T> {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome.take() {
+            (self.discard)(outcome);
+        }
+    }
 }
 
 impl<T> Record<T> {
     pub(super) fn ended(&self) -> Result<(), &Poison> {
-        match &*self.outcome {
-            Outcome::Triggered(_) => Ok(()),
-            Outcome::Failed(poison) => Err(poison),
-        }
+        self.remembered.ended()
     }
 }
 

@@ -15,6 +15,16 @@ const MERGED_BYTES_MAX: usize = 900;
 const MERGED_CAUSE_BYTES_MAX: usize = 256;
 
 /// In which way a signal failed.
+///
+/// ```
+/// use reveille_core::{PoisonKind, SignalSystem};
+///
+/// let system = SignalSystem::<()>::new();
+/// let awaiter = system.create()?.awaiter(); // the signal is dropped here
+/// let poison = tokio_test::block_on(awaiter).unwrap_err();
+/// assert_eq!(poison.kind(), PoisonKind::Dropped);
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PoisonKind {
@@ -64,6 +74,12 @@ impl PoisonKind {
     }
 
     /// The stable name of the kind.
+    ///
+    /// ```
+    /// use reveille_core::PoisonKind;
+    ///
+    /// assert_eq!(PoisonKind::ShutDown.as_str(), "shut_down");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Explicit => "explicit",
@@ -86,6 +102,15 @@ impl fmt::Display for PoisonKind {
 }
 
 /// One signal that failed by itself.
+///
+/// ```
+/// use reveille_core::{Poison, PoisonKind, SignalHandle};
+///
+/// let handle = SignalHandle::from_raw(1);
+/// let poison = Poison::new(handle, PoisonKind::Explicit, "disk full");
+/// let cause = &poison.causes()[0];
+/// assert_eq!((cause.handle, cause.kind, &*cause.reason), (handle, PoisonKind::Explicit, "disk full"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     /// The signal that failed.
@@ -139,9 +164,31 @@ enum Inner {
 
 impl Poison {
     /// The longest reason that is kept, in bytes; a longer one is cut.
+    ///
+    /// ```
+    /// use reveille_core::{Poison, PoisonKind, SignalHandle};
+    ///
+    /// let long = "x".repeat(5000);
+    /// let poison = Poison::new(SignalHandle::from_raw(1), PoisonKind::Explicit, long);
+    /// assert_eq!(poison.reason().len(), Poison::REASON_BYTES_MAX);
+    /// ```
     pub const REASON_BYTES_MAX: usize = 1024;
 
     /// How many causes are kept.
+    ///
+    /// ```
+    /// use reveille_core::{Poison, SignalSystem};
+    ///
+    /// let system = SignalSystem::<()>::new();
+    /// let inputs: Result<Vec<_>, _> = (0..100).map(|_| system.create()).collect();
+    /// let inputs = inputs?;
+    /// let handles: Vec<_> = inputs.iter().map(|input| input.handle()).collect();
+    /// let merged = system.merge(&handles)?;
+    /// drop(inputs);
+    /// let poison = tokio_test::block_on(system.completion(merged)?).unwrap_err();
+    /// assert_eq!((poison.causes().len(), poison.cause_count()), (Poison::CAUSES_MAX, 100));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub const CAUSES_MAX: usize = 16;
 
     /// The failure of a signal by itself.
@@ -232,6 +279,14 @@ impl Poison {
     }
 
     /// The signal that failed.
+    ///
+    /// ```
+    /// use reveille_core::{Poison, PoisonKind, SignalHandle};
+    ///
+    /// let handle = SignalHandle::from_raw(1);
+    /// let poison = Poison::new(handle, PoisonKind::Explicit, "disk full");
+    /// assert_eq!(poison.handle(), handle);
+    /// ```
     pub fn handle(&self) -> SignalHandle {
         match &*self.inner {
             Inner::Root(cause) => cause.handle,
@@ -240,6 +295,14 @@ impl Poison {
     }
 
     /// In which way it failed.
+    ///
+    /// ```
+    /// use reveille_core::{Poison, PoisonKind, SignalHandle};
+    ///
+    /// let handle = SignalHandle::from_raw(1);
+    /// let poison = Poison::new(handle, PoisonKind::Explicit, "disk full");
+    /// assert_eq!(poison.kind(), PoisonKind::Explicit);
+    /// ```
     pub fn kind(&self) -> PoisonKind {
         match &*self.inner {
             Inner::Root(cause) => cause.kind,
@@ -248,6 +311,14 @@ impl Poison {
     }
 
     /// The reason as text; of a merge, its causes with their reasons, as many as fit.
+    ///
+    /// ```
+    /// use reveille_core::{Poison, PoisonKind, SignalHandle};
+    ///
+    /// let handle = SignalHandle::from_raw(1);
+    /// let poison = Poison::new(handle, PoisonKind::Explicit, "disk full");
+    /// assert_eq!(poison.reason(), "disk full");
+    /// ```
     pub fn reason(&self) -> &str {
         match &*self.inner {
             Inner::Root(cause) => &cause.reason,
@@ -257,6 +328,14 @@ impl Poison {
 
     /// The root causes, each once, in the order of the inputs; of a signal that failed by
     /// itself, that signal.
+    ///
+    /// ```
+    /// use reveille_core::{Poison, PoisonKind, SignalHandle};
+    ///
+    /// let handle = SignalHandle::from_raw(1);
+    /// let poison = Poison::new(handle, PoisonKind::Explicit, "disk full");
+    /// assert_eq!(poison.causes()[0].handle, handle);
+    /// ```
     pub fn causes(&self) -> &[Cause] {
         match &*self.inner {
             Inner::Root(cause) => slice::from_ref(cause),
@@ -267,6 +346,14 @@ impl Poison {
     /// How many distinct root causes there are, those not kept included.
     ///
     /// Exact while no input had more causes than are kept, a lower bound beyond.
+    ///
+    /// ```
+    /// use reveille_core::{Poison, PoisonKind, SignalHandle};
+    ///
+    /// let handle = SignalHandle::from_raw(1);
+    /// let poison = Poison::new(handle, PoisonKind::Explicit, "disk full");
+    /// assert_eq!(poison.cause_count(), 1);
+    /// ```
     pub fn cause_count(&self) -> usize {
         match &*self.inner {
             Inner::Root(_) => 1,

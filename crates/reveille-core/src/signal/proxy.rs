@@ -54,6 +54,25 @@ impl<T> SignalProxy<T> {
     }
 
     /// The signal of the other system.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use reveille_core::{SignalHandle, SignalProxy, SignalReply, SignalRequest, SignalRouter, SignalSystem};
+    /// # #[derive(Debug)]
+    /// # struct Slow(reveille_core::sync::Mutex<Vec<SignalProxy>>);
+    /// # impl SignalRouter for Slow {
+    /// #     fn subscribe(&self, proxy: SignalProxy) { self.0.lock().push(proxy); }
+    /// #     fn request(&self, _: SignalHandle, _: SignalRequest, reply: SignalReply) { reply.answer(Ok(())); }
+    /// # }
+    /// # let router = Arc::new(Slow(Default::default()));
+    /// let here = SignalSystem::builder().router(router.clone()).build();
+    /// let elsewhere = SignalSystem::<()>::new().create()?.into_handle();
+    /// let awaiter = here.awaiter(elsewhere)?;
+    /// let proxy = router.0.lock().remove(0); // as it was handed to `subscribe`
+    /// assert_eq!(proxy.handle(), elsewhere);
+    /// # drop(awaiter);
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn handle(&self) -> SignalHandle {
         self.handle
     }
@@ -61,6 +80,25 @@ impl<T> SignalProxy<T> {
     /// The owner tells that it was triggered; without a value, if it is a merge. Where `T` is
     /// `()` that makes no difference; else those who wait for a value learn that there is none,
     /// by a poison of the kind [`Refused`](PoisonKind::Refused).
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use reveille_core::{SignalHandle, SignalProxy, SignalReply, SignalRequest, SignalRouter, SignalSystem};
+    /// # #[derive(Debug)]
+    /// # struct Slow(reveille_core::sync::Mutex<Vec<SignalProxy>>);
+    /// # impl SignalRouter for Slow {
+    /// #     fn subscribe(&self, proxy: SignalProxy) { self.0.lock().push(proxy); }
+    /// #     fn request(&self, _: SignalHandle, _: SignalRequest, reply: SignalReply) { reply.answer(Ok(())); }
+    /// # }
+    /// # let router = Arc::new(Slow(Default::default()));
+    /// let here = SignalSystem::builder().router(router.clone()).build();
+    /// let elsewhere = SignalSystem::<()>::new().create()?.into_handle();
+    /// let awaiter = here.awaiter(elsewhere)?;
+    /// let proxy = router.0.lock().remove(0); // as it was handed to `subscribe`
+    /// proxy.triggered(Some(()));
+    /// assert_eq!(tokio_test::block_on(awaiter), Ok(()));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn triggered(mut self, value: Option<T>) {
         if let Some(foreign) = self.foreign.take() {
             foreign.triggered(value);
@@ -71,6 +109,26 @@ impl<T> SignalProxy<T> {
     ///
     /// Of the kinds [`OwnerLost`](PoisonKind::OwnerLost) and [`Refused`](PoisonKind::Refused)
     /// it is not remembered.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use reveille_core::{SignalHandle, SignalProxy, SignalReply, SignalRequest, SignalRouter, SignalSystem};
+    /// # #[derive(Debug)]
+    /// # struct Slow(reveille_core::sync::Mutex<Vec<SignalProxy>>);
+    /// # impl SignalRouter for Slow {
+    /// #     fn subscribe(&self, proxy: SignalProxy) { self.0.lock().push(proxy); }
+    /// #     fn request(&self, _: SignalHandle, _: SignalRequest, reply: SignalReply) { reply.answer(Ok(())); }
+    /// # }
+    /// # let router = Arc::new(Slow(Default::default()));
+    /// let here = SignalSystem::builder().router(router.clone()).build();
+    /// let elsewhere = SignalSystem::<()>::new().create()?.into_handle();
+    /// let awaiter = here.awaiter(elsewhere)?;
+    /// let proxy = router.0.lock().remove(0); // as it was handed to `subscribe`
+    /// # use reveille_core::{Poison, PoisonKind};
+    /// proxy.failed(Poison::new(elsewhere, PoisonKind::Explicit, "disk full"));
+    /// assert_eq!(tokio_test::block_on(awaiter).unwrap_err().reason(), "disk full");
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn failed(mut self, poison: Poison) {
         self.fail(poison);
     }
@@ -78,6 +136,27 @@ impl<T> SignalProxy<T> {
     /// The owner cannot tell how it ended: it does not know the signal, say, or has forgotten
     /// its outcome. Whoever waits gets a poison of the kind [`Refused`](PoisonKind::Refused)
     /// with the error as its reason.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use reveille_core::{SignalHandle, SignalProxy, SignalReply, SignalRequest, SignalRouter, SignalSystem};
+    /// # #[derive(Debug)]
+    /// # struct Slow(reveille_core::sync::Mutex<Vec<SignalProxy>>);
+    /// # impl SignalRouter for Slow {
+    /// #     fn subscribe(&self, proxy: SignalProxy) { self.0.lock().push(proxy); }
+    /// #     fn request(&self, _: SignalHandle, _: SignalRequest, reply: SignalReply) { reply.answer(Ok(())); }
+    /// # }
+    /// # let router = Arc::new(Slow(Default::default()));
+    /// let here = SignalSystem::builder().router(router.clone()).build();
+    /// let elsewhere = SignalSystem::<()>::new().create()?.into_handle();
+    /// let awaiter = here.awaiter(elsewhere)?;
+    /// let proxy = router.0.lock().remove(0); // as it was handed to `subscribe`
+    /// # use reveille_core::{PoisonKind, SignalError};
+    /// proxy.refused(SignalError::UnknownSignal);
+    /// let poison = tokio_test::block_on(awaiter).unwrap_err();
+    /// assert_eq!((poison.kind(), poison.reason()), (PoisonKind::Refused, "signal is unknown"));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     #[expect(
         clippy::needless_pass_by_value,
         reason = "what an operation of the owner returned, and of no use after this"
@@ -91,6 +170,26 @@ impl<T> SignalProxy<T> {
     /// and ending are one step: nobody can begin to wait for what is being ended.
     ///
     /// A subscription that this system has ended by itself, by a shutdown say, is not needed.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use reveille_core::{SignalHandle, SignalProxy, SignalReply, SignalRequest, SignalRouter, SignalSystem};
+    /// # #[derive(Debug)]
+    /// # struct Slow(reveille_core::sync::Mutex<Vec<SignalProxy>>);
+    /// # impl SignalRouter for Slow {
+    /// #     fn subscribe(&self, proxy: SignalProxy) { self.0.lock().push(proxy); }
+    /// #     fn request(&self, _: SignalHandle, _: SignalRequest, reply: SignalReply) { reply.answer(Ok(())); }
+    /// # }
+    /// # let router = Arc::new(Slow(Default::default()));
+    /// let here = SignalSystem::builder().router(router.clone()).build();
+    /// let elsewhere = SignalSystem::<()>::new().create()?.into_handle();
+    /// let awaiter = here.awaiter(elsewhere)?;
+    /// let proxy = router.0.lock().remove(0); // as it was handed to `subscribe`
+    /// let proxy = proxy.release().expect("somebody waits");
+    /// drop(awaiter);
+    /// assert!(proxy.release().is_none());
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn release(mut self) -> Option<Self> {
         let foreign = self.foreign.as_ref()?;
         if let Some(foreigners) = self.foreigners.upgrade()

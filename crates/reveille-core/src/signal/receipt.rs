@@ -16,6 +16,25 @@ pub(super) type Answer = Result<(), SignalError>;
 /// [`SignalRouter::request`](crate::SignalRouter::request).
 ///
 /// Dropped unused, it answers [`OwnerLost`](SignalError::OwnerLost).
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use reveille_core::{SignalError, SignalHandle, SignalProxy, SignalReply, SignalRequest, SignalRouter, SignalSystem};
+/// # #[derive(Debug)]
+/// # struct Slow(reveille_core::sync::Mutex<Vec<SignalReply>>);
+/// # impl SignalRouter for Slow {
+/// #     fn subscribe(&self, _: SignalProxy) {}
+/// #     fn request(&self, _: SignalHandle, _: SignalRequest, reply: SignalReply) { self.0.lock().push(reply); }
+/// # }
+/// # let router = Arc::new(Slow(Default::default()));
+/// # let here = SignalSystem::builder().router(router.clone()).build();
+/// # let elsewhere = SignalSystem::<()>::new().create()?.into_handle();
+/// let receipt = here.request(elsewhere, SignalRequest::Trigger(()));
+/// let reply = router.0.lock().remove(0); // as it was handed to `request`
+/// drop(reply);
+/// assert_eq!(tokio_test::block_on(receipt).unwrap_err().code(), "owner_lost");
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
 #[must_use = "a dropped reply answers `OwnerLost`"]
 pub struct SignalReply {
     /// `None` once the right is used, which consumes the reply.
@@ -34,6 +53,25 @@ impl SignalReply {
     }
 
     /// Answers with what the owner said.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use reveille_core::{SignalError, SignalHandle, SignalProxy, SignalReply, SignalRequest, SignalRouter, SignalSystem};
+    /// # #[derive(Debug)]
+    /// # struct Slow(reveille_core::sync::Mutex<Vec<SignalReply>>);
+    /// # impl SignalRouter for Slow {
+    /// #     fn subscribe(&self, _: SignalProxy) {}
+    /// #     fn request(&self, _: SignalHandle, _: SignalRequest, reply: SignalReply) { self.0.lock().push(reply); }
+    /// # }
+    /// # let router = Arc::new(Slow(Default::default()));
+    /// # let here = SignalSystem::builder().router(router.clone()).build();
+    /// # let elsewhere = SignalSystem::<()>::new().create()?.into_handle();
+    /// let receipt = here.request(elsewhere, SignalRequest::Trigger(()));
+    /// let reply = router.0.lock().remove(0); // as it was handed to `request`
+    /// reply.answer(Err(SignalError::AlreadyTriggered));
+    /// assert_eq!(tokio_test::block_on(receipt), Err(SignalError::AlreadyTriggered));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn answer(mut self, answer: Result<(), SignalError>) {
         self.give(answer);
     }
@@ -81,6 +119,18 @@ impl fmt::Debug for SignalReply {
 ///
 /// Dropped, it takes nothing back: the request has its effect all the same, and if it fails it
 /// is [counted](crate::SignalStats::requests_failed).
+///
+/// ```
+/// use reveille_core::{SignalRequest, SignalSystem};
+///
+/// let system = SignalSystem::<()>::new();
+/// let handle = system.create()?.into_handle();
+/// let first = system.request(handle, SignalRequest::Trigger(()));
+/// let second = system.request(handle, SignalRequest::Trigger(()));
+/// assert_eq!(tokio_test::block_on(first), Ok(()));
+/// assert_eq!(tokio_test::block_on(second).unwrap_err().code(), "already_triggered");
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
 pub struct SignalReceipt {
     state: State,
 }

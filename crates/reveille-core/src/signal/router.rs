@@ -74,13 +74,68 @@ pub trait SignalRouter<T = ()>: fmt::Debug + Send + Sync {
     /// Somebody waits for the signal [`proxy.handle()`](SignalProxy::handle): the owner is to
     /// tell how it ends, at once if it has. Called once for all who wait for it, as long as the
     /// system remembers it.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use reveille_core::{
+    ///     SignalHandle, SignalProxy, SignalReply, SignalRequest, SignalRouter, SignalSystem,
+    /// };
+    ///
+    /// /// Tells of everything that it was triggered.
+    /// #[derive(Debug)]
+    /// struct Yes;
+    ///
+    /// impl SignalRouter for Yes {
+    ///     fn subscribe(&self, proxy: SignalProxy) {
+    ///         proxy.triggered(None);
+    ///     }
+    /// #     fn request(&self, _: SignalHandle, _: SignalRequest, _: SignalReply) {}
+    /// }
+    ///
+    /// let here = SignalSystem::builder().router(Arc::new(Yes)).build();
+    /// let awaiter = here.awaiter(SignalHandle::from_raw(1))?;
+    /// assert_eq!(tokio_test::block_on(awaiter), Ok(()));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     fn subscribe(&self, proxy: SignalProxy<T>);
 
     /// The signal is to be completed by its owner, whose answer goes to `reply`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use reveille_core::{
+    ///     SignalError, SignalHandle, SignalProxy, SignalReply, SignalRequest, SignalRouter, SignalSystem,
+    /// };
+    ///
+    /// /// Knows no signal.
+    /// #[derive(Debug)]
+    /// struct No;
+    ///
+    /// impl SignalRouter for No {
+    /// #     fn subscribe(&self, _: SignalProxy) {}
+    ///     fn request(&self, _: SignalHandle, _: SignalRequest, reply: SignalReply) {
+    ///         reply.answer(Err(SignalError::UnknownSignal));
+    ///     }
+    /// }
+    ///
+    /// let here = SignalSystem::builder().router(Arc::new(No)).build();
+    /// let receipt = here.request(SignalHandle::from_raw(1), SignalRequest::Trigger(()));
+    /// assert_eq!(tokio_test::block_on(receipt), Err(SignalError::UnknownSignal));
+    /// ```
     fn request(&self, handle: SignalHandle, request: SignalRequest<T>, reply: SignalReply);
 }
 
 /// What is asked of the owner of a signal.
+///
+/// ```
+/// use reveille_core::{SignalRequest, SignalSystem};
+///
+/// let system = SignalSystem::<u32>::new();
+/// let handle = system.create()?.into_handle();
+/// system.apply(handle, SignalRequest::Cancel("not needed any more".into()))?;
+/// assert_eq!(system.trigger(handle, 1).unwrap_err().code(), "already_cancelled");
+/// # Ok::<(), reveille_core::SignalError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignalRequest<T = ()> {
     /// To complete it with success, as [`trigger`](crate::SignalSystem::trigger).

@@ -7,19 +7,20 @@ use std::pin::pin;
 use std::sync::Arc as StdArc;
 use std::task::Poll;
 
-use super::completion::{complete, settle};
+use super::completion::{complete, conclude};
 use super::drain::Drained;
 use super::explain::explain;
 use super::foreigners::Foreigners;
 use super::merge::merge;
 use super::outcome::{Attempt, Outcome, answer, status};
 use super::right::Signal;
-use super::slots::{Core, Phase, Place, drop_quietly};
+use super::slots::{Core, Phase, Place};
 use crate::sync::Arc;
 use crate::text::clip;
 use crate::{
-    Completion, Explanation, MergeMode, Poison, PoisonKind, SignalAwaiter, SignalError,
-    SignalHandle, SignalReceipt, SignalRequest, SignalStatus, SignalSystemBuilder,
+    Completion, Explanation, MergeMode, Poison, PoisonKind, ShutdownReport, SignalAwaiter,
+    SignalError, SignalHandle, SignalReceipt, SignalRequest, SignalStats, SignalStatus,
+    SignalSystemBuilder,
 };
 
 /// Signals with a value of type `T`, which every awaiter gets a clone of.
@@ -63,34 +64,6 @@ struct Owner<T> {
     foreigners: Option<StdArc<Foreigners<T>>>,
 }
 
-/// How much a system holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SignalStats {
-    /// Signals that are not complete, merged ones included.
-    pub pending: usize,
-    /// Awaiters of pending signals that have been polled and not been dropped.
-    pub waiters: usize,
-    /// Slots in memory, idle ones included.
-    pub slots: usize,
-    /// Outcomes in the history.
-    pub history: usize,
-    /// Signals of other systems that are remembered. Each is among those above as well, by one
-    /// or two signals that stand for it here.
-    pub foreign: usize,
-    /// Requests to other systems that were answered with an error, or not at all.
-    pub requests_failed: u64,
-}
-
-/// How an orderly shutdown went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShutdownReport {
-    /// Signals that were pending at its start and completed, in whichever way, before its end.
-    pub completed: usize,
-    /// Signals that it poisoned at its end.
-    pub poisoned: usize,
-}
-
 impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     pub(super) fn of(core: Core<T>, foreigners: Option<StdArc<Foreigners<T>>>) -> Self {
         let core = Arc::new(core);
@@ -99,11 +72,24 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     }
 
     /// A system with a random id and the default bounds.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<()>::new();
+    /// assert_eq!(system.stats().pending, 0);
+    /// ```
     pub fn new() -> Self {
         Self::builder().build()
     }
 
     /// A system with other bounds or a given id.
+    ///
+    /// ```
+    /// let system = reveille_core::SignalSystem::<()>::builder().history(0).build();
+    /// let handle = system.create()?.into_handle();
+    /// system.poison(handle, "disk full")?;
+    /// assert_eq!(system.poll(handle).unwrap_err().code(), "outcome_forgotten");
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn builder() -> SignalSystemBuilder<T> {
         SignalSystemBuilder::default()
     }
@@ -237,6 +223,17 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
     /// signals of others.
     ///
     /// [`SignalRouter`](crate::SignalRouter) has an example.
+    ///
+    /// ```
+    /// use reveille_core::{SignalRequest, SignalSystem};
+    ///
+    /// let system = SignalSystem::<u32>::new();
+    /// let handle = system.create()?.into_handle();
+    /// let receipt = system.request(handle, SignalRequest::Trigger(42));
+    /// assert_eq!(tokio_test::block_on(receipt), Ok(()));
+    /// assert_eq!(tokio_test::block_on(system.awaiter(handle)?), Ok(42));
+    /// # Ok::<(), reveille_core::SignalError>(())
+    /// ```
     pub fn request(&self, handle: SignalHandle, request: SignalRequest<T>) -> SignalReceipt {
         match self.foreigners(handle) {
             Some(foreigners) => foreigners.request(handle, request),
@@ -437,8 +434,7 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
         if let Some(foreigners) = &self.owner.foreigners {
             foreigners.forget_idle();
         }
-        self.core().drain().count(self.core());
-        let before = self.stats().pending;
+        let before = self.core().drain().count(self.core());
         let mut drained = pin!(Drained::new(Arc::clone(self.core())));
         let mut until = pin!(until);
         poll_fn(|cx| match drained.as_mut().poll(cx) {
@@ -543,20 +539,18 @@ impl<T: Clone + Send + Sync + 'static> SignalSystem<T> {
 }
 
 /// Poisons everything pending that does not wait for inputs, and so, through them, everything
-/// else as well. Gives the number of signals that this completed.
+/// else as well. Gives the number of signals that failed by this.
 fn poison_pending<T>(core: &Core<T>, kind: PoisonKind, reason: &StdArc<str>) -> usize {
-    let mut completed = 0;
+    let mut failed = 0;
     core.visit(|slot| {
         let word = slot.word();
         if !word.is_pending() || word.is_derived() {
             return;
         }
-        let poison = Poison::new(slot.handle(), kind, StdArc::clone(reason));
-        if slot.claim().is_some() {
-            completed += settle(&slot, slot.complete(Outcome::Failed(poison)));
-        }
+        let poison = || Poison::new(slot.handle(), kind, StdArc::clone(reason));
+        failed += conclude(&slot, || Outcome::Failed(poison())).unwrap_or(0);
     });
-    completed
+    failed
 }
 
 impl<T: Clone + Send + Sync + 'static> Default for SignalSystem<T> {
@@ -589,7 +583,7 @@ impl<T> Drop for Owner<T> {
         // Nobody can ask for them any more. A value may own a signal of this system, which
         // would keep the memory alive for ever.
         let forgotten = self.core.history().end();
-        drop_quietly(forgotten);
+        drop(forgotten);
         Core::disown(&self.core);
     }
 }

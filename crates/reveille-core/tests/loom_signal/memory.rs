@@ -165,3 +165,22 @@ fn memory_given_back_and_taken_again_keeps_the_meaning_of_handles() {
         }
     });
 }
+
+#[test]
+fn chunk_that_is_used_up_before_its_first_slot_is_taken_is_not_lost() {
+    model(3, || {
+        let system = system::<()>();
+        let other = system.clone();
+        // As many as a chunk has, of which one becomes free again.
+        let making = thread::spawn(move || {
+            let kept = [0; 2].map(|_| other.create().unwrap());
+            other.create().unwrap().trigger(()).unwrap();
+            kept
+        });
+        let mine = system.create().unwrap();
+        let kept = making.join().unwrap();
+        let more: Vec<_> = (0..3).map(|_| system.create().unwrap()).collect();
+        assert_eq!(system.stats().slots, 6);
+        drop((mine, kept, more));
+    });
+}

@@ -1,7 +1,9 @@
 //! Merges against the completion of what they wait for, and against their own.
 
 use loom::thread;
-use reveille_core::{Explanation, MergeMode, PoisonKind, SignalHandle, SignalStatus};
+use reveille_core::{
+    Explanation, MergeMode, PoisonKind, SignalError, SignalHandle, SignalStatus, SignalSystem,
+};
 
 use super::{model, nothing_waits, polled, system};
 
@@ -102,6 +104,41 @@ fn merge_of_any_cancelled_while_an_input_ends_has_one_outcome() {
         b.trigger(()).unwrap();
         assert_eq!(awaiter.finish(), Ok(()));
         nothing_waits(&system);
+    });
+}
+
+/// Whichever of its slot and its edges is last frees the merge.
+#[test]
+fn complete_merge_leaves_its_slot_while_its_other_input_ends() {
+    model(3, || {
+        let system = system();
+        let (a, b) = (system.create().unwrap(), system.create().unwrap());
+        let inputs = [a.handle(), b.handle()];
+        let merged = system.merge_with(&inputs, MergeMode::AnyOf).unwrap();
+        let other = thread::spawn(move || a.trigger(()).unwrap());
+        b.trigger(()).unwrap();
+        other.join().unwrap();
+        assert_eq!(system.poll(merged), Ok(SignalStatus::Triggered));
+        nothing_waits(&system);
+    });
+}
+
+#[test]
+fn refused_merge_takes_no_place_in_the_history() {
+    model(2, || {
+        let system = SignalSystem::<()>::builder().history(1).build();
+        let (a, b) = (system.create().unwrap(), system.create().unwrap());
+        let (input, last) = (a.handle(), b.handle());
+        let poisoning = thread::spawn(move || {
+            a.poison("broken").unwrap();
+            b.poison("last").unwrap();
+        });
+        let merged = system.merge(&[input]);
+        poisoning.join().unwrap();
+        if let Err(error) = merged {
+            assert_eq!(error, SignalError::OutcomeForgotten);
+            assert!(matches!(system.poll(last), Ok(SignalStatus::Poisoned(_))));
+        }
     });
 }
 

@@ -5,18 +5,24 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 use reveille_core::{
     MergeMode, Poison, SignalError, SignalHandle, SignalStats, SignalStatus, SignalSystem,
 };
+use reveille_types::wire::{SignalMergeMode, SignalPending, SignalWhy};
 use reveille_types::{Payload, Tenant};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
+use super::leases::Leases;
 use crate::config::SignalLimits;
 use crate::problem::Refusal;
 
@@ -24,6 +30,8 @@ use crate::problem::Refusal;
 const SECRET_BYTES: usize = 20;
 /// Fewer secrets than this are never looked through for ones to forget.
 const SWEEP_MIN: usize = 1024;
+/// The reason of signals whose producers were not heard of in time.
+const LEASE_RAN_OUT: &str = "lease ran out";
 
 /// How a signal ended: with its value, which may be none, or not well.
 pub(super) type End = Result<Payload, Poison>;
@@ -59,6 +67,7 @@ pub(super) struct TenantSignals {
     limits: SignalLimits,
     /// A permit for each request that may wait.
     waiting: Semaphore,
+    leases: Leases,
     book: Mutex<Book>,
 }
 
@@ -74,9 +83,45 @@ struct Book {
     inputs: usize,
 }
 
+/// A signal to be made.
+#[derive(Debug, Default)]
+pub(super) struct New {
+    pub(super) name: Option<Arc<str>>,
+    /// Who makes it, and so owes it.
+    pub(super) owner: Arc<str>,
+    pub(super) lease: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Lease {
+    length: Duration,
+    until: Instant,
+}
+
+impl Lease {
+    fn begin(length: Duration) -> Self {
+        Self {
+            length,
+            until: Instant::now() + length,
+        }
+    }
+}
+
+fn mode_on_wire(mode: MergeMode) -> SignalMergeMode {
+    match mode {
+        MergeMode::FailFast => SignalMergeMode::FailFast,
+        MergeMode::AnyOf => SignalMergeMode::Any,
+        MergeMode::NOf(n) => SignalMergeMode::N(n.try_into().unwrap_or(NonZeroU32::MAX)),
+        _ => SignalMergeMode::AllSettled,
+    }
+}
+
 struct Held {
     digest: [u8; 32],
     name: Option<Arc<str>>,
+    owner: Arc<str>,
+    since: Timestamp,
+    lease: Option<Lease>,
 }
 
 impl TenantSignals {
@@ -88,6 +133,7 @@ impl TenantSignals {
                 .build(),
             waiting: Semaphore::new(limits.waiters.min(Semaphore::MAX_PERMITS)),
             limits,
+            leases: Leases::default(),
             book: Mutex::new(Book {
                 held: HashMap::new(),
                 sweep_at: SWEEP_MIN,
@@ -102,7 +148,7 @@ impl TenantSignals {
     }
 
     /// Makes a signal, and the secret that completes it.
-    pub(super) fn create(&self, name: Option<Arc<str>>) -> Result<(SignalHandle, String), Refusal> {
+    pub(super) fn create(self: &Arc<Self>, new: New) -> Result<(SignalHandle, String), Refusal> {
         let mut random = [0; SECRET_BYTES];
         getrandom::fill(&mut random)
             .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"))?;
@@ -110,13 +156,76 @@ impl TenantSignals {
         let digest = digest(&secret);
         let mut book = self.book();
         let handle = self.system.create()?.into_handle();
-        book.held.insert(handle, Held { digest, name });
+        let held = Held {
+            digest,
+            name: new.name,
+            owner: new.owner,
+            since: Timestamp::now(),
+            lease: new.lease.map(Lease::begin),
+        };
+        let until = held.lease.map(|lease| lease.until);
+        book.held.insert(handle, held);
         if book.held.len() >= book.sweep_at {
             book.held
                 .retain(|handle, _| self.system.poll(*handle).is_ok());
             book.sweep_at = SWEEP_MIN.max(2 * book.held.len());
         }
+        drop(book);
+        if let Some(until) = until {
+            self.leases.watch(self, handle, until);
+        }
         Ok((handle, secret))
+    }
+
+    /// Begins the lease of a signal anew, and tells how long it is.
+    pub(super) fn renew(
+        &self,
+        handle: SignalHandle,
+        secret: &str,
+        length: Option<Duration>,
+    ) -> Result<u64, Refusal> {
+        self.permit(handle, secret)?;
+        match self.system.poll(handle)? {
+            SignalStatus::Pending => {}
+            _ => return Err(SignalError::AlreadyTriggered.into()),
+        }
+        let mut book = self.book();
+        let lease = book.held.get_mut(&handle).and_then(|h| h.lease.as_mut());
+        let lease = lease.ok_or_else(|| Refusal::new(StatusCode::CONFLICT, "no_lease"))?;
+        *lease = Lease::begin(length.unwrap_or(lease.length));
+        Ok(u64::try_from(lease.length.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// When the lease of a signal ends; nothing if it has none.
+    pub(super) fn lease_end(&self, handle: SignalHandle) -> Option<Instant> {
+        Some(self.book().held.get(&handle)?.lease?.until)
+    }
+
+    /// Poisons a signal whose producer has not been heard of.
+    pub(super) fn expire(&self, handle: SignalHandle) {
+        // It may have been completed meanwhile, which counts.
+        let _ = self.system.poison(handle, LEASE_RAN_OUT);
+    }
+
+    /// What blocks a signal.
+    pub(super) fn why(&self, handle: SignalHandle) -> Result<SignalWhy, Refusal> {
+        let explanation = self.system.explain(handle)?;
+        let book = self.book();
+        let pending = explanation.pending.iter().map(|pending| {
+            let held = book.held.get(&pending.handle);
+            SignalPending {
+                handle: pending.handle.to_string(),
+                name: held.and_then(|h| h.name.as_deref().map(str::to_owned)),
+                owed_by: held.map(|h| h.owner.to_string()),
+                since: held.map(|h| h.since),
+                mode: pending.mode.map(mode_on_wire),
+                waits_for: pending.waits_for.iter().map(ToString::to_string).collect(),
+            }
+        });
+        Ok(SignalWhy {
+            pending: pending.collect(),
+            truncated: explanation.truncated,
+        })
     }
 
     /// Makes a signal that its inputs complete.
@@ -231,6 +340,10 @@ impl TenantSignals {
         name.as_deref().map(str::to_owned)
     }
 
+    pub(super) fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
     pub(super) fn stats(&self) -> SignalStats {
         self.system.stats()
     }
@@ -268,10 +381,10 @@ mod tests {
             history: 10,
             ..SignalLimits::default()
         };
-        let signals = TenantSignals::new(limits);
-        let (pending, _) = signals.create(None).unwrap();
+        let signals = Arc::new(TenantSignals::new(limits));
+        let (pending, _) = signals.create(New::default()).unwrap();
         for _ in 0..5 * SWEEP_MIN {
-            let (handle, secret) = signals.create(None).unwrap();
+            let (handle, secret) = signals.create(New::default()).unwrap();
             let trigger = |system: &SignalSystem<Payload>| system.trigger(handle, Payload::none());
             signals
                 .complete(handle, &secret, trigger)
@@ -287,7 +400,10 @@ mod tests {
     #[tokio::test]
     async fn another_tenant_does_not_know_a_handle() {
         let signals = Signals::new(SignalLimits::default());
-        let (handle, secret) = signals.of(Tenant::default_tenant()).create(None).unwrap();
+        let (handle, secret) = signals
+            .of(Tenant::default_tenant())
+            .create(New::default())
+            .unwrap();
         let other = signals.of(Tenant::parse("other").unwrap());
         let asked = other.ended(handle).await.unwrap_err();
         let completed = other

@@ -110,7 +110,7 @@ pub(crate) struct SessionState {
     pub(crate) immediate: Option<Box<dyn ImmediateLog>>,
     pub(crate) ended: Option<Box<Ended>>,
     pub(crate) cancelled: Option<Box<Cancelled>>,
-    created: Moment,
+    pub(crate) created: Moment,
     /// How many see to it that the session does not idle out.
     pub(crate) kept_alive: usize,
     pub(crate) last_activity: Moment,

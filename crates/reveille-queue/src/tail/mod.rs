@@ -3,27 +3,35 @@
 //! The order is that of the sequence numbers, which the backend assigns inside each session's critical
 //! section, ascending without holes. Sessions apply independently, so an event can come here before
 //! one with a lower number; it is shown only once all lower ones are here (the watermark). So nothing
-//! ever appears behind a reader.
+//! ever appears behind a reader. What a store has assigned and never gives out is not waited for longer
+//! than [`HOLE_TIME`]: then it is missing, which readers are told.
 //!
 //! Events are shared with the session logs by reference count. The tail keeps the newest ones up to
 //! its own bounds, whatever the sessions retain.
 
 mod index;
+mod kinds;
 mod ring;
 mod watchers;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use reveille_core::sync::Mutex;
 use reveille_core::{WaiterKey, WakeBatch};
-use reveille_types::{Epoch, Event, Filter, PositionRanges, Seq, SessionKey};
+use reveille_types::{Epoch, Event, Filter, Kind, PositionRanges, Seq, SessionKey};
 
+use crate::runtime;
 use crate::state::Litter;
+use kinds::Counts;
 use ring::Ring;
 pub use ring::TailLimits;
 use watchers::Watchers;
+
+/// How long an event that has not come holds up those with higher numbers.
+const HOLE_TIME: Duration = Duration::from_secs(5);
 
 /// All events of a tenant in one order. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -38,6 +46,9 @@ struct Inner {
 struct State {
     ring: Ring,
     watchers: Watchers,
+    counts: Counts,
+    /// A task sees to holes.
+    is_minded: bool,
 }
 
 /// What a read of a tail gives.
@@ -60,6 +71,8 @@ impl TailPage {
 /// What is known of a tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TailInfo {
+    /// What follows this sequence number has been shown here.
+    pub begin: Seq,
     /// What follows this sequence number can be read.
     pub oldest: Seq,
     /// The last sequence number that is shown.
@@ -80,6 +93,8 @@ impl Tail {
         let state = State {
             ring: Ring::after(seq, limits),
             watchers: Watchers::default(),
+            counts: Counts::default(),
+            is_minded: false,
         };
         Self(Arc::new(Inner {
             epoch,
@@ -98,6 +113,7 @@ impl Tail {
     pub fn info(&self) -> TailInfo {
         let state = self.0.state.lock();
         TailInfo {
+            begin: state.ring.begin(),
             oldest: state.ring.oldest(),
             latest: state.ring.latest(),
             retained: state.ring.len(),
@@ -150,6 +166,19 @@ impl Tail {
         count
     }
 
+    /// How many events of each kind were shown since the beginning, and how many of kinds that came when
+    /// 1 024 were counted already.
+    #[must_use]
+    pub fn counts(&self) -> (Vec<(Kind, u64)>, u64) {
+        self.0.state.lock().counts.all()
+    }
+
+    /// How much is retained at most.
+    #[must_use]
+    pub fn limits(&self) -> TailLimits {
+        self.0.state.lock().ring.limits()
+    }
+
     /// The event with this sequence number, if it is shown and retained.
     #[must_use]
     pub fn get(&self, seq: Seq) -> Option<Event> {
@@ -160,10 +189,40 @@ impl Tail {
     /// What it drops for it goes to `litter`, for the caller to drop after its own lock.
     pub(crate) fn push(&self, event: &Event, batch: &mut WakeBatch, litter: &mut Litter) {
         let state = &mut *self.0.state.lock();
-        let watchers = &mut state.watchers;
-        state
-            .ring
-            .push(event.clone(), litter, |shown| watchers.offer(shown, batch));
+        let (watchers, counts) = (&mut state.watchers, &mut state.counts);
+        state.ring.push(event.clone(), litter, |shown| {
+            counts.count(shown.kind());
+            watchers.offer(shown, batch);
+        });
+    }
+
+    /// Sees to it that a hole does not stop the order for ever: what does not come in time never comes,
+    /// since its log was trimmed or removed before it was read here, or is not read here at all.
+    pub(crate) fn mind_holes(&self) {
+        {
+            let mut state = self.0.state.lock();
+            if state.is_minded || state.ring.hole().is_none() {
+                return;
+            }
+            state.is_minded = true;
+        }
+        runtime::spawn(mind(Arc::downgrade(&self.0)));
+    }
+
+    /// Passes the hole that was there before, unless it has been filled. The one that is there now.
+    fn pass_hole(&self, before: Option<Seq>) -> Option<Seq> {
+        let mut batch = WakeBatch::new();
+        // Dropped after the lock.
+        let mut litter = Litter::new();
+        let state = &mut *self.0.state.lock();
+        if before.is_some() && state.ring.hole() == before {
+            let watchers = &mut state.watchers;
+            let show = |shown: &Event| watchers.offer(shown, &mut batch);
+            state.ring.pass(&mut litter, show);
+        }
+        let hole = state.ring.hole();
+        state.is_minded = hole.is_some();
+        hole
     }
 
     /// Forgets the events of a session that was removed.
@@ -180,6 +239,18 @@ impl Tail {
             filter,
             key: None,
         }
+    }
+}
+
+async fn mind(tail: Weak<Inner>) {
+    let mut hole = None;
+    while let Some(tail) = tail.upgrade().map(Tail) {
+        hole = tail.pass_hole(hole);
+        if hole.is_none() {
+            return;
+        }
+        drop(tail);
+        runtime::sleep(HOLE_TIME).await;
     }
 }
 

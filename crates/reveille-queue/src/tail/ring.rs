@@ -28,17 +28,22 @@ impl Default for TailLimits {
 /// Most entries that are looked at under one lock.
 const SCAN: usize = 1_024;
 
+/// Most places for events that are made before any is found.
+const RESERVED: usize = 64;
+
 /// The n-th entry has the sequence number `oldest + 1 + n`. What lies between the last entry and the
 /// first of `early` has not come yet.
 #[derive(Debug)]
 pub(super) struct Ring {
     limits: TailLimits,
+    begin: Seq,
     oldest: Seq,
-    /// `None` stands for an event that was forgotten.
+    /// `None` stands for an event that was forgotten, or was not waited for any longer.
     shown: VecDeque<Option<Event>>,
     /// Above the watermark: an event with a lower number is still to come.
     early: BTreeMap<Seq, Event>,
     bytes: usize,
+    early_bytes: usize,
 }
 
 impl Ring {
@@ -46,11 +51,22 @@ impl Ring {
     pub(super) fn after(seq: Seq, limits: TailLimits) -> Self {
         Self {
             limits,
+            begin: seq,
             oldest: seq,
             shown: VecDeque::new(),
             early: BTreeMap::new(),
             bytes: 0,
+            early_bytes: 0,
         }
+    }
+
+    pub(super) fn limits(&self) -> TailLimits {
+        self.limits
+    }
+
+    /// What the ring was begun behind.
+    pub(super) fn begin(&self) -> Seq {
+        self.begin
     }
 
     pub(super) fn oldest(&self) -> Seq {
@@ -78,12 +94,57 @@ impl Ring {
             litter.push(event);
             return;
         }
-        self.early.insert(seq, event);
+        self.early_bytes += event.weight();
+        if let Some(same) = self.early.insert(seq, event) {
+            self.early_bytes -= same.weight();
+            litter.push(same);
+        }
+        self.show_early(&mut show);
+        // What waits is bounded, too: then the hole is not waited for any more.
+        while self.early.len() > self.limits.events || self.early_bytes > self.limits.bytes {
+            self.pass(litter, &mut show);
+        }
+        self.evict(litter);
+    }
+
+    /// The watermark, if something waits for what follows it.
+    pub(super) fn hole(&self) -> Option<Seq> {
+        (!self.early.is_empty()).then(|| self.latest())
+    }
+
+    /// Does not wait any more for what lies between the watermark and the first event that waits: it is
+    /// missing from here on.
+    pub(super) fn pass(&mut self, litter: &mut Litter, mut show: impl FnMut(&Event)) {
+        let Some((first, _)) = self.early.first_key_value() else {
+            return;
+        };
+        let hole = first.0 - self.latest().0 - 1;
+        match usize::try_from(hole) {
+            Ok(hole) if hole <= self.limits.events => {
+                self.shown.extend(std::iter::repeat_n(None, hole));
+            }
+            // Larger than all that is retained.
+            _ => {
+                litter.extend(self.shown.drain(..).flatten());
+                (self.oldest, self.bytes) = (Seq(first.0 - 1), 0);
+            }
+        }
+        self.show_early(&mut show);
+        self.evict(litter);
+    }
+
+    /// Shows what has no hole before it.
+    fn show_early(&mut self, show: &mut impl FnMut(&Event)) {
         while let Some(event) = self.early.remove(&self.latest().next()) {
             show(&event);
+            self.early_bytes -= event.weight();
             self.bytes += event.weight();
             self.shown.push_back(Some(event));
         }
+    }
+
+    /// Drops the oldest until the bounds hold.
+    fn evict(&mut self, litter: &mut Litter) {
         while self.shown.len() > 1
             && (self.shown.len() > self.limits.events || self.bytes > self.limits.bytes)
         {
@@ -135,6 +196,8 @@ impl Ring {
             return page;
         }
         let mut weight = 0;
+        let behind = index(self.latest().next(), after);
+        page.events.reserve_exact(limit.min(behind).min(RESERVED));
         for (seq, event) in self.entries(after).take(SCAN) {
             match event {
                 None if page.events.is_empty() => page.missing.insert(seq.0, seq.0),
@@ -235,7 +298,7 @@ mod tests {
         #[test]
         fn events_are_shown_in_order_and_only_below_the_first_hole(
             order in Just((1..=40_u64).collect::<Vec<_>>()).prop_shuffle(),
-            limit in 1..50_usize,
+            limit in 40..50_usize,
         ) {
             let limits = TailLimits { events: limit, bytes: usize::MAX };
             let mut ring = Ring::after(Seq(0), limits);
@@ -284,6 +347,49 @@ mod tests {
             let gone: PositionRanges =
                 (after < oldest).then_some((after + 1, oldest)).into_iter().collect();
             prop_assert_eq!(missing, gone);
+        }
+
+        /// Some events never come: whoever is not waited for any more is missing, what comes later than
+        /// that is not shown, and each number is shown or missing once.
+        #[test]
+        fn holes_that_are_passed_are_missing_and_stay_so(
+            order in Just((1..=40_u64).collect::<Vec<_>>()).prop_shuffle(),
+            come in 1..40_usize,
+            passes in 1..40_usize,
+        ) {
+            let mut ring = Ring::after(Seq(0), TailLimits { events: 100, bytes: usize::MAX });
+            let mut shown = Vec::new();
+            for (n, seq) in order[..come].iter().enumerate() {
+                ring.push(event(*seq), &mut Litter::new(), |event| shown.push(event.place().seq.0));
+                while (n % passes == 0 || n + 1 == come) && ring.hole().is_some() {
+                    let before = ring.hole();
+                    ring.pass(&mut Litter::new(), |event| shown.push(event.place().seq.0));
+                    prop_assert!(ring.hole().is_none() || ring.hole() > before);
+                }
+            }
+            prop_assert!(shown.is_sorted());
+            let (mut at, mut read, mut missing) = (Seq(0), Vec::new(), PositionRanges::new());
+            while at < ring.latest() {
+                let page = ring.read(at, &Filter::all(), 7, usize::MAX);
+                read.extend(page.events.iter().map(|event| event.place().seq.0));
+                missing.merge(&page.missing);
+                at = page.read_to;
+            }
+            prop_assert_eq!(&read, &shown);
+            let gone = (1..=ring.latest().0).filter(|seq| !shown.contains(seq));
+            prop_assert_eq!(missing, gone.map(|seq| (seq, seq)).collect::<PositionRanges>());
+            prop_assert_eq!((ring.early.len(), ring.early_bytes), (0, 0));
+        }
+
+        /// What waits for a hole is bounded like the rest.
+        #[test]
+        fn no_more_waits_for_a_hole_than_may_be_retained(limit in 1..20_usize, hole in 1..60_u64) {
+            let mut ring = Ring::after(Seq(0), TailLimits { events: limit, bytes: usize::MAX });
+            for seq in hole + 1..hole + 60 {
+                ring.push(event(seq), &mut Litter::new(), |_| {});
+                prop_assert!(ring.early.len() <= limit && ring.len() <= limit);
+            }
+            prop_assert_eq!(ring.latest(), Seq(hole + 59));
         }
 
         /// Each number gives its own event, or none.

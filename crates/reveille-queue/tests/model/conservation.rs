@@ -226,7 +226,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(crate::cases(1000))]
 
     #[test]
     fn every_event_of_a_group_is_accounted_for(ops in ops()) {

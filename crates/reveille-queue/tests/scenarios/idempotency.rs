@@ -31,6 +31,11 @@ async fn d000_19_repeated_append_answers_as_the_first_and_stores_nothing() {
     assert_eq!(places(&second), [(0, true), (1, true)]);
     assert_eq!(second.cursor, first.cursor);
     assert_eq!(first.results[0].seq, second.results[0].seq);
+    let ids =
+        |receipt: &Receipt| -> Vec<_> { receipt.results.iter().map(|r| r.id.clone()).collect() };
+    assert_eq!(ids(&second), ids(&first), "the ids of what is stored");
+    log.close(None).await.unwrap();
+    assert_eq!(ids(&publish(&log, &batch).unwrap()), ids(&first));
     assert_eq!(log.info().retained, 2);
 }
 

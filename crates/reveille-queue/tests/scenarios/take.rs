@@ -289,3 +289,28 @@ async fn what_is_left_can_be_taken_after_the_end() {
         TakeOutcome::Ended { gap: None, .. }
     ));
 }
+
+#[tokio::test]
+async fn d000_21_event_of_one_agent_is_taken_and_those_of_the_others_are_left() {
+    let log = log();
+    for agent in ["w1", "w2", "w3"] {
+        let mut draft = crate::support::draft("done");
+        draft.agent = Some(Label::parse(agent).unwrap());
+        log.try_append([draft], Default::default()).unwrap();
+    }
+    let of = |agent: &str| {
+        Filter::compile(&reveille_types::FilterSpec {
+            agent: Some(vec![agent.to_owned()]),
+            ..Default::default()
+        })
+        .unwrap()
+    };
+    let second = log.take(TakeOptions::new().matching(of("w2"))).await;
+    assert_eq!(taken(&second.unwrap()), [1]);
+    let both = reveille_queue::WaitOptions::all(vec![of("w1"), of("w3")]);
+    assert_eq!(matched(&log.wait(both).await.unwrap()), [0, 2]);
+    let group = TakeOptions::new().group;
+    assert_eq!(log.group_info(&group).unwrap().pending, 2);
+    assert_eq!(taken(&take_now(&log).await), [0]);
+    assert_eq!(taken(&take_now(&log).await), [2]);
+}

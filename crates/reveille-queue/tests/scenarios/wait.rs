@@ -223,3 +223,26 @@ async fn d000_12_strict_filter_names_the_known_kind_and_finds_either_name() {
         assert_eq!(matched(&log.wait(wait).await.unwrap()), [0]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn d000_09_time_out_that_no_clock_reaches_is_waited_for() {
+    let log = log();
+    for endless in [ms(1_000_000_000_000_000), Duration::MAX] {
+        let options = WaitOptions::any(Filter::all())
+            .from(Start::After(log.latest()))
+            .timeout(endless);
+        let take = reveille_queue::TakeOptions::new().timeout(endless);
+        let waiter = tokio::spawn({
+            let log = log.clone();
+            async move { log.wait(options).await }
+        });
+        let taker = tokio::spawn({
+            let log = log.clone();
+            async move { log.take(take).await }
+        });
+        sleep(Duration::from_secs(3600)).await;
+        let place = append(&log, &["a"]).results[0].position.0;
+        assert_eq!(matched(&waiter.await.unwrap().unwrap()), [place]);
+        assert_eq!(taken(&taker.await.unwrap().unwrap()), [place]);
+    }
+}

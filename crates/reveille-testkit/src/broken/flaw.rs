@@ -31,6 +31,12 @@ flaws! {
     NumbersEachLogAlone,
     /// Gives every incarnation the same epoch.
     KeepsTheEpoch,
+    /// Does not keep the attributes of a log.
+    LosesAttributes,
+    /// Tells whoever opens a log the attributes that he has brought.
+    TellsTheLastAttributes,
+    /// Says that logs survive a restart, and forgets their attributes.
+    ForgetsAttributesAtRestart,
     /// Does not look at idempotency keys.
     ForgetsKeys,
     /// Knows a key for a minute.
@@ -75,6 +81,12 @@ flaws! {
     EverySealWins,
     /// Says that a log is sealed, and appends to it.
     SealsNothing,
+    /// Stores the last batch, and not that it is the last.
+    LeavesTheLastBatchOpen,
+    /// Stores the last batch, and seals later.
+    SealsBehindTheLastBatch,
+    /// Seals for a last batch that it has stored already, or refuses.
+    SealsForNothing,
     /// Trims one event more than it should.
     TrimsOneTooMany,
     /// Refuses to trim beyond the end.

@@ -74,6 +74,7 @@ impl Spoiler {
                 let keys = entries.iter_mut().filter_map(|entry| entry.key.as_mut());
                 keys.for_each(|key| key.fingerprint = 0);
             }
+            Flaw::LeavesTheLastBatchOpen => options.seal = None,
             Flaw::IgnoresTheExpectedPosition => options.expected = None,
             Flaw::PromisesEverything => options.durability = Some(Durability::Volatile),
             Flaw::LosesAField => {
@@ -168,7 +169,7 @@ impl BrokenStored {
     async fn commit(
         &self,
         entries: Vec<Entry>,
-        options: AppendOptions,
+        mut options: AppendOptions,
     ) -> Result<Vec<Slot>, AppendError> {
         match self.flaw() {
             Flaw::SplitsBatches => {
@@ -203,6 +204,18 @@ impl BrokenStored {
                 }
                 answer => answer,
             },
+            Flaw::SealsBehindTheLastBatch | Flaw::SealsForNothing => {
+                let Some(reason) = options.seal.take() else {
+                    return self.sound.append(entries, options).await;
+                };
+                let answer = self.sound.append(entries, options).await;
+                if answer.is_ok() || self.flaw() == Flaw::SealsForNothing {
+                    yield_now().await;
+                    let message = None;
+                    self.sound.seal(Seal { reason, message }).await?;
+                }
+                answer
+            }
             _ => self.sound.append(entries, options).await,
         }
     }

@@ -91,7 +91,9 @@ impl Backend for Broken {
         let mut capabilities = self.sound.capabilities();
         match self.flaw {
             Flaw::IgnoresItsLimit => capabilities.max_batch_bytes = Some(LIMIT),
-            Flaw::SurvivesOnPaper | Flaw::ForgetsKeysAtRestart => {
+            Flaw::SurvivesOnPaper
+            | Flaw::ForgetsKeysAtRestart
+            | Flaw::ForgetsAttributesAtRestart => {
                 capabilities.survives_restart = true;
             }
             Flaw::DeniesItsShape => capabilities.immediate = !capabilities.immediate,
@@ -129,8 +131,17 @@ impl Backend for Broken {
             }
             _ => {}
         }
+        let brought = options.attributes.clone();
         let mut opened = self.sound.open(&key, options).await?;
         opened.seal = self.seal(opened.seal);
+        match self.flaw {
+            Flaw::LosesAttributes => opened.attributes = Box::default(),
+            Flaw::TellsTheLastAttributes => opened.attributes = brought,
+            Flaw::ForgetsAttributesAtRestart if !opened.created => {
+                opened.attributes = Box::default();
+            }
+            _ => {}
+        }
         let spoiler = Spoiler::new(self.clone(), key, opened.latest);
         opened.log = match opened.log {
             LogHandle::Immediate(sound) => {

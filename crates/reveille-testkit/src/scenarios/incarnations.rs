@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use reveille_backend::Backend;
+use reveille_backend::{ATTRIBUTES_BYTES, Backend, Incarnation, OpenOptions};
 use reveille_queue::{SessionOptions, WaitOptions};
 use reveille_types::{Filter, SessionKey, Start, Tenant};
 
+use super::raw::epoch;
 use super::{append, create, draft, everything, key, sessions};
 
 /// A session that is made anew has another epoch, is empty, and refuses the old one's cursors.
@@ -60,4 +61,37 @@ pub async fn tenants_are_walls(backend: Arc<dyn Backend>) {
         listed.keys.is_empty(),
         "what is removed, or another tenant's"
     );
+}
+
+/// What an incarnation was made with is told to whoever opens it, whatever they bring themselves; a new
+/// incarnation has its own.
+///
+/// # Panics
+/// When it is lost, changed or mixed up.
+pub async fn attributes_are_kept_with_their_incarnation(backend: Arc<dyn Backend>) {
+    let open = async |incarnation, n, attributes: &str| {
+        let options = OpenOptions::new(incarnation, epoch(n)).attributes(attributes);
+        let opened = backend.open(&key("s"), options).await.unwrap();
+        opened.attributes
+    };
+    let long = format!("{{\"a\":\"\n\u{2014}\\\"{}", "x".repeat(ATTRIBUTES_BYTES));
+    let long = &long[..ATTRIBUTES_BYTES];
+    let told = open(Incarnation::CurrentOrNew, 1, long).await;
+    assert_eq!(&*told, long, "attributes are not kept");
+    if !backend.capabilities().immediate {
+        for (incarnation, brought) in [
+            (Incarnation::Current, "other"),
+            (Incarnation::CurrentOrNew, ""),
+        ] {
+            let told = open(incarnation, 2, brought).await;
+            assert_eq!(&*told, long, "the attributes are those of another open");
+        }
+    }
+    let told = open(Incarnation::New, 3, "").await;
+    assert_eq!(
+        &*told, "",
+        "a new incarnation has the attributes of the old"
+    );
+    let told = open(Incarnation::New, 4, "new").await;
+    assert_eq!(&*told, "new", "attributes are not kept");
 }

@@ -28,7 +28,9 @@ pub use handles::{
     handles_of_an_old_incarnation_find_nothing, of_concurrent_opens_one_creates,
     removed_log_begins_anew, second_handle_is_the_same_log,
 };
-pub use incarnations::{new_incarnation_has_a_new_epoch, tenants_are_walls};
+pub use incarnations::{
+    attributes_are_kept_with_their_incarnation, new_incarnation_has_a_new_epoch, tenants_are_walls,
+};
 pub use keys::{
     key_is_known_for_ten_minutes, key_of_an_old_incarnation_is_new,
     key_of_another_event_is_refused, keys_of_two_sessions_do_not_meet, repeated_key_is_stored_once,
@@ -51,7 +53,8 @@ pub use restart::{
     restart_keeps_what_was_acknowledged,
 };
 pub use seal::{
-    first_seal_stays, nothing_is_appended_behind_a_seal, of_concurrent_seals_one_wins,
+    first_seal_stays, last_batch_seals_with_what_it_stores, nothing_is_appended_behind_a_seal,
+    nothing_is_appended_behind_the_last_batch, of_concurrent_seals_one_wins,
     sealed_log_refuses_appends_and_reads_on,
 };
 pub use trim::{

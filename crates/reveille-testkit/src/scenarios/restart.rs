@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use reveille_backend::{Backend, BackendError, Incarnation, ListOptions, Seal};
+use reveille_backend::{Backend, BackendError, Incarnation, ListOptions, OpenOptions, Seal};
 use reveille_types::{EndReason, Position, Seq, Tenant};
 
 use super::key;
@@ -40,7 +40,8 @@ async fn reopened(backend: &Arc<dyn Backend>) -> Option<reveille_backend::Opened
 pub async fn restart_keeps_what_was_acknowledged(store: impl AsyncFn() -> Arc<dyn Backend>) {
     let before = {
         let backend = store().await;
-        handle(&backend, "s").await;
+        let making = OpenOptions::new(Incarnation::New, epoch(1)).attributes("{\"ttl\":1}");
+        backend.open(&key("s"), making).await.unwrap();
         match stored(&backend, "s").await {
             None => None,
             Some(log) => {
@@ -62,6 +63,10 @@ pub async fn restart_keeps_what_was_acknowledged(store: impl AsyncFn() -> Arc<dy
     let (Some(opened), Some((info, events))) = (reopened(&backend).await, before) else {
         return;
     };
+    assert_eq!(
+        &*opened.attributes, "{\"ttl\":1}",
+        "a log has changed its attributes by the restart"
+    );
     let told = (opened.epoch, opened.oldest, opened.latest, opened.seal);
     let was = (info.epoch, info.oldest, info.latest, info.seal.clone());
     assert_eq!(told, was, "a log has changed by the restart");

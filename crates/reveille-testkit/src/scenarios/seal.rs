@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use reveille_backend::{AppendError, Backend, Incarnation, Seal};
+use reveille_backend::{AppendError, AppendOptions, Backend, Incarnation, Seal};
 use reveille_types::{EndReason, Position};
 
-use super::raw::{ALL, contents, entries, expecting, keyed_entry, now, open, places, stored};
+use super::raw::{
+    ALL, contents, entries, entry, expecting, keyed_entry, now, open, places, stored,
+};
 
 fn seal(reason: EndReason, message: Option<&str>) -> Seal {
     Seal {
@@ -141,5 +143,92 @@ pub async fn nothing_is_appended_behind_a_seal(backend: Arc<dyn Backend>) {
         }
         let now = log.info().await.unwrap().latest;
         assert_eq!(now, end, "the log grew behind its seal, in round {round}");
+    }
+}
+
+/// Ending the log with the batch.
+fn ending(mut options: AppendOptions) -> AppendOptions {
+    options.seal = Some(EndReason::Completed);
+    options
+}
+
+/// A batch that ends the log is stored with its seal. One that is refused, or that was stored before,
+/// seals nothing.
+///
+/// # Panics
+/// When it is otherwise.
+pub async fn last_batch_seals_with_what_it_stores(backend: Arc<dyn Backend>) {
+    let Some(log) = stored(&backend, "s").await else {
+        return;
+    };
+    let first = vec![keyed_entry("k", 1)];
+    log.append(first.clone(), now()).await.unwrap();
+    let refused = log.append(entries(1), ending(expecting(7))).await;
+    assert!(
+        matches!(refused, Err(AppendError::PositionConflict { .. })),
+        "an append elsewhere answers {refused:?}"
+    );
+    log.append(first, ending(now())).await.unwrap();
+    let info = log.info().await.unwrap();
+    assert_eq!(info.seal, None, "a batch that stored nothing has sealed");
+    log.append(entries(2), ending(expecting(1))).await.unwrap();
+    let seal = Some(seal(EndReason::Completed, None));
+    let info = log.info().await.unwrap();
+    assert_eq!(info.latest, Position(3), "the last batch is stored");
+    assert_eq!(info.seal, seal, "the log is not sealed by its last batch");
+    let opened = open(&backend, "s", Incarnation::Current, 2).await.unwrap();
+    assert_eq!(opened.seal, seal, "the next open does not tell it");
+    let refused = log.append(entries(1), now()).await;
+    assert!(
+        matches!(
+            refused,
+            Err(AppendError::Sealed {
+                reason: EndReason::Completed
+            })
+        ),
+        "a log that has its last batch answers an append with {refused:?}"
+    );
+}
+
+/// Of appends that race the last batch none lands behind it.
+///
+/// # Panics
+/// When one does.
+pub async fn nothing_is_appended_behind_the_last_batch(backend: Arc<dyn Backend>) {
+    for round in 0..50 {
+        let name = format!("s{round}");
+        let mut racing = Vec::new();
+        for kind in ["a", "a", "last", "a", "a"] {
+            let Some(log) = stored(&backend, &name).await else {
+                return;
+            };
+            racing.push(tokio::spawn(async move {
+                let options = match kind {
+                    "last" => ending(now()),
+                    _ => now(),
+                };
+                loop {
+                    match log.append(vec![entry(kind)], options).await {
+                        Ok(_) if kind == "last" => return,
+                        Ok(_) => tokio::task::yield_now().await,
+                        Err(AppendError::Sealed { .. }) => return,
+                        Err(error) => panic!("a log that ends answers {error:?}"),
+                    }
+                }
+            }));
+        }
+        for racing in racing {
+            racing.await.unwrap();
+        }
+        let Some(log) = stored(&backend, &name).await else {
+            panic!("the handle has another shape the second time");
+        };
+        let events = contents(&*log).await;
+        let last = events.iter().position(|e| e.kind().as_str() == "last");
+        assert_eq!(
+            last,
+            Some(events.len() - 1),
+            "events landed behind the last batch, in round {round}"
+        );
     }
 }

@@ -4,20 +4,90 @@
 
 use std::num::NonZeroU32;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// How to create a signal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SignalRequest {
     /// What it is, for people: 1 to 128 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 128))]
     pub name: Option<String>,
+    /// How long it may go without a renewal before it is poisoned: 100 ms to 24 h. Without it nothing
+    /// ends the signal but its producer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 100, maximum = 86_400_000))]
+    pub lease_ms: Option<u64>,
+}
+
+/// Puts off the end of a lease.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SignalRenewRequest {
+    /// The signal's secret.
+    #[serde(default)]
+    pub secret: String,
+    /// The length of the lease from now on; as before if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 100, maximum = 86_400_000))]
+    pub lease_ms: Option<u64>,
+}
+
+/// A lease that was renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignalRenewed {
+    /// After how long it ends, unless it is renewed again.
+    pub lease_ms: u64,
+}
+
+/// What blocks a signal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignalWhy {
+    /// The signal and, if it is a merge, what it waits for, nearer ones first; each once. Empty if the
+    /// signal is complete. At most 1000.
+    pub pending: Vec<SignalPending>,
+    /// Whether there are more.
+    pub truncated: bool,
+}
+
+/// A signal that is not complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignalPending {
+    /// Its handle.
+    pub handle: String,
+    /// Its name, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Who created it, and so owes it; absent for a merge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owed_by: Option<String>,
+    /// Since when.
+    #[serde(
+        default,
+        with = "crate::time::optional_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub since: Option<Timestamp>,
+    /// How its inputs complete it, if it is a merge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<SignalMergeMode>,
+    /// Its inputs that are not complete, if it is a merge.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<String>,
 }
 
 /// A signal that was created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SignalCreated {
     /// The right to look at it and to wait for it.
     pub handle: String,
@@ -27,6 +97,7 @@ pub struct SignalCreated {
 
 /// Completes a signal with success.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TriggerRequest {
     /// The signal's secret.
@@ -34,11 +105,13 @@ pub struct TriggerRequest {
     pub secret: String,
     /// What everybody who waits gets; null is the same as none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub value: Option<Box<RawValue>>,
 }
 
 /// Completes a signal with a failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PoisonRequest {
     /// The signal's secret.
@@ -46,11 +119,13 @@ pub struct PoisonRequest {
     pub secret: String,
     /// What went wrong; not empty, and cut to 1 KiB.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, required))]
     pub reason: String,
 }
 
 /// Completes a signal as cancelled.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SignalCancelRequest {
     /// The signal's secret.
@@ -82,6 +157,7 @@ pub enum SignalMergeMode {
 
 /// How to merge signals.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MergeRequest {
     /// The handles of the inputs; what stands twice counts once.
@@ -94,6 +170,7 @@ pub struct MergeRequest {
 
 /// A merged signal. It has no secret: its inputs complete it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SignalMerged {
     /// The right to look at it and to wait for it.
     pub handle: String,
@@ -101,6 +178,7 @@ pub struct SignalMerged {
 
 /// Where a signal stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SignalState {
     /// Not complete.
@@ -115,6 +193,7 @@ pub enum SignalState {
 
 /// What is known of a signal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SignalInfo {
     /// The signal.
     pub handle: String,
@@ -125,6 +204,7 @@ pub struct SignalInfo {
     pub status: SignalState,
     /// What it was triggered with, if that was anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub value: Option<Box<RawValue>>,
     /// Why it was poisoned or cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,6 +213,7 @@ pub struct SignalInfo {
 
 /// Why a signal was poisoned or cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PoisonInfo {
     /// In which way: `explicit`, `cancelled`, `merged`, `shut_down`, ...
     pub kind: String,
@@ -147,6 +228,7 @@ pub struct PoisonInfo {
 
 /// A signal that failed by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PoisonCause {
     /// The signal.
     pub handle: String,

@@ -10,7 +10,16 @@ use reveille_types::{
 
 /// The event that `draft` becomes at `position` of one session log.
 pub(crate) fn place(draft: EventDraft, position: u64) -> Event {
-    let session: SessionKey = "acme/session/s1".parse().unwrap();
+    at(draft, "acme/session/s1".parse().unwrap(), position)
+}
+
+/// The event that `draft` becomes at the beginning of this session log.
+#[allow(dead_code, reason = "not every test file uses it")]
+pub(crate) fn place_in(draft: EventDraft, session: SessionKey) -> Event {
+    at(draft, session, 0)
+}
+
+fn at(draft: EventDraft, session: SessionKey, position: u64) -> Event {
     let event = draft.complete(DraftDefaults {
         id: EventId::parse("made").unwrap(),
         time: Timestamp::from_millisecond(1_769_860_800_100).unwrap(),

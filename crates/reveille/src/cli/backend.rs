@@ -1,19 +1,17 @@
 //! Where sessions are kept: `--backend` and what goes with it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use reveille_archive::{ArchiveBackend, ArchiveDurability, ArchiveOptions, OpenError};
 use reveille_memory::MemoryBackend;
-use reveille_queue::{Sessions, TailLimits};
-use reveille_types::Tenant;
-
-use super::serve::StartError;
+use reveille_queue::{Sessions, SessionsBuilder};
 
 /// A backend by its name on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) enum BackendName {
+pub(crate) enum BackendName {
     #[default]
     Memory,
     Archive(PathBuf),
@@ -31,9 +29,18 @@ impl FromStr for BackendName {
     }
 }
 
+impl fmt::Display for BackendName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Archive(dir) => write!(f, "archive:{}", dir.display()),
+        }
+    }
+}
+
 /// What an acknowledged event survives
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum Level {
+pub(crate) enum Level {
     /// The end of the process
     Os,
     /// The power of the machine
@@ -43,7 +50,7 @@ pub(super) enum Level {
 
 /// Where sessions are kept.
 #[derive(Debug, Clone, Default, Args)]
-pub(super) struct BackendArgs {
+pub(crate) struct BackendArgs {
     /// Where sessions are kept: memory, or archive:DIR for a directory
     #[arg(
         long,
@@ -51,15 +58,15 @@ pub(super) struct BackendArgs {
         env = "REVEILLE_BACKEND",
         default_value = "memory"
     )]
-    pub(super) backend: BackendName,
+    pub(crate) backend: BackendName,
     /// What an acknowledged event survives in an archive
     #[arg(long, value_name = "LEVEL", default_value = "fsync")]
-    pub(super) durability: Level,
+    pub(crate) durability: Level,
 }
 
 impl BackendArgs {
     /// The archive that is named, if one is.
-    pub(super) fn archive(&self) -> Result<Option<ArchiveBackend>, OpenError> {
+    pub(crate) fn archive(&self) -> Result<Option<ArchiveBackend>, OpenError> {
         let BackendName::Archive(dir) = &self.backend else {
             return Ok(None);
         };
@@ -71,19 +78,16 @@ impl BackendArgs {
         ArchiveBackend::open(dir, options).map(Some)
     }
 
-    /// The sessions of this backend, those that are stored included.
-    pub(super) async fn sessions(&self) -> Result<Sessions, StartError> {
-        let sessions = match self.archive()? {
+    /// Sessions on this backend.
+    pub(crate) fn sessions(&self) -> Result<SessionsBuilder, OpenError> {
+        Ok(match self.archive()? {
             Some(archive) => Sessions::builder(archive),
             None => Sessions::builder(MemoryBackend::new()),
-        };
-        let sessions = sessions.tail(TailLimits::default()).build();
-        sessions.open_stored(&Tenant::default_tenant()).await?;
-        Ok(sessions)
+        })
     }
 
     /// What becomes of sessions, in words.
-    pub(super) fn promise(&self) -> String {
+    pub(crate) fn promise(&self) -> String {
         match (&self.backend, self.durability) {
             (BackendName::Memory, _) => {
                 "sessions are kept in memory and gone when this process ends".to_owned()

@@ -7,11 +7,15 @@
 mod backend;
 mod cancel;
 mod close;
+mod config;
 mod demo;
+mod key;
+mod known;
 mod output;
 mod publish;
 mod serve;
 mod sessions;
+mod settings;
 mod signal;
 mod tail;
 mod take;
@@ -53,6 +57,8 @@ enum Command {
     Export(transfer::Export),
     Import(transfer::Import),
     Demo(demo::Demo),
+    Config(config::Config),
+    Key(key::Key),
 }
 
 /// Which server to speak to.
@@ -67,11 +73,23 @@ struct Server {
         value_name = "URL"
     )]
     url: String,
+    /// The API key or token, where the server wants one
+    #[arg(
+        long,
+        global = true,
+        env = "REVEILLE_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    token: Option<String>,
 }
 
 impl Server {
     fn client(&self) -> Result<Client, ClientError> {
-        Client::new(&self.url)
+        match &self.token {
+            Some(token) => Client::with_token(&self.url, token),
+            None => Client::new(&self.url),
+        }
     }
 
     fn session(&self, name: &str) -> Result<Session, ClientError> {
@@ -113,6 +131,8 @@ enum CommandError {
     #[error(transparent)]
     Transfer(#[from] transfer::TransferError),
     #[error(transparent)]
+    Settings(#[from] settings::SettingsError),
+    #[error(transparent)]
     Demo(#[from] demo::DemoError),
 }
 
@@ -121,7 +141,9 @@ impl CommandError {
         match self {
             // Whoever read has read enough.
             Self::Output(OutputError::Closed) => ExitCode::SUCCESS,
-            Self::Client(ClientError::Url { .. }) | Self::Json { .. } => ExitCode::from(2),
+            Self::Client(ClientError::Url { .. }) | Self::Json { .. } | Self::Settings(_) => {
+                ExitCode::from(2)
+            }
             Self::Start(error) => error.exit_code(),
             Self::Demo(error) => error.exit_code(),
             _ => ExitCode::FAILURE,
@@ -148,6 +170,8 @@ impl Cli {
             Command::Export(command) => command.run().await,
             Command::Import(command) => command.run().await,
             Command::Demo(command) => command.run().await,
+            Command::Config(command) => command.run(),
+            Command::Key(command) => command.run(),
         };
         match result {
             Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -1,58 +1,50 @@
-//! `reveille serve`: the server on this machine.
+//! `reveille serve`: the server.
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use reveille_gateway::{Gateway, GatewayConfig, ServeError, bind, serve};
-use tokio::net::TcpListener;
+use reveille_gateway::{
+    Gateway, ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve, serve_admin,
+};
+use reveille_types::Tenant;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::backend::BackendArgs;
+use super::known::KnownInFile;
 use super::output::note;
+use super::settings::{Given, LogFormat, Settings, SettingsError};
 use super::{CommandError, Outcome};
 
-/// How long streams and requests may take to end after Ctrl-C, and after a termination request.
+/// How long streams and requests may take to end after Ctrl-C.
 const DRAIN_INTERRUPT: Duration = Duration::from_secs(3);
 
-/// Serve sessions over HTTP on this machine
-#[derive(Debug, Clone, Args)]
+/// Serve sessions over HTTP
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct Serve {
-    /// Where to listen; port 0 picks a free one
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7600")]
-    pub(super) listen: String,
-    /// An origin that may send events as web hooks (CloudEvents); may be repeated
-    #[arg(long, value_name = "ORIGIN")]
-    webhook_origin: Vec<String>,
     #[command(flatten)]
-    pub(super) backend: BackendArgs,
-}
-
-impl Default for Serve {
-    fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:7600".to_owned(),
-            webhook_origin: Vec::new(),
-            backend: BackendArgs::default(),
-        }
-    }
+    given: Given,
 }
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StartError {
-    #[error("--listen {text:?} is no HOST:PORT of this machine")]
+    #[error("{setting} {text:?} is no HOST:PORT of this machine")]
     Address {
+        setting: &'static str,
         text: String,
         #[source]
         source: io::Error,
     },
-    #[error("--listen {text:?} names no address")]
-    NoAddress { text: String },
+    #[error("{setting} {text:?} names no address")]
+    NoAddress { setting: &'static str, text: String },
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error(transparent)]
@@ -69,7 +61,12 @@ impl StartError {
         match self {
             Self::Address { .. }
             | Self::NoAddress { .. }
-            | Self::Serve(ServeError::NotLoopback { .. }) => ExitCode::from(2),
+            | Self::Settings(_)
+            | Self::Serve(
+                ServeError::NotLoopback { .. }
+                | ServeError::NotEncrypted { .. }
+                | ServeError::Certificate { .. },
+            ) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -78,36 +75,49 @@ impl StartError {
 /// A server that listens and has not begun to serve.
 #[derive(Debug)]
 pub(super) struct Listening {
-    listener: TcpListener,
+    listener: Listener,
+    /// For operators.
+    admin: Option<Listener>,
     pub(super) gateway: Gateway,
     pub(super) url: String,
+    settings: Settings,
+}
+
+/// What asked the server to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Somebody who sits at it, or the end of the work.
+    Interrupt,
+    /// Whatever manages processes here.
+    Terminate,
 }
 
 impl Serve {
     /// Listens, and says where in the first line on standard error.
     pub(super) async fn listen(&self) -> Result<Listening, StartError> {
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&self.listen)
-            .await
-            .map_err(|source| StartError::Address {
-                text: self.listen.clone(),
-                source,
-            })?
-            .collect();
-        let address = *addresses.first().ok_or_else(|| StartError::NoAddress {
-            text: self.listen.clone(),
-        })?;
-        let listener = bind(address).await?;
+        let resolved = self.given.resolve(|name| std::env::var(name).ok())?;
+        let (settings, file) = (resolved.settings, resolved.file);
+        let address = address("listen", &settings.listen).await?;
+        let gateway = gateway(&settings, file).await?;
+        let mut options = ListenOptions::default();
+        if let (Some(certificate), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
+            options.tls = Some(TlsConfig::new(certificate.clone(), key.clone()));
+        }
+        options.insecure_plain_http = settings.insecure_plain_http;
+        let admin = match &settings.admin_listen {
+            Some(text) => Some(bind_admin(self::address("admin_listen", text).await?).await?),
+            None => None,
+        };
+        let listener = bind(address, &gateway, options).await?;
         let address = listener
             .local_addr()
             .map_err(|source| ServeError::Bind { address, source })?;
-        let sessions = self.backend.sessions().await?;
-        let mut config = GatewayConfig::default();
-        config.drain = DRAIN_INTERRUPT;
-        config.webhook_origins.clone_from(&self.webhook_origin);
         let listening = Listening {
+            url: format!("{}://{address}", listener.scheme()),
             listener,
-            gateway: Gateway::new(sessions, config),
-            url: format!("http://{address}"),
+            admin,
+            gateway,
+            settings,
         };
         note(&format!("reveille listening on {}", listening.url));
         Ok(listening)
@@ -117,53 +127,119 @@ impl Serve {
     pub(super) async fn run(&self) -> Result<Outcome, CommandError> {
         let stop = stop_signal()?;
         let listening = self.listen().await?;
-        log_to_stderr();
+        log_to_stderr(&listening.settings);
         let url = &listening.url;
         note(&format!(
-            "{}; Ctrl-C stops it. Try:",
-            self.backend.promise()
+            "{}; Ctrl-C stops it.",
+            listening.settings.backend.promise()
         ));
-        note(&format!(
-            "  curl -N '{url}/v1/sessions/build/events?after=earliest'"
-        ));
-        note("  reveille wait build --type task.completed --timeout 20s");
-        note("  reveille publish build --type task.completed --data '{\"ok\":true}'");
+        if listening.settings.has_auth() {
+            note("requests need a credential: authorization: Bearer ...");
+        } else {
+            note("without authentication: only this machine is served. Try:");
+            note(&format!(
+                "  curl -N '{url}/v1/sessions/build/events?after=earliest'"
+            ));
+            note("  reveille wait build --type task.completed --timeout 20s");
+            note("  reveille publish build --type task.completed --data '{\"ok\":true}'");
+        }
         listening.serve(stop).await;
         Ok(Outcome::Done)
     }
 }
 
-/// Logs warnings, or what `REVEILLE_LOG` asks for, to standard error.
-fn log_to_stderr() {
+/// The first address of a host and a port.
+async fn address(setting: &'static str, text: &str) -> Result<SocketAddr, StartError> {
+    let addresses = tokio::net::lookup_host(text).await;
+    let addresses = addresses.map_err(|source| StartError::Address {
+        setting,
+        text: text.to_owned(),
+        source,
+    })?;
+    let first = addresses.into_iter().next();
+    first.ok_or_else(|| StartError::NoAddress {
+        setting,
+        text: text.to_owned(),
+    })
+}
+
+async fn gateway(settings: &Settings, file: Option<PathBuf>) -> Result<Gateway, StartError> {
+    let sessions = settings.backend.sessions()?;
+    let sessions = sessions
+        .tail(settings.tail)
+        .limits(settings.limits)
+        .default_ttl(settings.session_ttl)
+        .build();
+    // What is stored is known from the beginning, so that it is listed, and expires in time.
+    sessions.open_stored(&Tenant::default_tenant()).await?;
+    let mut config = settings.gateway.clone();
+    config.drain = DRAIN_INTERRUPT;
+    config.streams.per_node = config.streams.per_node.min(most_streams());
+    match file {
+        Some(file) if settings.has_auth() => {
+            let known = KnownInFile::new(file)?;
+            Ok(Gateway::with_authorizer(sessions, config, Arc::new(known)))
+        }
+        // Only the file can say who is known.
+        _ => Ok(Gateway::new(sessions, config)),
+    }
+}
+
+/// As many as there can be open files, less a tenth for everything else.
+fn most_streams() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    files - files / 10
+}
+
+/// Logs to standard error.
+fn log_to_stderr(settings: &Settings) {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::WARN.into())
-        .with_env_var("REVEILLE_LOG")
-        .from_env_lossy();
-    // A second call finds the first one's subscriber, which is as good.
-    let _ = tracing_subscriber::fmt()
+        .parse_lossy(&settings.log);
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .try_init();
+        .with_writer(io::stderr);
+    // A second call finds the first one's subscriber, which is as good.
+    let _ = match settings.log_format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
 }
 
 impl Listening {
     /// Serves until `stop` resolves, then ends what is open in an orderly way.
-    pub(super) async fn serve(self, stop: impl Future<Output = ()>) {
+    pub(super) async fn serve(self, stop: impl Future<Output = Stop>) {
         let driving = tokio::spawn(self.gateway.sessions().drive());
-        serve(self.listener, self.gateway, stop).await;
+        let (gateway, long) = (self.gateway.clone(), self.settings.drain);
+        let stopped = async move {
+            if stop.await == Stop::Terminate {
+                gateway.drain(long);
+            }
+        };
+        let admin = self.gateway.clone();
+        let admin = self
+            .admin
+            .map(|listener| tokio::spawn(serve_admin(listener, admin)));
+        serve(self.listener, self.gateway, stopped).await;
         driving.abort();
+        if let Some(admin) = admin {
+            admin.abort();
+        }
     }
 }
 
 /// Resolves at Ctrl-C or a termination request. A second one ends the process at once.
-pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, StartError> {
+pub(super) fn stop_signal() -> Result<impl Future<Output = Stop> + Send + 'static, StartError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        let stop = tokio::select! {
+            _ = interrupt.recv() => Stop::Interrupt,
+            _ = terminate.recv() => Stop::Terminate,
+        };
         tokio::spawn(async move {
             tokio::select! {
                 _ = interrupt.recv() => {}
@@ -171,5 +247,6 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static,
             }
             std::process::exit(130);
         });
+        stop
     })
 }

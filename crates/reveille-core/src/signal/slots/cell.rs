@@ -2,16 +2,15 @@
 
 use std::task::Waker;
 
+use super::edge::Edge;
 use super::slot::{Completed, SlotRef};
-use super::word::{CELL_MERGE, CELL_OWNED, CELL_SET, COMPLETE, REF, Word};
-use crate::signal::merge::Merge;
-use crate::sync::Arc;
+use super::word::{CELL_MERGE, CELL_OWNED, CELL_SET, COMPLETE, REF, Word, exchange};
 use crate::sync::atomic::Ordering;
 
 /// Who is told when a signal completes.
 pub(in crate::signal) enum Subscriber {
     Task(Waker),
-    Merge(Arc<Merge>),
+    Merge(Edge),
 }
 
 /// How a merge is registered with an input.
@@ -38,7 +37,8 @@ impl<T> SlotRef<T> {
     /// Fills the empty cell, by its owner. Hands the waker back if the signal is complete.
     pub(in crate::signal) fn fill_cell(&self, waker: Waker) -> Result<(), Subscriber> {
         self.write_cell(Subscriber::Task(waker));
-        let before = Word(self.slot().word.fetch_or(CELL_SET, Ordering::AcqRel));
+        // It is not set while the cell is empty.
+        let before = Word(self.slot().word.fetch_add(CELL_SET, Ordering::AcqRel));
         if before.has(COMPLETE) {
             // The completion found no subscriber, so the cell is still the caller's.
             return Err(self.read_cell());
@@ -48,13 +48,13 @@ impl<T> SlotRef<T> {
 
     /// Fills the empty cell, by its owner, with a merge, and gives the reference up in the same
     /// step: a pending signal keeps its slot.
-    pub(super) fn subscribe(self, merge: &Arc<Merge>) -> Subscribed {
-        self.write_cell(Subscriber::Merge(Arc::clone(merge)));
+    pub(super) fn subscribe(self, edge: Edge) -> Subscribed {
+        self.write_cell(Subscriber::Merge(edge));
         let slot = self.slot();
         let mut word = slot.load(Ordering::Acquire);
         while !word.has(COMPLETE) {
             let next = (word.0 | CELL_SET | CELL_MERGE) - REF;
-            match slot.exchange(word, next, Ordering::AcqRel) {
+            match exchange(&slot.word, word, next) {
                 Ok(()) => {
                     std::mem::forget(self);
                     return Subscribed::Cell;
@@ -62,8 +62,8 @@ impl<T> SlotRef<T> {
                 Err(now) => word = now,
             }
         }
-        // The completion found no subscriber.
-        drop(self.read_cell());
+        // The completion found no subscriber, and the edge is not used.
+        let _unused = self.read_cell();
         Subscribed::Elsewhere
     }
 
@@ -79,7 +79,7 @@ impl<T> SlotRef<T> {
             if !word.has(CELL_SET) {
                 return Ok(None);
             }
-            match slot.exchange(word, word.0 & !CELL_SET, Ordering::AcqRel) {
+            match exchange(&slot.word, word, word.0 & !CELL_SET) {
                 Ok(()) => return Ok(Some(self.read_cell())),
                 Err(now) => word = now,
             }

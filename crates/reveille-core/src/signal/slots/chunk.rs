@@ -5,11 +5,11 @@ use std::ptr::{NonNull, null_mut};
 use crossbeam_utils::Backoff;
 
 use super::core::Core;
+use super::edge::Owned;
 use super::pin::{Found, Pin, place_of};
 use super::slot::{Slot, SlotRef};
 use super::word::{CELL_OWNED, DERIVED, HELD};
 use crate::signal::extra::Extras;
-use crate::signal::merge::Merge;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, pause};
 
@@ -59,9 +59,6 @@ pub(super) struct Chunk<T> {
     slots: AtomicPtr<Slots<T>>,
     /// How many look at the memory without a reference to a slot.
     pins: AtomicU32,
-    /// Of generations up to this one that are neither in a slot nor in the history, nothing is
-    /// known any more.
-    forgotten: AtomicU32,
     /// The slots that used their last generation.
     exhausted: AtomicU64,
     /// The last generations of the slots while there is no memory.
@@ -99,7 +96,6 @@ impl<T> Chunk<T> {
             free: AtomicU64::new(0),
             slots: AtomicPtr::new(null_mut()),
             pins: AtomicU32::new(0),
-            forgotten: AtomicU32::new(0),
             exhausted: AtomicU64::new(0),
             rest: Mutex::new(Rest::Same(0)),
             extras: Mutex::new(Extras::default()),
@@ -216,45 +212,44 @@ impl<T> Chunk<T> {
         }
     }
 
-    /// Starts a generation that inputs complete, as `make` says for its index and generation.
+    /// Starts a generation that inputs complete.
     ///
     /// # Safety
     ///
     /// The caller claimed it.
-    pub(super) unsafe fn start_merge(
-        &self,
-        place: u8,
-        make: impl FnOnce(u32, u32) -> Arc<Merge>,
-    ) -> SlotRef<T> {
+    pub(super) unsafe fn start_merge(&self, place: u8, merge: Owned) -> SlotRef<T> {
         // SAFETY: as in `start`.
         unsafe {
             let slot = self.claimed(place);
-            let merge = make(self.index_of(place), slot.as_ref().next_generation());
+            let generation = slot.as_ref().next_generation();
+            merge.belong_to(self.index_of(place), generation);
             slot.as_ref().store_merge(merge);
             slot.as_ref().start(1, DERIVED);
             SlotRef::from_counted(slot)
         }
     }
 
-    /// Makes a claimed slot free again.
+    /// Makes a claimed slot free again. By a pointer, since the core and with it the chunk may be
+    /// gone as soon as it is.
     ///
     /// # Safety
     ///
-    /// The caller claimed it, or had the last reference to it; it is idle.
+    /// The caller claimed it, or had the last reference to it; it is idle. The chunk is there.
     #[inline]
-    pub(super) unsafe fn give_back(&self, place: u8, generation: u32) {
+    pub(super) unsafe fn give_back(this: NonNull<Self>, place: u8, generation: u32) {
         let bit = 1 << place;
-        let free = self.free.load(Ordering::Relaxed);
+        // SAFETY: the chunk is there until the slot is free.
+        let bits = unsafe { &(*this.as_ptr()).free };
+        let free = bits.load(Ordering::Relaxed);
         let usual = free & (CURRENT | CLOSED) == CURRENT && generation != u32::MAX;
         // Release: the slot's next user sees it idle.
         if !usual
-            || self
-                .free
+            || bits
                 .compare_exchange(free, free | bit, Ordering::SeqCst, Ordering::Relaxed)
                 .is_err()
         {
             // SAFETY: passed on.
-            unsafe { self.give_back_with_care(bit, generation) };
+            unsafe { Self::give_back_with_care(this, bit, generation) };
         }
     }
 
@@ -264,45 +259,47 @@ impl<T> Chunk<T> {
     ///
     /// As for [`give_back`](Self::give_back).
     #[cold]
-    unsafe fn give_back_with_care(&self, bit: u64, generation: u32) {
+    unsafe fn give_back_with_care(this: NonNull<Self>, bit: u64, generation: u32) {
+        // SAFETY: the chunk is there until the slot is free, or used up.
+        let (chunk, core) = unsafe { (this.as_ref(), (*this.as_ptr()).core) };
         if generation == u32::MAX {
-            let before = self.exhausted.fetch_or(bit, Ordering::AcqRel);
+            let before = chunk.exhausted.fetch_or(bit, Ordering::AcqRel);
             if before & bit != 0 {
                 // The slot was counted by `close`.
                 // SAFETY: as there.
-                unsafe { Arc::decrement_strong_count(self.core) };
+                unsafe { Arc::decrement_strong_count(core) };
             }
             return;
         }
         // Holds the core beyond the step that frees the slot.
         let mut hold = None;
-        let mut free = self.free.load(Ordering::Relaxed);
+        let mut free = chunk.free.load(Ordering::Relaxed);
         loop {
             let mut next = free | bit;
             if free & (LISTED | CURRENT | CLOSED) == 0 {
                 next |= LISTED;
             }
             let work = free & (CURRENT | CLOSED) == 0
-                && (free & LISTED == 0 || next & ALL == self.usable());
+                && (free & LISTED == 0 || next & ALL == chunk.usable());
             if work && hold.is_none() {
                 // SAFETY: the slot is not free yet, so the core is alive.
                 hold = Some(unsafe {
-                    Arc::increment_strong_count(self.core);
-                    Arc::from_raw(self.core)
+                    Arc::increment_strong_count(core);
+                    Arc::from_raw(core)
                 });
             }
-            match self
+            match chunk
                 .free
                 .compare_exchange_weak(free, next, Ordering::SeqCst, Ordering::Relaxed)
             {
                 Err(now) => free = now,
                 Ok(_) if free & CLOSED != 0 => {
                     // SAFETY: `close` counted this slot.
-                    return unsafe { Arc::decrement_strong_count(self.core) };
+                    return unsafe { Arc::decrement_strong_count(core) };
                 }
                 Ok(_) => {
                     if let (true, Some(core)) = (work, hold) {
-                        core.regard(self, free & LISTED == 0);
+                        core.regard(chunk, free & LISTED == 0);
                     }
                     return;
                 }
@@ -310,11 +307,20 @@ impl<T> Chunk<T> {
         }
     }
 
-    /// Ends the role as a shard's source, when no slot is free; whether it could.
-    pub(super) fn leave_current(&self) -> bool {
-        self.free
-            .compare_exchange(CURRENT, 0, Ordering::SeqCst, Ordering::Relaxed)
-            .is_ok()
+    /// Takes a free slot of a shard's source; if it has none, it is one no longer.
+    pub(super) fn claim_or_leave(&self) -> Option<u8> {
+        loop {
+            if let Some(place) = self.claim() {
+                return Some(place);
+            }
+            // In one step with seeing that no slot is free: one that is later lists the chunk.
+            let left = self
+                .free
+                .compare_exchange(CURRENT, 0, Ordering::SeqCst, Ordering::Relaxed);
+            if left.is_ok() {
+                return None;
+            }
+        }
     }
 
     /// Becomes a shard's source, out of the list; whether it was still in there.
@@ -429,12 +435,13 @@ impl<T> Chunk<T> {
                 return pin.acquire(place, generation, cell);
             }
             let last = match &*self.rest.lock() {
-                Rest::Same(last) => *last,
-                Rest::Saved(generations) => generations[usize::from(place)],
-                Rest::InMemory => {
-                    pause(&backoff);
-                    continue;
-                }
+                Rest::Same(last) => Some(*last),
+                Rest::Saved(generations) => Some(generations[usize::from(place)]),
+                Rest::InMemory => None,
+            };
+            let Some(last) = last else {
+                pause(&backoff);
+                continue;
             };
             if generation == 0 || generation > last {
                 return Found::Unknown;
@@ -503,14 +510,6 @@ impl<T> Chunk<T> {
             unsafe { Arc::decrement_strong_count(self.core) };
         }
     }
-
-    pub(super) fn forget_through(&self, generation: u32) {
-        self.forgotten.fetch_max(generation, Ordering::AcqRel);
-    }
-
-    pub(super) fn is_forgotten(&self, generation: u32) -> bool {
-        generation <= self.forgotten.load(Ordering::Acquire)
-    }
 }
 
 impl<T> Drop for Chunk<T> {
@@ -525,7 +524,7 @@ impl<T> Drop for Chunk<T> {
 }
 
 /// A chunk is on its own cache lines, and they stay for ever: two are enough.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const _: () = assert!(size_of::<Chunk<()>>() <= 128);
 
 // SAFETY: the pointer to the core is only followed while it is alive, and what it and the slots

@@ -8,12 +8,12 @@ use crossbeam_utils::CachePadded;
 
 use super::cell::Subscribed;
 use super::chunk::{Chunk, Kind, SLOTS, STRIDE};
+use super::edge::Owned;
 use super::pin::{Found, Pin};
 use super::slot::{AWAITERS_MAX, SlotRef};
 use super::word::{CELL_OWNED, plain_success};
 use crate::signal::drain::Drain;
 use crate::signal::history::{History, Kept, Key};
-use crate::signal::merge::Merge;
 use crate::signal::outcome::{Outcome, Record};
 use crate::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -93,7 +93,7 @@ impl<T> Core<T> {
     pub(in crate::signal) fn new(
         id: NonZeroU64,
         limit: usize,
-        history: usize,
+        history: History<T>,
         unit: fn() -> Option<T>,
         clock: StdArc<dyn Clock>,
     ) -> Self {
@@ -109,7 +109,7 @@ impl<T> Core<T> {
                 .collect(),
             chunks: [const { OnceLock::new() }; SEGMENTS],
             growth: Mutex::default(),
-            history: Mutex::new(History::new(history)),
+            history: Mutex::new(history),
             drain: Drain::default(),
         }
     }
@@ -150,14 +150,14 @@ impl<T> Core<T> {
         Ok(unsafe { chunk.start_awaited(place) })
     }
 
-    /// A pending signal that its inputs complete, as `make` says for its index and generation.
+    /// A pending signal that its inputs complete.
     pub(in crate::signal) fn create_derived(
         this: &Arc<Self>,
-        make: impl FnOnce(u32, u32) -> Arc<Merge>,
+        merge: Owned,
     ) -> Result<SlotRef<T>, SignalError> {
         let (chunk, place) = Self::claim(this, Kind::Derived)?;
         // SAFETY: claimed above.
-        Ok(unsafe { chunk.start_merge(place, make) })
+        Ok(unsafe { chunk.start_merge(place, merge) })
     }
 
     /// free → idle: takes a free slot, to start a generation in it.
@@ -175,7 +175,7 @@ impl<T> Core<T> {
         // looks at the phase. One of both sees the other.
         if this.phase() != Phase::Open {
             // SAFETY: claimed above, and still idle.
-            unsafe { chunk.give_back(place, 0) };
+            unsafe { Chunk::give_back(NonNull::from(chunk), place, 0) };
             return Err(this.refusal());
         }
         Ok((chunk, place))
@@ -191,29 +191,27 @@ impl<T> Core<T> {
         let mut growth = this.growth.lock();
         // SAFETY: null, or a chunk of this core.
         if let Some(chunk) = unsafe { shard.load(Ordering::Acquire).as_ref() } {
-            loop {
-                if let Some(place) = chunk.claim() {
-                    return Ok((chunk, place));
-                }
-                if chunk.leave_current() {
-                    break;
-                }
+            if let Some(place) = chunk.claim_or_leave() {
+                return Ok((chunk, place));
             }
             shard.store(null_mut(), Ordering::Release);
         }
         while let Some(chunk) = this.next_chunk(&mut growth, kind, Arc::as_ptr(this)) {
             shard.store(std::ptr::from_ref(chunk).cast_mut(), Ordering::Release);
-            if let Some(place) = chunk.claim() {
+            // Others of the shard may have used it up at once.
+            if let Some(place) = chunk.claim_or_leave() {
                 return Ok((chunk, place));
             }
-            // Only if all its slots used their last generation.
-            chunk.leave_current();
             shard.store(null_mut(), Ordering::Release);
         }
-        // The others may have room, from which anybody can take.
-        this.in_use(&growth)
-            .filter(|chunk| chunk.kind() == Some(kind))
-            .find_map(|chunk| Some((chunk, chunk.claim()?)))
+        // What other shards take their slots from is in no list, and anybody can take from it.
+        let others = this.shards.iter().filter_map(|shard| {
+            // SAFETY: null, or a chunk of this core.
+            unsafe { shard[kind as usize].load(Ordering::Acquire).as_ref() }
+        });
+        let mut claimed = others.filter_map(|chunk| Some((chunk, chunk.claim()?)));
+        claimed
+            .next()
             .ok_or(SignalError::Exhausted { limit: this.limit })
     }
 
@@ -304,13 +302,15 @@ impl<T> Core<T> {
             }),
             Found::Past => {
                 let mut history = self.history.lock();
-                if let Some(outcome) = history.get((index, generation)) {
+                if let Some(remembered) = history.get((index, generation)) {
                     drop(history);
                     let derived = chunk.kind() == Some(Kind::Derived);
-                    return Ok(Place::Past(Record { outcome, derived }));
+                    return Ok(Place::Past(Record {
+                        remembered,
+                        derived,
+                    }));
                 }
-                // Under the lock: what is evicted is marked under it.
-                let forgotten = chunk.is_forgotten(generation);
+                let forgotten = history.may_have_failed((index, generation));
                 drop(history);
                 let plain = self.plain(chunk);
                 if forgotten || !(plain.is_derived() || plain_success::<T>()) {
@@ -369,7 +369,7 @@ impl<T> Core<T> {
         &'a self,
         inputs: &[SignalHandle],
         pinned: &mut Pinned<'a, T>,
-        merge: &Arc<Merge>,
+        merge: &Owned,
         mut told: impl FnMut(usize, Subscribed),
     ) {
         for (at, input) in inputs.iter().enumerate() {
@@ -385,16 +385,11 @@ impl<T> Core<T> {
 
     /// Adds to the history, and gives what left it for that.
     pub(super) fn remember(&self, key: Key, outcome: Outcome<T>) -> Option<Kept<T>> {
-        let mut history = self.history.lock();
-        let (key, gone) = history.push(key, outcome)?;
-        if let Some(chunk) = self.chunk(key.0 / STRIDE) {
-            chunk.forget_through(key.1);
-        }
-        Some(gone)
+        self.history.lock().push(key, outcome)
     }
 
     /// Makes an idle slot look as if it had seen very many generations.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(in crate::signal) fn set_generation(&self, index: u32, generation: u32) {
         if let Some(pin) = self.chunk(index / STRIDE).and_then(Chunk::pin) {
             pin.set_generation((index % STRIDE) as u8, generation);

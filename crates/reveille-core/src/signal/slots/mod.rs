@@ -28,8 +28,8 @@
 //!     set or cleared it. So registering and looking are one step, and no wake-up is lost.
 //!   - `EXTRA` says that the side table has something. It is set under the chunk's lock; if the
 //!     completion sees it, it takes that lock, and if not, the setter sees `COMPLETE`.
-//!   - A merge has stored what it waits for from its start until somebody sets `CLAIMED`, who
-//!     takes it out, and who waits while `LOOKING` is set by somebody who reads it.
+//!   - A merge has stored what it waits for, and if it fails why, from its start to its last
+//!     reference, so that whoever has a reference may read it.
 //!   - The last reference to a complete slot turns it idle, or first `moving` if the outcome is
 //!     to be remembered. All others released it before (release, acquire), so what they did is
 //!     done. A pending slot needs no reference: it is let go of by its completion.
@@ -40,6 +40,10 @@
 //!   counts a pin first and then loads the pointer; giving the memory back clears the pointer
 //!   first and then adds nothing to the pins. Both change the one number, so whoever is second
 //!   (acquire) sees what the first did before (release).
+//! - `Merge::counts`: using an edge up is one step (release) after the failure of its input was
+//!   written; the step that decides sees those before it (acquire), and so does the one that
+//!   finds no edge and no owner left, which frees the memory. `REGISTERED` publishes how the
+//!   merge is registered (release) to whoever cuts it (acquire).
 //! - `Core::phase`: a creation claims a slot, then looks at the phase; a shutdown changes the
 //!   phase, then visits the claimed slots, after a change of nothing to `Chunk::free` (as above).
 //!
@@ -58,15 +62,17 @@
 mod cell;
 mod chunk;
 mod core;
+mod edge;
 mod pin;
 mod slot;
 mod word;
 
 pub(super) use cell::{AlreadyComplete, Subscribed, Subscriber};
 pub(super) use core::{Core, Phase, Pinned, Place, Plain};
-pub(super) use slot::{Completed, SlotRef, drop_quietly};
+pub(super) use edge::{Edge, Owned};
+pub(super) use slot::{Completed, SlotRef};
 pub(super) use word::plain_success;
 
 /// What the slot of a signal without a value takes.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(super) const SLOT_BYTES: usize = size_of::<slot::Slot<()>>();

@@ -6,10 +6,10 @@ use crossbeam_utils::Backoff;
 
 use super::cell::Subscribed;
 use super::chunk::{Chunk, SLOTS, Slots};
-use super::slot::{Owned, Slot, SlotRef};
-use crate::signal::merge::Merge;
+use super::edge::Owned;
+use super::slot::{Slot, SlotRef};
 use crate::sync::atomic::Ordering;
-use crate::sync::{Arc, pause};
+use crate::sync::pause;
 
 /// What a handle finds in a chunk.
 pub(super) enum Found<T> {
@@ -46,7 +46,7 @@ impl<T> Pin<'_, T> {
         &slots.slots[usize::from(place)]
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn set_generation(&self, place: u8, generation: u32) {
         self.slot(place).set_idle(generation);
     }
@@ -59,25 +59,23 @@ impl<T> Pin<'_, T> {
         }
     }
 
-    /// Registers a merge with the slot, if it is pending in this generation.
-    pub(super) fn subscribe(&self, place: u8, generation: u32, merge: &Arc<Merge>) -> Subscribed {
+    /// Registers a merge with the slot of an input, once, if it is pending in this generation.
+    pub(super) fn subscribe(&self, place: u8, generation: u32, merge: &Owned) -> Subscribed {
         if u32::from(place) >= SLOTS {
             return Subscribed::Elsewhere;
         }
-        match self.slot(place).own_for_merge(generation) {
-            Owned::Cell => {
-                // SAFETY: the reference was just counted.
-                let slot = unsafe { SlotRef::from_counted(place_of(self.slots, place)) };
-                slot.subscribe(merge)
-            }
-            Owned::Reference => {
-                // SAFETY: as above.
-                let slot = unsafe { SlotRef::from_counted(place_of(self.slots, place)) };
-                slot.with_extra(|extra| extra.merges.insert(Arc::clone(merge)))
-                    .map_or(Subscribed::Elsewhere, |key| Subscribed::Listed(key as u32))
-            }
-            Owned::Nothing => Subscribed::Elsewhere,
+        let Some(owns_cell) = self.slot(place).acquire_pending(generation) else {
+            return Subscribed::Elsewhere;
+        };
+        // SAFETY: the reference was just counted.
+        let slot = unsafe { SlotRef::from_counted(place_of(self.slots, place)) };
+        // SAFETY: for this input, which is told below to be elsewhere if it has no edge.
+        let edge = unsafe { merge.edge() };
+        if owns_cell {
+            return slot.subscribe(edge);
         }
+        slot.with_extra(|extra| extra.merges.insert(edge))
+            .map_or(Subscribed::Elsewhere, |key| Subscribed::Listed(key as u32))
     }
 
     /// A reference to the slot, if it still has this generation; and the cell, by its flag.

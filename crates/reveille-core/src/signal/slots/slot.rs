@@ -1,32 +1,29 @@
 //! One slot, and the counted reference through which everything reaches it.
 
 use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-
-use crossbeam_utils::Backoff;
 
 use super::cell::Subscriber;
 use super::chunk::{Chunk, Slots};
 use super::core::Core;
+use super::edge::Owned;
 use super::word::{
-    CELL_OWNED, CELL_SET, CLAIMED, COMPLETE, COUNTED, DERIVED, EXTRA, FAILED, HELD, LOOKING, REF,
-    REFS_MAX, Word, plain_success,
+    CELL_SET, CLAIMED, COMPLETE, COUNTED, DERIVED, EXTRA, FAILED, HELD, REF, REFS_MAX, Word,
+    exchange, plain_success,
 };
 use crate::signal::extra::Extra;
-use crate::signal::merge::Merge;
 use crate::signal::outcome::Outcome;
+use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Arc, UnsafeCell, pause};
 use crate::{Poison, SignalHandle};
 
 /// What a signal is made of beside its state; which of the three, its flags tell.
 union Stored<T> {
-    /// While pending and [`DERIVED`].
-    merge: ManuallyDrop<Arc<Merge>>,
-    /// When complete and [`FAILED`].
+    /// If [`DERIVED`], from the start to the last reference.
+    merge: ManuallyDrop<Owned>,
+    /// Otherwise, when complete and [`FAILED`].
     poison: ManuallyDrop<Poison>,
-    /// When complete otherwise, and not [`DERIVED`].
+    /// Otherwise, when complete.
     value: ManuallyDrop<T>,
 }
 
@@ -35,8 +32,7 @@ pub(super) struct Slot<T> {
     pub(super) word: AtomicU64,
     /// The first subscriber: full exactly while [`CELL_SET`] is set and [`COMPLETE`] is not.
     pub(super) cell: UnsafeCell<MaybeUninit<Subscriber>>,
-    /// Written before the start of a merge, and by whoever set [`CLAIMED`], which also takes the
-    /// merge out; empty when idle.
+    /// Written before the start of a merge, or by whoever set [`CLAIMED`]; empty when idle.
     stored: UnsafeCell<MaybeUninit<Stored<T>>>,
     /// Which one of its chunk it is.
     place: u8,
@@ -57,7 +53,7 @@ impl<T> Slot<T> {
     }
 
     /// For tests of what happens after very many generations.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn set_idle(&self, generation: u32) {
         self.word.store(Word::idle(generation).0, Ordering::Relaxed);
     }
@@ -72,7 +68,7 @@ impl<T> Slot<T> {
     /// # Safety
     ///
     /// The slot is claimed and idle.
-    pub(super) unsafe fn store_merge(&self, merge: Arc<Merge>) {
+    pub(super) unsafe fn store_merge(&self, merge: Owned) {
         let merge = ManuallyDrop::new(merge);
         self.stored.with_mut(|place| {
             // SAFETY: nobody else reads or writes in an idle slot.
@@ -88,88 +84,54 @@ impl<T> Slot<T> {
         self.word.store(word, Ordering::Release);
     }
 
-    pub(super) fn exchange(&self, old: Word, new: u64, order: Ordering) -> Result<(), Word> {
-        self.word
-            .compare_exchange_weak(old.0, new, order, Ordering::Acquire)
-            .map(drop)
-            .map_err(Word)
+    /// One more reference, together with the flags that `flags` has for the word, which it gives;
+    /// or the word for which it has none.
+    fn refer(&self, flags: impl Fn(Word) -> Option<u64>) -> Result<u64, Word> {
+        let mut word = self.load(Ordering::Acquire);
+        while let Some(flags) = flags(word) {
+            match exchange(&self.word, word, (word.0 + REF) | flags) {
+                Ok(()) => return Ok(flags),
+                Err(now) => word = now,
+            }
+        }
+        Err(word)
     }
 
     /// Claims the completion of a pending merge, and takes a reference.
     pub(super) fn claim_merged(&self, generation: u32) -> bool {
-        let backoff = Backoff::new();
-        let mut word = self.load(Ordering::Acquire);
-        loop {
-            if word.generation() != generation || word.has(CLAIMED | COMPLETE) {
-                return false;
-            }
-            if word.has(LOOKING) {
-                pause(&backoff);
-                word = self.load(Ordering::Acquire);
-                continue;
-            }
-            match self.exchange(word, (word.0 + REF) | CLAIMED, Ordering::AcqRel) {
-                Ok(()) => return true,
-                Err(now) => word = now,
-            }
-        }
+        let flags = |word: Word| {
+            let open = word.generation() == generation && !word.has(CLAIMED | COMPLETE);
+            open.then_some(CLAIMED)
+        };
+        self.refer(flags).is_ok()
     }
 
-    /// One more reference, and the cell if nobody has it, while pending in `generation`.
-    pub(super) fn own_for_merge(&self, generation: u32) -> Owned {
-        let mut word = self.load(Ordering::Acquire);
-        loop {
-            if word.generation() != generation || !word.is_pending() {
-                return Owned::Nothing;
-            }
-            let owns = !word.has(CELL_OWNED);
-            let owned = if owns { CELL_OWNED } else { 0 };
-            match self.exchange(word, (word.0 + REF) | owned, Ordering::AcqRel) {
-                Ok(()) if owns => return Owned::Cell,
-                Ok(()) => return Owned::Reference,
-                Err(now) => word = now,
-            }
-        }
+    /// One more reference, and the cell if nobody has it, while pending in `generation`; whether
+    /// with the cell.
+    pub(super) fn acquire_pending(&self, generation: u32) -> Option<bool> {
+        let flags = |word: Word| {
+            let pending = word.generation() == generation && word.is_pending();
+            pending.then(|| word.free_cell())
+        };
+        self.refer(flags).ok().map(|flags| flags != 0)
     }
 
     /// One more reference, if the word is still of `generation` and somebody needs the slot;
     /// and the cell, if nobody has it and it is asked for, to wait.
     pub(super) fn acquire(&self, generation: u32, cell: u64) -> Result<bool, Word> {
-        let mut word = self.load(Ordering::Acquire);
-        loop {
+        let flags = |word: Word| {
             let gone = word.is_idle() || word.is_moving() || word.is_plain::<T>();
-            if gone || word.generation() != generation {
-                return Err(word);
-            }
             // Who does not wait is between this and its drop: there is room for far more threads.
-            if cell != 0 && word.refs() >= AWAITERS_MAX {
-                return Err(word);
-            }
-            let owned = if word.has(CELL_OWNED | COMPLETE) {
-                0
-            } else {
-                cell
-            };
-            match self.exchange(word, (word.0 + REF) | owned, Ordering::AcqRel) {
-                Ok(()) => return Ok(owned != 0),
-                Err(now) => word = now,
-            }
-        }
+            let crowded = cell != 0 && word.refs() >= AWAITERS_MAX;
+            let found = !gone && !crowded && word.generation() == generation;
+            found.then(|| cell & word.free_cell())
+        };
+        self.refer(flags).map(|flags| flags != 0)
     }
 }
 
 /// How many awaiters one signal can have; there is room for passing references beyond.
-pub(super) const AWAITERS_MAX: u64 = REFS_MAX / 2;
-
-/// What a merge got to register with.
-pub(super) enum Owned {
-    /// A reference and the cell.
-    Cell,
-    /// A reference.
-    Reference,
-    /// The generation is complete, or was never there.
-    Nothing,
-}
+pub(super) const AWAITERS_MAX: u64 = REFS_MAX / 4;
 
 /// A counted reference to a slot: while it lives, the slot keeps its generation, the chunk its
 /// memory, and so does the core.
@@ -198,22 +160,28 @@ impl<T> SlotRef<T> {
         unsafe { self.0.as_ref() }
     }
 
-    fn chunk(&self) -> &Chunk<T> {
+    /// A pointer, for what may end the memory behind it.
+    fn chunk(&self) -> NonNull<Chunk<T>> {
         let place = usize::from(self.slot().place);
         // SAFETY: `self.0` has the provenance of the whole `Slots`, in whose array the slot is
-        // the one at `place`, and a chunk outlives its slots.
+        // the one at `place`.
         unsafe {
             let first = self.0.as_ptr().sub(place);
             let slots = first
                 .byte_sub(offset_of!(Slots<T>, slots))
                 .cast::<Slots<T>>();
-            (*slots).chunk.as_ref()
+            (*slots).chunk
         }
+    }
+
+    fn chunk_ref(&self) -> &Chunk<T> {
+        // SAFETY: a chunk outlives its slots.
+        unsafe { self.chunk().as_ref() }
     }
 
     pub(in crate::signal) fn core(&self) -> &Core<T> {
         // SAFETY: a slot that is referenced is claimed, and the core stays for claimed slots.
-        unsafe { self.chunk().core() }
+        unsafe { self.chunk_ref().core() }
     }
 
     pub(in crate::signal) fn word(&self) -> Word {
@@ -221,7 +189,7 @@ impl<T> SlotRef<T> {
     }
 
     pub(in crate::signal) fn index(&self) -> u32 {
-        self.chunk().index_of(self.slot().place)
+        self.chunk_ref().index_of(self.slot().place)
     }
 
     pub(in crate::signal) fn handle(&self) -> SignalHandle {
@@ -231,19 +199,9 @@ impl<T> SlotRef<T> {
     /// One more reference, and whether the cell is its to subscribe with; `None` at the limit
     /// of references.
     pub(in crate::signal) fn another(&self) -> Option<(Self, bool)> {
-        let slot = self.slot();
-        let mut word = slot.load(Ordering::Acquire);
-        loop {
-            if word.refs() >= AWAITERS_MAX {
-                return None;
-            }
-            let owns = !word.has(CELL_OWNED | COMPLETE);
-            let owned = if owns { CELL_OWNED } else { 0 };
-            match slot.exchange(word, (word.0 + REF) | owned, Ordering::AcqRel) {
-                Ok(()) => return Some((Self(self.0), owns)),
-                Err(now) => word = now,
-            }
-        }
+        let flags = |word: Word| (word.refs() < AWAITERS_MAX).then(|| word.free_cell());
+        let flags = self.slot().refer(flags).ok()?;
+        Some((Self(self.0), flags != 0))
     }
 
     /// Triggers a signal with a value that needs no memory, and gives the reference up: in one
@@ -255,6 +213,7 @@ impl<T> SlotRef<T> {
     ) -> Result<Option<(Self, Completed)>, (Self, T)> {
         debug_assert!(plain_success::<T>());
         let slot = self.slot();
+        let place = slot.place;
         let mut word = slot.load(Ordering::Acquire);
         loop {
             if word.has(CLAIMED | COMPLETE) {
@@ -268,7 +227,7 @@ impl<T> SlotRef<T> {
             } else {
                 (word.0 | COMPLETE) - REF
             };
-            match slot.exchange(word, next, Ordering::AcqRel) {
+            match exchange(&slot.word, word, next) {
                 Ok(()) if !done.is_quiet() => {
                     // It lives on in the slot, without being written.
                     std::mem::forget(value);
@@ -279,7 +238,7 @@ impl<T> SlotRef<T> {
                     let this = ManuallyDrop::new(self);
                     if word.refs() == 1 {
                         // SAFETY: the slot is idle by this call, and nobody refers to it.
-                        unsafe { this.chunk().give_back(this.slot().place, word.generation()) };
+                        unsafe { Chunk::give_back(this.chunk(), place, word.generation()) };
                     }
                     return Ok(None);
                 }
@@ -288,93 +247,64 @@ impl<T> SlotRef<T> {
         }
     }
 
-    /// Claims the right to complete, for one caller; what a merge waited for comes with it.
-    pub(in crate::signal) fn claim(&self) -> Option<Option<Arc<Merge>>> {
+    /// Claims the right to complete, for one caller.
+    pub(in crate::signal) fn claim(&self) -> bool {
         let slot = self.slot();
-        let backoff = Backoff::new();
         let mut word = slot.load(Ordering::Acquire);
-        loop {
-            if word.has(CLAIMED | COMPLETE) {
-                return None;
-            }
-            if word.has(LOOKING) {
-                pause(&backoff);
-                word = slot.load(Ordering::Acquire);
-                continue;
-            }
-            match slot.exchange(word, word.0 | CLAIMED, Ordering::AcqRel) {
-                Ok(()) => break,
+        while !word.has(CLAIMED | COMPLETE) {
+            match exchange(&slot.word, word, word.0 | CLAIMED) {
+                Ok(()) => return true,
                 Err(now) => word = now,
             }
         }
-        Some(word.has(DERIVED).then(|| self.take_merge()))
+        false
     }
 
-    /// Takes out what a merge waited for, by the one who claimed it, once.
-    pub(in crate::signal) fn take_merge(&self) -> Arc<Merge> {
+    /// What the signal waits for, or waited for, if it is a merge.
+    pub(in crate::signal) fn merge(&self) -> Option<&Owned> {
+        if !self.word().has(DERIVED) {
+            return None;
+        }
         let stored = self.slot().stored.with(|stored| {
-            // SAFETY: a pending merge has stored what it waits for, and the one who claimed
-            // takes it out, while nobody is LOOKING.
-            unsafe { (*stored).assume_init_read() }
+            // SAFETY: a merge stored it before its start, and it stays until the last reference.
+            unsafe { &*(*stored).as_ptr() }
         });
-        // SAFETY: as above: which of the three it is.
-        ManuallyDrop::into_inner(unsafe { stored.merge })
+        // SAFETY: DERIVED says which of the three it is.
+        Some(unsafe { &stored.merge })
     }
 
     /// Completes the signal, by the one who claimed it. The subscribers are the caller's to
     /// tell.
     pub(in crate::signal) fn complete(&self, outcome: Outcome<T>) -> Completed {
         let slot = self.slot();
-        let (stored, failed) = match outcome {
-            Outcome::Triggered(None) => (None, 0),
-            Outcome::Triggered(Some(value)) => {
-                let value = ManuallyDrop::new(value);
-                (Some(Stored { value }), 0)
+        let failed = match &outcome {
+            Outcome::Triggered(_) => 0,
+            Outcome::Failed(_) => FAILED,
+        };
+        let stored = match (self.merge(), outcome) {
+            (Some(merge), Outcome::Failed(poison)) => {
+                merge.fail(poison);
+                None
             }
-            Outcome::Failed(poison) => {
-                let poison = ManuallyDrop::new(poison);
-                (Some(Stored { poison }), FAILED)
-            }
+            // A merge has no value.
+            (Some(_), Outcome::Triggered(_)) | (None, Outcome::Triggered(None)) => None,
+            (None, Outcome::Failed(poison)) => Some(Stored {
+                poison: ManuallyDrop::new(poison),
+            }),
+            (None, Outcome::Triggered(Some(value))) => Some(Stored {
+                value: ManuallyDrop::new(value),
+            }),
         };
         if let Some(stored) = stored {
             slot.stored.with_mut(|place| {
                 // SAFETY: the caller claimed it, so nobody else writes, and COMPLETE is not set
-                // yet, so nobody reads.
+                // yet, so nobody reads. It is no merge.
                 unsafe { (*place).write(stored) };
             });
         }
         // Release: who sees COMPLETE sees the outcome. Acquire: the subscriber in the cell.
         let before = slot.word.fetch_or(COMPLETE | failed, Ordering::AcqRel);
-        Completed(Word(before))
-    }
-
-    /// What a pending merge waits for.
-    pub(in crate::signal) fn inputs(&self) -> Option<Arc<Merge>> {
-        let slot = self.slot();
-        let backoff = Backoff::new();
-        let mut word = slot.load(Ordering::Acquire);
-        loop {
-            if !word.has(DERIVED) || word.has(CLAIMED | COMPLETE) {
-                return None;
-            }
-            if word.has(LOOKING) {
-                pause(&backoff);
-                word = slot.load(Ordering::Acquire);
-                continue;
-            }
-            match slot.exchange(word, word.0 | LOOKING, Ordering::AcqRel) {
-                Ok(()) => break,
-                Err(now) => word = now,
-            }
-        }
-        let merge = slot.stored.with(|stored| {
-            // SAFETY: LOOKING was set on a pending merge, so nobody takes it out meanwhile.
-            let stored = unsafe { &*(*stored).as_ptr() };
-            // SAFETY: DERIVED says which of the three it is.
-            Arc::clone(unsafe { &stored.merge })
-        });
-        slot.word.fetch_and(!LOOKING, Ordering::AcqRel);
-        Some(merge)
+        Completed(Word(before | failed))
     }
 
     /// Whether the signal is complete: triggered, or failed as the poison says.
@@ -386,12 +316,15 @@ impl<T> SlotRef<T> {
         if !word.has(FAILED) {
             return Some(Ok(()));
         }
+        if let Some(merge) = self.merge() {
+            return Some(merge.poison().map_or(Ok(()), Err));
+        }
         let poison = self.slot().stored.with(|stored| {
             // SAFETY: COMPLETE and FAILED say that it is written for good, and this reference
             // keeps the slot from turning idle.
             unsafe { &*(*stored).as_ptr() }
         });
-        // SAFETY: FAILED says which of both it is.
+        // SAFETY: FAILED without DERIVED says which of the three it is.
         Some(Err(unsafe { &poison.poison }))
     }
 
@@ -419,14 +352,17 @@ impl<T> SlotRef<T> {
         change: impl FnOnce(&mut Extra) -> R,
     ) -> Option<R> {
         let slot = self.slot();
-        let mut extras = self.chunk().extras().lock();
+        let mut extras = self.chunk_ref().extras().lock();
         // Under the lock: a completion that comes before this is seen here, and one that comes
         // after sees EXTRA and waits for the lock.
-        let before = Word(slot.word.fetch_or(EXTRA, Ordering::AcqRel));
-        if before.has(COMPLETE) {
-            return None;
+        let mut word = slot.load(Ordering::Acquire);
+        while !word.has(COMPLETE) {
+            match exchange(&slot.word, word, word.0 | EXTRA) {
+                Ok(()) => return Some(change(extras.of(slot.place))),
+                Err(now) => word = now,
+            }
         }
-        Some(change(extras.of(slot.place)))
+        None
     }
 
     /// What the side table has for this signal, if anything.
@@ -434,7 +370,7 @@ impl<T> SlotRef<T> {
         if !self.word().has(EXTRA) {
             return None;
         }
-        self.chunk()
+        self.chunk_ref()
             .extras()
             .lock()
             .find(self.slot().place)
@@ -446,7 +382,7 @@ impl<T> SlotRef<T> {
         if !at.0.has(EXTRA) {
             return None;
         }
-        self.chunk().extras().lock().remove(self.slot().place)
+        self.chunk_ref().extras().lock().remove(self.slot().place)
     }
 
     /// Gives up the right to complete; whoever has the handle may do it from now on.
@@ -454,53 +390,87 @@ impl<T> SlotRef<T> {
         self.slot().word.fetch_and(!HELD, Ordering::AcqRel);
     }
 
-    /// Has an orderly shutdown count the signal, if it is pending.
-    pub(in crate::signal) fn count(&self) -> bool {
+    /// Has orderly shutdowns count the signal, if it is pending; whether it was not before.
+    pub(in crate::signal) fn count(&self) -> Option<bool> {
         let slot = self.slot();
         let mut word = slot.load(Ordering::Acquire);
         while !word.has(COMPLETE | COUNTED) {
-            match slot.exchange(word, word.0 | COUNTED, Ordering::AcqRel) {
-                Ok(()) => return true,
+            match exchange(&slot.word, word, word.0 | COUNTED) {
+                Ok(()) => return Some(true),
                 Err(now) => word = now,
             }
         }
-        false
+        (!word.has(COMPLETE)).then_some(false)
     }
 
-    /// complete → idle, by the last reference.
+    /// Takes out what the slot of a merge has, by the last reference.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else refers to the slot, of which the caller takes it once.
+    unsafe fn take_merge(&self) -> Owned {
+        let stored = self.slot().stored.with(|stored| {
+            // SAFETY: stored before the start of the merge, and read by the last reference.
+            unsafe { (*stored).assume_init_read() }
+        });
+        // SAFETY: which of the three it is, the caller knows.
+        ManuallyDrop::into_inner(unsafe { stored.merge })
+    }
+
+    /// complete → idle, by the last reference, of what is to be remembered.
     fn retire(&self, word: Word) {
-        let (slot, chunk) = (self.slot(), self.chunk());
-        // Dropped last: a value is the caller's code, and nobody must wait for this slot then.
-        let mut gone = None;
-        if !word.is_plain::<T>() {
-            let outcome = if word.has(FAILED) {
-                let stored = slot.stored.with(|stored| {
-                    // SAFETY: full, and read by the last reference, which empties it.
-                    unsafe { (*stored).assume_init_read() }
-                });
-                // SAFETY: FAILED says which of both it is.
-                Outcome::Failed(ManuallyDrop::into_inner(unsafe { stored.poison }))
-            } else {
-                let value = slot.stored.with(<*const _>::cast::<T>);
-                // SAFETY: as in `value`, and moved out by the last reference.
-                Outcome::Triggered(Some(unsafe { value.read() }))
-            };
-            let key = (self.index(), word.generation());
-            gone = self.core().remember(key, outcome);
-            // Release: who finds the slot idle finds the record in the history.
-            let idle = Word::idle(word.generation());
-            slot.word.store(idle.0, Ordering::Release);
-        }
+        let (slot, chunk, place) = (self.slot(), self.chunk(), self.slot().place);
+        let outcome = if word.has(DERIVED) {
+            // SAFETY: this is the last reference.
+            let merge = unsafe { self.take_merge() };
+            merge.poison().cloned().map(Outcome::Failed)
+        } else if word.has(FAILED) {
+            let stored = slot.stored.with(|stored| {
+                // SAFETY: full, and read by the last reference, which empties it.
+                unsafe { (*stored).assume_init_read() }
+            });
+            // SAFETY: FAILED without DERIVED says which of the three it is.
+            let poison = ManuallyDrop::into_inner(unsafe { stored.poison });
+            Some(Outcome::Failed(poison))
+        } else {
+            let value = slot.stored.with(<*const _>::cast::<T>);
+            // SAFETY: as in `value`, and moved out by the last reference.
+            Some(Outcome::Triggered(Some(unsafe { value.read() })))
+        };
+        let key = (self.index(), word.generation());
+        let gone = outcome.and_then(|outcome| self.core().remember(key, outcome));
+        // Release: who finds the slot idle finds the record in the history.
+        let idle = Word::idle(word.generation());
+        slot.word.store(idle.0, Ordering::Release);
         // SAFETY: the slot is idle and was claimed, and nobody refers to it.
-        unsafe { chunk.give_back(slot.place, word.generation()) };
-        drop_quietly(gone);
+        unsafe { Chunk::give_back(chunk, place, word.generation()) };
+        // Dropped last: a value is the caller's code, and nobody must wait for this slot then.
+        drop(gone);
     }
-}
 
-/// Drops what may be a caller's value. A panic ends here, as that of a waker does: it must not
-/// get into the middle of a completion that evicted the value, and is no concern of it.
-pub(in crate::signal) fn drop_quietly<V>(values: V) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(values)));
+    /// As [`retire`](Self::retire), of a plain signal, whose word says idle already or does so
+    /// when nobody else can change it.
+    #[inline]
+    fn retire_plain(&self, word: Word) {
+        let (slot, chunk, place) = (self.slot(), self.chunk(), self.slot().place);
+        if word.has(DERIVED) {
+            // SAFETY: this is the last reference.
+            unsafe { self.drop_merge() };
+        }
+        let idle = Word::idle(word.generation());
+        slot.word.store(idle.0, Ordering::Release);
+        // SAFETY: the slot is idle, and nobody refers to it.
+        unsafe { Chunk::give_back(chunk, place, idle.generation()) };
+    }
+
+    /// # Safety
+    ///
+    /// As for [`take_merge`](Self::take_merge).
+    #[inline(never)]
+    unsafe fn drop_merge(&self) {
+        // SAFETY: passed on.
+        drop(unsafe { self.take_merge() });
+    }
 }
 
 impl<T> Drop for SlotRef<T> {
@@ -508,32 +478,24 @@ impl<T> Drop for SlotRef<T> {
     fn drop(&mut self) {
         let slot = self.slot();
         let mut word = slot.load(Ordering::Acquire);
-        if word.refs() == 1 && word.is_plain::<T>() {
-            // Nobody else can change the word of a plain slot without another reference.
-            let idle = Word::idle(word.generation());
-            slot.word.store(idle.0, Ordering::Release);
-            // SAFETY: the slot is idle, and nobody refers to it.
-            return unsafe { self.chunk().give_back(slot.place, idle.generation()) };
-        }
         if word.is_plain::<T>() {
-            // The references alone change from here on; without any, the slot is idle.
-            if Word(slot.word.fetch_sub(REF, Ordering::AcqRel)).refs() == 1 {
-                // SAFETY: the slot is idle by this call, and nobody refers to it.
-                unsafe { self.chunk().give_back(slot.place, word.generation()) };
+            // The references alone change from here on, and no new ones are made but from those.
+            if word.refs() == 1 || Word(slot.word.fetch_sub(REF, Ordering::AcqRel)).refs() == 1 {
+                self.retire_plain(word);
             }
             return;
         }
         loop {
             let last = word.has(COMPLETE) && word.refs() == 1;
-            let next = if !last {
-                word.0 - REF
-            } else if word.is_plain::<T>() {
-                Word::idle(word.generation()).0
-            } else {
+            // A plain one, which has become that meanwhile, counts as idle at once.
+            let next = if last && !word.is_plain::<T>() {
                 word.moving().0
+            } else {
+                word.0 - REF
             };
             // Acquire: the last reference sees what all others did. Release: the reverse.
-            match slot.exchange(word, next, Ordering::AcqRel) {
+            match exchange(&slot.word, word, next) {
+                Ok(()) if last && word.is_plain::<T>() => return self.retire_plain(word),
                 Ok(()) if last => return self.retire(word),
                 Ok(()) => return,
                 Err(now) => word = now,
@@ -552,9 +514,17 @@ impl Completed {
         !self.0.has(CELL_SET | EXTRA | COUNTED)
     }
 
-    /// Whether the subscriber in the cell is all that there is.
+    /// Whether there is nothing but perhaps a subscriber in the cell.
     pub(in crate::signal) fn is_simple(self) -> bool {
-        self.0.has(CELL_SET) && !self.0.has(EXTRA | COUNTED)
+        !self.0.has(EXTRA | COUNTED)
+    }
+
+    pub(in crate::signal) fn is_derived(self) -> bool {
+        self.0.has(DERIVED)
+    }
+
+    pub(in crate::signal) fn is_failure(self) -> bool {
+        self.0.has(FAILED)
     }
 
     pub(in crate::signal) fn is_counted(self) -> bool {

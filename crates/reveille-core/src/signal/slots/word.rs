@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::sync::atomic::{AtomicU64, Ordering};
+
 /// The outcome is there. With no references left, the slot is idle.
 pub(super) const COMPLETE: u64 = 1 << 0;
 /// Somebody completes the signal, or (without references) takes the outcome out.
@@ -22,13 +24,11 @@ pub(super) const DERIVED: u64 = 1 << 7;
 pub(super) const HELD: u64 = 1 << 8;
 /// An orderly shutdown counts the signal as pending.
 pub(super) const COUNTED: u64 = 1 << 9;
-/// Somebody reads what a pending merge waits for, and completes nothing meanwhile.
-pub(super) const LOOKING: u64 = 1 << 10;
 
 /// One reference.
-pub(super) const REF: u64 = 1 << 11;
-/// The most references: 21 bits.
-pub(super) const REFS_MAX: u64 = (1 << 21) - 1;
+pub(super) const REF: u64 = 1 << 10;
+/// The most references: 22 bits.
+pub(super) const REFS_MAX: u64 = (1 << 22) - 1;
 
 /// Whether success leaves nothing to remember: values of `T` take no memory and no drop. A
 /// given one is forgotten, and so lives for ever: any pointer is one to it.
@@ -94,6 +94,15 @@ impl Word {
         self.has(DERIVED)
     }
 
+    /// The flag by which the cell of a pending signal is taken, if nobody has it.
+    pub(super) fn free_cell(self) -> u64 {
+        if self.has(CELL_OWNED | COMPLETE) {
+            0
+        } else {
+            CELL_OWNED
+        }
+    }
+
     pub(in super::super) fn has_cell(self) -> bool {
         self.has(CELL_SET)
     }
@@ -106,6 +115,16 @@ impl Word {
     pub(in super::super) fn has_waiter(self) -> bool {
         self.has(CELL_SET) && !self.has(CELL_MERGE)
     }
+}
+
+/// One step of a slot's state, if it is `old` still.
+///
+/// Takes the number alone: the step may give up what keeps the memory around it.
+#[inline]
+pub(super) fn exchange(word: &AtomicU64, old: Word, new: u64) -> Result<(), Word> {
+    word.compare_exchange_weak(old.0, new, Ordering::AcqRel, Ordering::Acquire)
+        .map(drop)
+        .map_err(Word)
 }
 
 impl fmt::Debug for Word {

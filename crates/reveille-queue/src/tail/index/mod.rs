@@ -108,7 +108,10 @@ impl<T: Copy> Index<T> {
     /// Adds a filter.
     pub(super) fn insert(&mut self, filter: Filter, value: T) -> IndexKey {
         let anchors = anchors(&filter);
-        let is_anchored = filter.fields() <= 1;
+        let is_anchored = match anchors[..] {
+            [Anchor::Everything] => filter.is_all(),
+            _ => filter.fields() == 1,
+        };
         // An event may have a tag twice.
         let found_once = match anchors[..] {
             [Anchor::Value(field, _)] => field != FilterField::Tag,

@@ -1,11 +1,12 @@
 //! The index against asking every filter.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use reveille_types::{
-    Class, DraftDefaults, Epoch, EventDraft, EventId, FilterSpec, KindRegistry, Label, Place,
-    Position, Seq, SessionKey, Source, Tenant,
+    Class, DraftDefaults, Epoch, EventDraft, EventId, ExtensionValue, FilterSpec, KindRegistry,
+    Label, Place, Position, Seq, SessionKey, Source, Tenant,
 };
 
 use super::*;
@@ -30,24 +31,54 @@ fn placed(draft: EventDraft, session: &str) -> Event {
 fn event() -> impl Strategy<Value = Event> {
     let words = || prop::collection::vec("[ab]", 0..3);
     let classes = prop::sample::select(vec![None, Some(Class::Progress), Some(Class::Metering)]);
-    let fields = (words(), words(), classes, "[ab]");
-    ("[abc](\\.(a|b|c|ab)){0,5}", fields).prop_map(|(kind, (tags, agent, class, session))| {
+    let session = "(run/)?[ab](/[ab]){0,2}";
+    let fields = (words(), words(), classes, session, words());
+    ("[abc](\\.(a|b|c|ab)){0,5}", fields).prop_map(|(kind, fields)| {
+        let (tags, agent, class, session, colour) = fields;
         let mut draft = EventDraft::parse(&kind).unwrap();
         draft.class = class;
         draft.agent = agent.first().map(|agent| Label::parse(agent).unwrap());
+        if let Some(colour) = colour.first() {
+            let colour = ExtensionValue::String(colour.as_str().into());
+            draft.extensions.insert("colour".into(), colour);
+        }
         draft.tags = tags.iter().map(|tag| Label::parse(tag).unwrap()).collect();
         placed(draft, &session)
     })
 }
 
 fn filter() -> impl Strategy<Value = Filter> {
+    prop_oneof![
+        4 => part(),
+        1 => (part(), part()).prop_map(|(one, other)| one.and(&other)),
+    ]
+}
+
+fn part() -> impl Strategy<Value = Filter> {
     let pattern = "(a|b|\\*|\\*\\*)(\\.(a|b|ab|\\*|\\*\\*)){0,4}(\\.>)?";
     let patterns = prop::collection::vec(pattern, 1..4);
     let words = || prop::option::weighted(0.3, prop::collection::vec("[abc]", 1..3));
     let classes = vec![vec![Class::Progress], vec![Class::Normal, Class::Metering]];
     let class = prop::option::weighted(0.2, prop::sample::select(classes));
     let kinds = prop::option::weighted(0.7, patterns);
-    (kinds, words(), words(), words(), class).prop_map(|(kinds, agent, tag, session, class)| {
+    let paths = prop::collection::vec("(run/[ab](/[ab])?|[ab])", 1..3);
+    let path = prop::option::weighted(0.2, (paths, any::<bool>()));
+    let conditions = [
+        r#"["a", "b"]"#,
+        r#"[{"prefix": "a"}]"#,
+        r#"[{"anything-but": "a"}]"#,
+        r#"[{"exists": false}]"#,
+    ];
+    let colour = prop::option::weighted(0.2, prop::sample::select(conditions.to_vec()));
+    let fields = (kinds, words(), words(), words(), class, path, colour);
+    fields.prop_map(|(kinds, agent, tag, session, class, path, colour)| {
+        let below = |(paths, below): (Vec<String>, bool)| {
+            let end = if below { "/**" } else { "" };
+            paths.iter().map(|path| format!("{path}{end}")).collect()
+        };
+        let asked = |colour: &str| {
+            BTreeMap::from([("colour".to_owned(), serde_json::from_str(colour).unwrap())])
+        };
         let parsed = |patterns: Vec<String>| patterns.iter().map(|p| p.parse().unwrap()).collect();
         let spec = FilterSpec {
             kinds: kinds.map(parsed),
@@ -55,6 +86,8 @@ fn filter() -> impl Strategy<Value = Filter> {
             tag,
             session,
             class,
+            path: path.map(below),
+            attributes: colour.map(asked),
             ..FilterSpec::default()
         };
         Filter::compile(&spec).unwrap()
@@ -85,8 +118,6 @@ fn is_bare<T>(index: &Index<T>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     /// Whatever was added and taken out: an event finds each filter that it matches, once, and no
     /// other; and what was taken out has left nothing behind.
     #[test]

@@ -22,7 +22,7 @@ use reveille_queue::{SessionError, SessionLog, SessionOptions};
 use reveille_types::{Invalid, SessionKey, Tenant};
 
 use super::output::{self, note};
-use super::serve::{Serve, StartError, stop_signal};
+use super::serve::{Serve, StartError, Stop, stop_signal};
 use super::{CommandError, Outcome};
 use listing::Listing;
 use pipeline::Pipeline;
@@ -125,8 +125,8 @@ impl Demo {
         });
         let stop = async {
             tokio::select! {
-                () = stop => {}
-                _ = finished => {}
+                stop = stop => stop,
+                _ = finished => Stop::Interrupt,
             }
         };
         listening.serve(stop).await;

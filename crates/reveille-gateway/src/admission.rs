@@ -1,0 +1,278 @@
+//! How much of the server one token, tenant or address may use at once, and how fast.
+//!
+//! Rates count only where callers are known: without authentication there is one caller, this machine.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use reveille_types::Tenant;
+
+use crate::auth::Identity;
+use crate::config::{Rate, StreamLimits, TrafficLimits};
+use crate::problem::Refusal;
+
+/// More keys than this are looked through for ones that are not needed any more.
+const SWEEP_KEYS: usize = 10_000;
+
+/// Counts what is open and how fast more comes.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    streams: StreamLimits,
+    open: Arc<Mutex<OpenStreams>>,
+    rates: Option<Rates>,
+}
+
+#[derive(Debug)]
+struct Rates {
+    streams: Limiter<Tenant>,
+    events: Limiter<Tenant>,
+    bytes: Limiter<Tenant>,
+    anonymous: Limiter<IpAddr>,
+    failures: Limiter<IpAddr>,
+}
+
+/// How many streams are open. A count that falls to 0 is forgotten.
+#[derive(Debug, Default)]
+struct OpenStreams {
+    all: usize,
+    tenants: HashMap<Tenant, usize>,
+    tokens: HashMap<(Tenant, String), usize>,
+}
+
+/// One open stream, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct StreamPermit {
+    open: Arc<Mutex<OpenStreams>>,
+    token: (Tenant, String),
+}
+
+impl Admission {
+    pub(crate) fn new(streams: StreamLimits, traffic: &TrafficLimits, with_rates: bool) -> Self {
+        let rates = with_rates.then(|| Rates {
+            streams: Limiter::new(traffic.streams),
+            events: Limiter::new(traffic.events),
+            bytes: Limiter::new(traffic.bytes),
+            anonymous: Limiter::new(traffic.anonymous),
+            failures: Limiter::new(traffic.failures),
+        });
+        Self {
+            streams,
+            open: Arc::default(),
+            rates,
+        }
+    }
+
+    /// Lets one more stream in.
+    pub(crate) fn stream(&self, identity: &Identity) -> Result<StreamPermit, Refusal> {
+        let tenant = &identity.tenant;
+        if let Some(rates) = &self.rates {
+            rates.streams.check("too_many_new_streams", tenant, 1)?;
+        }
+        let token = (tenant.clone(), identity.subject.clone());
+        let mut open = lock(&self.open);
+        let of_tenant = open.tenants.get(tenant).copied().unwrap_or_default();
+        let of_token = open.tokens.get(&token).copied().unwrap_or_default();
+        // Where nobody is known there are no tokens.
+        let per_token = match self.rates {
+            Some(_) => self.streams.per_token,
+            None => usize::MAX,
+        };
+        let per_tenant = self.streams.per_tenant;
+        for (code, count, limit) in [
+            ("too_many_streams_of_token", of_token, per_token),
+            ("too_many_streams_of_tenant", of_tenant, per_tenant),
+        ] {
+            if count >= limit {
+                return Err(Refusal::too_many(code, limit));
+            }
+        }
+        if open.all >= self.streams.per_node {
+            return Err(Refusal::unavailable("too_many_streams"));
+        }
+        open.all += 1;
+        *open.tenants.entry(tenant.clone()).or_default() += 1;
+        *open.tokens.entry(token.clone()).or_default() += 1;
+        Ok(StreamPermit {
+            open: Arc::clone(&self.open),
+            token,
+        })
+    }
+
+    /// How many streams a tenant has open.
+    pub(crate) fn streams_of(&self, tenant: &Tenant) -> usize {
+        lock(&self.open)
+            .tenants
+            .get(tenant)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Lets so many events of so many bytes in.
+    pub(crate) fn publish(
+        &self,
+        tenant: &Tenant,
+        events: usize,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
+        let Some(rates) = &self.rates else {
+            return Ok(());
+        };
+        rates.events.check("too_many_events", tenant, events)?;
+        rates.bytes.check("too_many_bytes", tenant, bytes)
+    }
+
+    /// Lets in a request that shows no credential.
+    pub(crate) fn anonymous(&self, peer: Option<IpAddr>) -> Result<(), Refusal> {
+        match (&self.rates, peer) {
+            (Some(rates), Some(peer)) => rates.anonymous.check("too_many_requests", &peer, 1),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a credential that was refused; an address that guesses is told to wait instead.
+    pub(crate) fn failure(&self, peer: Option<IpAddr>, refusal: Refusal) -> Refusal {
+        match (&self.rates, peer) {
+            (Some(rates), Some(peer)) => {
+                let checked = rates.failures.check("too_many_failures", &peer, 1);
+                checked.err().unwrap_or(refusal)
+            }
+            _ => refusal,
+        }
+    }
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        let mut open = lock(&self.open);
+        open.all -= 1;
+        less(&mut open.tenants, self.token.0.clone());
+        less(&mut open.tokens, self.token.clone());
+    }
+}
+
+fn less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
+}
+
+/// Nothing under this lock panics.
+fn lock(open: &Mutex<OpenStreams>) -> MutexGuard<'_, OpenStreams> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A rate for each key.
+struct Limiter<K: Clone + Hash + Eq> {
+    rate: Rate,
+    limiter: DefaultKeyedRateLimiter<K>,
+}
+
+impl<K: Clone + Hash + Eq> Limiter<K> {
+    fn new(rate: Rate) -> Self {
+        // One permit is the least that makes sense.
+        let least = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        let period = rate.per / least(rate.count).get();
+        let quota = Quota::with_period(period)
+            .unwrap_or_else(|| Quota::per_second(NonZeroU32::MAX))
+            .allow_burst(least(rate.burst));
+        Self {
+            rate,
+            limiter: RateLimiter::keyed(quota),
+        }
+    }
+
+    fn check(&self, code: &str, key: &K, count: usize) -> Result<(), Refusal> {
+        if self.limiter.len() > SWEEP_KEYS {
+            self.limiter.retain_recent();
+        }
+        // What can never fit is refused elsewhere, by its own limit; here it empties the bucket.
+        let count = u32::try_from(count)
+            .unwrap_or(u32::MAX)
+            .min(self.rate.burst);
+        let Some(count) = NonZeroU32::new(count) else {
+            return Ok(());
+        };
+        match self.limiter.check_key_n(key, count) {
+            Ok(Err(until)) => {
+                let wait = until.wait_time_from(DefaultClock::default().now());
+                let limit = usize::try_from(self.rate.count).unwrap_or(usize::MAX);
+                let wait = wait.max(Duration::from_millis(1));
+                Err(Refusal::too_many(code, limit).retry_after(wait))
+            }
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl<K: Clone + Hash + Eq> std::fmt::Debug for Limiter<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Limiter").field(&self.rate).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(with_rates: bool) -> Admission {
+        let streams = StreamLimits {
+            per_token: 1,
+            per_tenant: 2,
+            per_node: 3,
+        };
+        let traffic = TrafficLimits {
+            events: Rate::per_second(10, 20),
+            ..TrafficLimits::default()
+        };
+        Admission::new(streams, &traffic, with_rates)
+    }
+
+    fn somebody(tenant: &str, subject: &str) -> Identity {
+        Identity::new(tenant.parse().unwrap(), subject, Vec::new())
+    }
+
+    #[test]
+    fn streams_are_counted_by_token_tenant_and_node_and_given_back() {
+        let admission = admission(true);
+        let first = admission.stream(&somebody("a", "x")).unwrap();
+        assert!(admission.stream(&somebody("a", "x")).is_err());
+        let _second = admission.stream(&somebody("a", "y")).unwrap();
+        assert!(admission.stream(&somebody("a", "z")).is_err());
+        // Another tenant's use of the same name is its own.
+        let _third = admission.stream(&somebody("b", "x")).unwrap();
+        assert!(admission.stream(&somebody("c", "x")).is_err());
+        drop(first);
+        assert_eq!(admission.streams_of(&"a".parse().unwrap()), 1);
+        assert!(admission.stream(&somebody("a", "x")).is_ok());
+        assert_eq!(lock(&admission.open).tokens.len(), 2);
+    }
+
+    #[test]
+    fn a_tenant_over_its_rate_is_told_when_and_another_notices_nothing() {
+        let admission = admission(true);
+        let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
+        admission.publish(&a, 20, 1).unwrap();
+        assert!(admission.publish(&a, 1, 1).is_err());
+        admission.publish(&b, 20, 1).unwrap();
+    }
+
+    #[test]
+    fn there_are_neither_rates_nor_tokens_without_authentication() {
+        let admission = admission(false);
+        let _first = admission.stream(&somebody("a", "x")).unwrap();
+        let _second = admission.stream(&somebody("a", "x")).unwrap();
+        for _ in 0..100 {
+            admission.publish(&"a".parse().unwrap(), 20, 1).unwrap();
+        }
+    }
+}

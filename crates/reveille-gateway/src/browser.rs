@@ -1,0 +1,77 @@
+//! What browsers are told: which pages may read answers, and what not to do with them.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use reveille_types::wire::{CURSOR_HEADER, EXPECTED_CURSOR_HEADER, LATEST_HEADER, OLDEST_HEADER};
+use tower::{ServiceExt, service_fn};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::config::GatewayConfig;
+
+/// How long a browser may remember what a preflight said.
+const REMEMBER: Duration = Duration::from_secs(600);
+
+/// Lets pages of the listed origins read answers; without a list no page of another origin.
+///
+/// The layer answers every `OPTIONS` request itself, so only requests of pages go through it: the
+/// handshake of web hooks is none.
+pub(crate) fn with_cors(router: Router, config: &GatewayConfig) -> Router {
+    let origins = config.origins.iter();
+    let origins: Vec<HeaderValue> = origins.filter_map(|origin| origin.parse().ok()).collect();
+    if origins.is_empty() {
+        return router;
+    }
+    let for_pages = router.clone().layer(layer(origins));
+    Router::new().fallback_service(service_fn(move |request: Request| {
+        let of_page = request.headers().contains_key(header::ORIGIN);
+        let router = if of_page { &for_pages } else { &router };
+        router.clone().oneshot(request)
+    }))
+}
+
+fn layer(origins: Vec<HeaderValue>) -> CorsLayer {
+    let own = HeaderName::from_static;
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::CACHE_CONTROL,
+            own("last-event-id"),
+            own("idempotency-key"),
+            own("traceparent"),
+            own("tracestate"),
+            own("prefer"),
+            own(EXPECTED_CURSOR_HEADER),
+        ])
+        .expose_headers([
+            own(CURSOR_HEADER),
+            own(OLDEST_HEADER),
+            own(LATEST_HEADER),
+            header::RETRY_AFTER,
+        ])
+        .max_age(REMEMBER)
+}
+
+/// Headers of every answer: nothing is stored, guessed at, or told to other sites.
+pub(crate) async fn secure(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    response
+}

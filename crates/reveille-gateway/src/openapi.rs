@@ -1,0 +1,352 @@
+//! `/openapi.json`: what can be asked for, for programs and people who write them.
+//!
+//! Bodies are described by the types that read and write them; [`operations`] says the rest. A test
+//! holds the document and the routes together.
+
+mod operations;
+
+use std::sync::OnceLock;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use reveille_types::wire;
+use reveille_types::{Receipt, limits, wire::PROBLEM_JSON};
+use utoipa::openapi::path::{
+    HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
+};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{
+    Components, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref,
+    RefOr, Required, ResponseBuilder,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::gateway::Gateway;
+use crate::routes::Route;
+use operations::{Answer, Body, OPERATIONS, Operation, Query};
+
+/// The names of the two ways to show a credential.
+const BEARER: &str = "bearer";
+const TICKET: &str = "ticket";
+
+/// `GET /openapi.json`.
+pub(crate) async fn document(State(gateway): State<Gateway>) -> Response {
+    static OPEN: OnceLock<String> = OnceLock::new();
+    static GUARDED: OnceLock<String> = OnceLock::new();
+    let guarded = gateway.authorizer().is_some();
+    let text = if guarded { &GUARDED } else { &OPEN };
+    let text = text.get_or_init(|| openapi(guarded).to_json().unwrap_or_default());
+    ([(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response()
+}
+
+/// The document of a server with authentication or without.
+fn openapi(guarded: bool) -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("Reveille")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Wake the right task at the right moment."));
+    let mut paths = PathsBuilder::new();
+    for route in Gateway::routes() {
+        let method = match route.method.as_str() {
+            "GET" => HttpMethod::Get,
+            "PUT" => HttpMethod::Put,
+            "DELETE" => HttpMethod::Delete,
+            "OPTIONS" => HttpMethod::Options,
+            _ => HttpMethod::Post,
+        };
+        let described = OPERATIONS
+            .iter()
+            .find(|o| o.method == route.method.as_str() && o.path == route.path);
+        if let Some(operation) = described {
+            let item = PathItem::new(method, built(operation, &route, guarded));
+            paths = paths.path(route.path, item);
+        }
+    }
+    OpenApiBuilder::new()
+        .info(info)
+        .paths(paths)
+        .components(Some(components()))
+        .build()
+}
+
+fn built(operation: &Operation, route: &Route, guarded: bool) -> OperationBuilder {
+    let mut built = OperationBuilder::new()
+        .tag(operation.tag)
+        .operation_id(Some(operation.id))
+        .summary(Some(operation.about));
+    if let Some(right) = route.right {
+        let needed = format!("Needs the right `{}`.", right.as_str());
+        built = built.description(Some(needed));
+    }
+    for name in in_path(operation.path) {
+        built = built.parameter(parameter(name, ParameterIn::Path, Query::Text, ""));
+    }
+    for (name, query, about) in operation.query {
+        built = built.parameter(parameter(name, ParameterIn::Query, *query, about));
+    }
+    if route.tickets {
+        let about = "A cursor to go on after; wins over `after`";
+        let place = ParameterIn::Header;
+        built = built.parameter(parameter("Last-Event-ID", place, Query::Text, about));
+    }
+    match operation.body {
+        Body::None => {}
+        Body::Json(name) => {
+            let body = RequestBodyBuilder::new().content(
+                "application/json",
+                ContentBuilder::new().schema(Some(of(name))).build(),
+            );
+            built = built.request_body(Some(body.build()));
+        }
+        Body::Events => {
+            let mut body = RequestBodyBuilder::new().required(Some(Required::True));
+            for media_type in [
+                "application/json",
+                wire::CLOUDEVENT_JSON,
+                wire::CLOUDEVENT_BATCH_JSON,
+            ] {
+                let schema: RefOr<Schema> = match media_type {
+                    wire::CLOUDEVENT_BATCH_JSON => ArrayBuilder::new().items(of("Event")).into(),
+                    _ => of("Event"),
+                };
+                body = body.content(
+                    media_type,
+                    ContentBuilder::new().schema(Some(schema)).build(),
+                );
+            }
+            built = built.request_body(Some(body.build()));
+        }
+    }
+    for (status, answer) in operation.answers {
+        built = built.response(status.to_string(), answered(*answer));
+    }
+    let problem = ContentBuilder::new().schema(Some(of("Problem"))).build();
+    let refused = ResponseBuilder::new()
+        .description("What went wrong (RFC 9457)")
+        .content(PROBLEM_JSON, problem);
+    built = built.response("default", refused);
+    if guarded && !route.open {
+        built = built.security(SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, []));
+    }
+    if guarded && route.tickets {
+        built = built.security(SecurityRequirement::new::<_, [&str; 0], &str>(TICKET, []));
+    }
+    built
+}
+
+fn answered(answer: Answer) -> ResponseBuilder {
+    let any = || ObjectBuilder::new().schema_type(SchemaType::AnyValue);
+    let text = || ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+    let content = |schema: RefOr<Schema>| ContentBuilder::new().schema(Some(schema)).build();
+    match answer {
+        Answer::Empty(about) => ResponseBuilder::new().description(about),
+        Answer::Json(name) => ResponseBuilder::new()
+            .description("Done")
+            .content("application/json", content(of(name))),
+        Answer::Any => ResponseBuilder::new()
+            .description("Done")
+            .content("application/json", content(any().into())),
+        Answer::Text(media_type) => ResponseBuilder::new()
+            .description("Done")
+            .content(media_type, content(text().into())),
+        Answer::Events => ResponseBuilder::new()
+            .description("A page, or a stream, as Accept asks")
+            .content("application/json", content(of("EventPage")))
+            .content(
+                wire::CLOUDEVENT_BATCH_JSON,
+                content(ArrayBuilder::new().items(of("Event")).into()),
+            )
+            .content(wire::EVENT_STREAM, content(text().into()))
+            .content(wire::NDJSON, content(text().into())),
+    }
+}
+
+/// The names in braces of a path.
+fn in_path(path: &str) -> impl Iterator<Item = &str> {
+    path.split(['{', '}']).skip(1).step_by(2)
+}
+
+fn parameter(name: &str, place: ParameterIn, query: Query, about: &str) -> Parameter {
+    let of_type = |of_type| ObjectBuilder::new().schema_type(SchemaType::new(of_type));
+    let schema: RefOr<Schema> = match query {
+        Query::Text => of_type(Type::String).pattern(form(name)).into(),
+        Query::Texts => ArrayBuilder::new()
+            .items(of_type(Type::String).pattern(form(name)))
+            .max_items(Some(limits::FILTER_VALUES))
+            .into(),
+        Query::Number => of_type(Type::Integer).minimum(Some(0)).into(),
+        Query::Count => of_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(1000))
+            .into(),
+        Query::Duration => of_type(Type::String)
+            .pattern(Some("^[0-9]{1,9}(ms|s|m|h)$"))
+            .into(),
+        Query::Words(words) => of_type(Type::String)
+            .enum_values(Some(words.to_vec()))
+            .into(),
+    };
+    let required = match place {
+        ParameterIn::Path => Required::True,
+        _ if name == "tenant_id" => Required::True,
+        _ => Required::False,
+    };
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(required)
+        .description((!about.is_empty()).then_some(about))
+        .schema(Some(schema))
+        .build()
+}
+
+/// What the values of a parameter look like, where that can be said.
+fn form(name: &str) -> Option<&'static str> {
+    match name {
+        "session" | "id" => Some("^(?!\\.{1,2}$)[A-Za-z0-9._~:@-]{1,256}$"),
+        "namespace" => Some("^(?!system$)[a-z0-9_-]{1,64}$"),
+        "handle" => Some("^[0-9a-f]{32}$"),
+        "group" => Some("^[A-Za-z0-9._-]{1,64}$"),
+        "match" => Some("^(\\*|[A-Za-z0-9]+(\\.[A-Za-z0-9]+)*(\\.\\*)?)$"),
+        "after" => Some("^(earliest|latest|[0-9a-z]{16}\\.[0-9]{1,20}(\\.[0-9a-z]{1,16})?)$"),
+        "heartbeat" => Some("^(event|[1-4][0-9]s|[5-9]s|5[0-5]s)$"),
+        "tenant_id" => Some("^[A-Za-z0-9._~:@-]{1,128}$"),
+        _ => None,
+    }
+}
+
+fn of(name: &str) -> RefOr<Schema> {
+    Ref::from_schema_name(name).into()
+}
+
+fn components() -> Components {
+    let mut schemas: Vec<(String, RefOr<Schema>)> = Vec::new();
+    macro_rules! add {
+        ($($name:ty),+ $(,)?) => {
+            $(
+                schemas.push((<$name as ToSchema>::name().into_owned(), <$name as PartialSchema>::schema()));
+                <$name as ToSchema>::schemas(&mut schemas);
+            )+
+        };
+    }
+    add!(
+        wire::CancelAnswer,
+        wire::CancelRequest,
+        wire::CloseRequest,
+        wire::ConnectionRenewed,
+        wire::CreateRequest,
+        wire::DeadLetterAnswer,
+        wire::DeadLetterList,
+        wire::DeadLetterRequest,
+        wire::EventPage,
+        wire::EventQuery,
+        wire::GroupInfo,
+        wire::GroupMoved,
+        wire::GroupSkip,
+        wire::MergeRequest,
+        wire::PoisonRequest,
+        wire::Problem,
+        wire::SessionInfo,
+        wire::SessionList,
+        wire::SettleAnswer,
+        wire::SettleRequest,
+        wire::SignalCancelRequest,
+        wire::SignalCreated,
+        wire::SignalInfo,
+        wire::SignalMerged,
+        wire::SignalRenewRequest,
+        wire::SignalRenewed,
+        wire::SignalRequest,
+        wire::SignalWhy,
+        wire::TakeAnswer,
+        wire::TakeRequest,
+        wire::TicketCreated,
+        wire::TicketRequest,
+        wire::TriggerRequest,
+        wire::WaitAnswer,
+        Receipt,
+    );
+    let text = || ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+    let event = ObjectBuilder::new()
+        .description(Some("A CloudEvent, or its short form: type and data"))
+        .property("type", text())
+        .property(
+            "data",
+            ObjectBuilder::new().schema_type(SchemaType::AnyValue),
+        )
+        .required("type");
+    schemas.push(("Event".to_owned(), event.into()));
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let ticket = ApiKey::Query(ApiKeyValue::new(TICKET));
+    let mut components = Components::new();
+    components.schemas = schemas.into_iter().collect();
+    components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
+    components.add_security_scheme(TICKET, SecurityScheme::ApiKey(ticket));
+    components
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::page;
+
+    fn document() -> Value {
+        serde_json::from_str(&openapi(true).to_json().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_document_has_every_route_and_no_other() {
+        let document = document();
+        assert_eq!(document["openapi"], "3.1.0");
+        let mut described = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                described.insert(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+        // The page is for people.
+        let for_programs = |route: &&Route| ![page::INDEX, page::PART].contains(&route.path);
+        let routes: BTreeSet<String> = Gateway::routes()
+            .iter()
+            .filter(for_programs)
+            .map(|route| format!("{} {}", route.method, route.path))
+            .collect();
+        assert_eq!(described, routes);
+        assert_eq!(OPERATIONS.len(), routes.len());
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own() {
+        fn references(value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Object(members) => {
+                    if let Some(Value::String(to)) = members.get("$ref") {
+                        found.push(to.clone());
+                    }
+                    members.values().for_each(|value| references(value, found));
+                }
+                Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let document = document();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 50);
+        for to in found {
+            let place = to.trim_start_matches('#');
+            assert!(document.pointer(place).is_some(), "{to}");
+        }
+        let names: BTreeSet<&str> = OPERATIONS.iter().map(|o| o.id).collect();
+        assert_eq!(names.len(), OPERATIONS.len());
+    }
+}

@@ -1,0 +1,272 @@
+//! What can be set: one row each.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{LogFormat, Settings};
+use crate::cli::backend::{BackendName, Level};
+use crate::cli::duration;
+
+/// Something that can be set.
+pub(crate) struct Setting {
+    /// Its name in the file; with dashes the flag, in capitals after `REVEILLE_` the variable.
+    pub(crate) key: &'static str,
+    pub(crate) value_name: &'static str,
+    pub(crate) help: &'static str,
+    /// Whether it has many values, which variables separate by commas.
+    pub(crate) is_list: bool,
+    /// A name that the flag also has.
+    pub(crate) old_flag: Option<&'static str>,
+    pub(super) set: fn(&mut Settings, &[String]) -> Result<(), &'static str>,
+    pub(super) get: fn(&Settings) -> Vec<String>,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.key)
+    }
+}
+
+impl Setting {
+    pub(crate) fn flag(&self) -> String {
+        format!("--{}", self.key.replace('_', "-"))
+    }
+
+    pub(crate) fn variable(&self) -> String {
+        format!("REVEILLE_{}", self.key.to_ascii_uppercase())
+    }
+
+    /// The values in the text of a variable.
+    pub(super) fn split(&self, text: &str) -> Vec<String> {
+        match self.is_list {
+            true => text.split(',').map(|part| part.trim().to_owned()).collect(),
+            false => vec![text.to_owned()],
+        }
+    }
+}
+
+/// A type that values can have.
+trait Read: Sized {
+    fn read(text: &str) -> Result<Self, &'static str>;
+    fn show(&self) -> String;
+}
+
+impl Read for String {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        Ok(text.to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Read for PathBuf {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        Ok(text.into())
+    }
+
+    fn show(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Read for bool {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        text.parse().map_err(|_| "is neither true nor false")
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Read for BackendName {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        text.parse()
+            .map_err(|_| "is neither memory nor archive:DIR")
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Read for Level {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "os" => Ok(Self::Os),
+            "fsync" => Ok(Self::Fsync),
+            _ => Err("is neither os nor fsync"),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Os => "os".to_owned(),
+            Self::Fsync => "fsync".to_owned(),
+        }
+    }
+}
+
+impl Read for LogFormat {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("is neither text nor json"),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Json => "json".to_owned(),
+        }
+    }
+}
+
+impl Read for Duration {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "0" => Ok(Self::ZERO),
+            text => duration(text).map_err(|_| "is no duration such as 250ms, 25s, 5m or 1h"),
+        }
+    }
+
+    fn show(&self) -> String {
+        let millis = self.as_millis();
+        match millis {
+            0 => "0".to_owned(),
+            _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
+            _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
+            _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
+            _ => format!("{millis}ms"),
+        }
+    }
+}
+
+/// A count, or an amount of bytes with `KiB`, `MiB` or `GiB`.
+impl Read for usize {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        let wrong = "is no number, with KiB, MiB or GiB if it is about bytes";
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let count: Self = text[..digits].parse().map_err(|_| wrong)?;
+        let unit = match text[digits..].trim() {
+            "" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(wrong),
+        };
+        count.checked_mul(unit).ok_or(wrong)
+    }
+
+    fn show(&self) -> String {
+        match *self {
+            n if n >= 1 << 20 && n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
+            n if n >= 1 << 10 && n.is_multiple_of(1 << 10) => format!("{} KiB", n >> 10),
+            n => n.to_string(),
+        }
+    }
+}
+
+impl Read for u32 {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        text.parse().map_err(|_| "is no number")
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+fn one<T: Read>(values: &[String]) -> Result<T, &'static str> {
+    match values {
+        [only] => T::read(only),
+        _ => Err("is not one value"),
+    }
+}
+
+/// A row: the field of a setting that has one value, none or one, or many.
+macro_rules! row {
+    (@base $key:literal, $value:literal, $help:literal, $list:literal, $set:expr, $get:expr) => {
+        Setting {
+            key: $key,
+            value_name: $value,
+            help: $help,
+            is_list: $list,
+            old_flag: None,
+            set: $set,
+            get: $get,
+        }
+    };
+    ($key:literal $value:literal $help:literal, one $($field:ident).+) => {
+        row!(@base $key, $value, $help, false,
+            |s, v| { s.$($field).+ = one(v)?; Ok(()) },
+            |s| vec![Read::show(&s.$($field).+)])
+    };
+    ($key:literal $value:literal $help:literal, option $($field:ident).+) => {
+        row!(@base $key, $value, $help, false,
+            |s, v| { s.$($field).+ = Some(one(v)?); Ok(()) },
+            |s| s.$($field).+.iter().map(Read::show).collect())
+    };
+    ($key:literal $value:literal $help:literal, many $($field:ident).+) => {
+        row!(@base $key, $value, $help, true,
+            |s, v| { s.$($field).+ = v.to_vec(); Ok(()) },
+            |s| s.$($field).+.clone())
+    };
+}
+
+/// Everything that can be set.
+pub(crate) static SETTINGS: [Setting; 44] = [
+    row!("listen" "HOST:PORT" "Where to listen; port 0 picks a free one", one listen),
+    row!("admin_listen" "HOST:PORT" "Where to answer /metrics, /healthz and /readyz without credentials; a loopback address", option admin_listen),
+    row!("tls_cert" "FILE" "The certificate chain in PEM, read again when it changes", option tls_cert),
+    row!("tls_key" "FILE" "The private key of the certificate in PEM", option tls_key),
+    row!("insecure_plain_http" "BOOL" "Serve plain HTTP on other than loopback addresses, because a proxy in front speaks TLS", one insecure_plain_http),
+    row!("backend" "BACKEND" "Where sessions are kept: memory, or archive:DIR for a directory", one backend.backend),
+    row!("durability" "LEVEL" "What an acknowledged event survives in an archive: os (the end of the process) or fsync (a loss of power)", one backend.durability),
+    row!("origins" "ORIGIN" "An origin of web pages that may read answers, and whose cookies count; may be repeated", many gateway.origins),
+    Setting {
+        old_flag: Some("webhook-origin"),
+        ..row!("webhook_origins" "ORIGIN" "An origin that may send events as web hooks (CloudEvents); may be repeated", many gateway.webhook_origins)
+    },
+    row!("auto_create" "BOOL" "Create sessions on first use; if not said, only without authentication", option gateway.auto_create),
+    row!("log" "FILTER" "What to log, such as warn or reveille_gateway=debug", one log),
+    row!("log_format" "FORMAT" "How log lines look: text or json", one log_format),
+    row!("drain" "DURATION" "How long streams and requests may take to end after a termination request", one drain),
+    row!("heartbeat" "DURATION" "Silence on a stream after which a heartbeat is sent; 0 is never", one gateway.heartbeat),
+    row!("retry" "DURATION" "How long clients should wait before they reconnect", one gateway.retry),
+    row!("connection_age" "DURATION" "How long a stream stays on one connection; 0 is without end", one gateway.max_age),
+    row!("wait_default" "DURATION" "How long a wait waits if the request does not say", one gateway.wait_default),
+    row!("wait_max" "DURATION" "The longest wait", one gateway.wait_max),
+    row!("lease_default" "DURATION" "How long a taken event stays with its taker if the request does not say", one gateway.lease_default),
+    row!("body_bytes" "BYTES" "Most bytes of a request's body", one gateway.body_bytes),
+    row!("body_deadline" "DURATION" "How long a request's body may take to begin", one gateway.body_deadline),
+    row!("page_default" "COUNT" "Events on a page if the request does not say", one gateway.page_default),
+    row!("page_max" "COUNT" "Most events on a page", one gateway.page_max),
+    row!("streams_per_token" "COUNT" "Most open streams of one token", one gateway.streams.per_token),
+    row!("streams_per_tenant" "COUNT" "Most open streams of one tenant", one gateway.streams.per_tenant),
+    row!("streams_per_node" "COUNT" "Most open streams", one gateway.streams.per_node),
+    row!("streams_per_second" "COUNT" "Most new streams of one tenant in a second", one gateway.traffic.streams.count),
+    row!("events_per_second" "COUNT" "Most events that one tenant publishes in a second", one gateway.traffic.events.count),
+    row!("connections_per_address" "COUNT" "Most open connections from one address", one gateway.traffic.connections_per_address),
+    row!("session_ttl" "DURATION" "Silence after which a session expires", one session_ttl),
+    row!("session_events" "COUNT" "Events that a session retains", one limits.session_events),
+    row!("session_bytes" "BYTES" "Bytes that a session retains", one limits.session_bytes),
+    row!("event_bytes" "BYTES" "Most bytes of one event", one limits.event_bytes),
+    row!("batch_events" "COUNT" "Most events in one publish", one limits.batch_events),
+    row!("bytes" "BYTES" "Bytes that all sessions hold together", one limits.bytes),
+    row!("bytes_per_tenant" "BYTES" "Bytes that the sessions of one tenant hold together", one limits.bytes_per_tenant),
+    row!("sessions" "COUNT" "Most sessions", one limits.sessions),
+    row!("sessions_per_tenant" "COUNT" "Most sessions of one tenant", one limits.sessions_per_tenant),
+    row!("waits_per_session" "COUNT" "Most waits, takes and streams that wait in one session", one limits.waiters_per_session),
+    row!("max_deliveries" "COUNT" "How often an event is delivered on lease before it becomes a dead letter", option limits.max_deliveries),
+    row!("bus_events" "COUNT" "Events of each tenant that are kept in one order", one tail.events),
+    row!("bus_bytes" "BYTES" "Bytes of them", one tail.bytes),
+    row!("signals_pending" "COUNT" "Most signals of one tenant that are not complete", one gateway.signals.pending),
+    row!("signal_history" "COUNT" "Outcomes of signals of one tenant that can still be asked for", one gateway.signals.history),
+];
