@@ -36,6 +36,14 @@ const TOOLS: &[Tool] = &[
         packages: &["git"],
     },
     Tool {
+        program: "redis-cli",
+        packages: &["redis-tools"],
+    },
+    Tool {
+        program: "redis-server",
+        packages: &["redis-server"],
+    },
+    Tool {
         program: "sha256sum",
         packages: &["coreutils"],
     },

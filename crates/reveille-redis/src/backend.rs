@@ -1,0 +1,214 @@
+//! The backend: opening, listing and removing logs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reveille_backend::{
+    Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
+    StoredPage,
+};
+use reveille_types::{Durability, Seq, SessionKey, Tenant};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use crate::address::Address;
+use crate::answer::{Answer, Facts, number};
+use crate::error::{ConnectError, corrupt, failed, unavailable};
+use crate::link::{Link, Live, Request};
+use crate::log::RedisLog;
+use crate::names::{TenantNames, channel, member, parse_member, wake_name};
+use crate::options::RedisOptions;
+use crate::scripts::{OPEN, REMOVE};
+use crate::wake::{Wakes, listen};
+
+/// The backend's name in messages.
+pub(crate) const NAME: &str = "redis";
+/// Most logs on a page of a list.
+const LIST: usize = 10_000;
+
+/// Session logs in a Redis server. Clones are the same backend.
+#[derive(Clone)]
+pub struct RedisBackend(Arc<Shared>);
+
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBackend")
+            .field("link", &self.0.link)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the backend and its logs share. With the last of them the connections are closed.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) link: Arc<Link>,
+    pub(crate) wakes: Arc<Wakes>,
+    listening: AbortHandle,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl RedisBackend {
+    /// Connects to `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `unix:///PATH`, or to the master that
+    /// sentinels name: `redis+sentinel://[USER:PASSWORD@]HOST:PORT,.../MASTER[/DB]`. Two connections
+    /// are held: one for commands, one that hears wake-ups. Both are made anew when they break.
+    ///
+    /// What acknowledged events survive is read from the server's settings here. A server that promises
+    /// less after a reconnect is not used.
+    ///
+    /// Must be called on a tokio runtime, which has to live as long as the backend. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(url: &str, options: RedisOptions) -> Result<Self, ConnectError> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
+        if !options.prefix.chars().all(is_plain) {
+            let prefix = options.prefix;
+            return Err(ConnectError::Prefix { prefix });
+        }
+        let link = Arc::new(Link::new(Address::parse(url)?, options));
+        link.live().await.map_err(ConnectError::Server)?;
+        let wakes = Arc::new(Wakes::default());
+        let (ready, begun) = oneshot::channel();
+        let listening = tokio::spawn(listen(Arc::clone(&link), Arc::clone(&wakes), ready));
+        let shared = Shared {
+            link,
+            wakes,
+            listening: listening.abort_handle(),
+        };
+        let patience = shared.link.options().response_timeout;
+        match tokio::time::timeout(patience, begun).await {
+            Ok(Ok(())) => Ok(Self(Arc::new(shared))),
+            _ => {
+                let error = unavailable("the server takes no subscription");
+                Err(ConnectError::Server(error))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for RedisBackend {
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::volatile(NAME);
+        capabilities.durability = self.0.link.durability();
+        capabilities.survives_restart = capabilities.durability != Durability::Volatile;
+        capabilities.shared = true;
+        capabilities
+    }
+
+    async fn open(&self, key: &SessionKey, options: OpenOptions) -> Result<Opened, BackendError> {
+        let link = &self.0.link;
+        let mode = match options.incarnation {
+            Incarnation::Current => "current",
+            Incarnation::CurrentOrNew => "any",
+            Incarnation::New => "new",
+        };
+        let live = link.tried().await?;
+        let names = TenantNames::new(&live.store, &key.tenant);
+        let mut call = OPEN.prepare_invoke();
+        for name in names.log(key) {
+            call.key(name);
+        }
+        call.key(names.counters())
+            .key(names.index())
+            .arg(mode)
+            .arg(options.new_epoch.as_str())
+            .arg(&*options.attributes)
+            .arg(channel(&link.options().prefix))
+            .arg(wake_name(key))
+            .arg(member(key));
+        let answer = link.once::<Answer>(&live, &Request::Script(call)).await;
+        let answer = answer.map_err(failed)?;
+        let created = answer.word == "made";
+        let facts = Facts::read(&mut answer.found()?)?;
+        let log = RedisLog::new(&self.0, key, facts.epoch);
+        Ok(Opened {
+            epoch: facts.epoch,
+            created,
+            oldest: facts.oldest,
+            latest: facts.latest,
+            seal: facts.seal,
+            attributes: facts.attributes,
+            log: LogHandle::Stored(Arc::new(log)),
+        })
+    }
+
+    async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError> {
+        let asking = self.0.link.repeatable::<Option<u64>>(|live| {
+            let mut command = redis::cmd("HGET");
+            let key = TenantNames::new(&live.store, tenant).counters();
+            command.arg(key).arg("seq");
+            Request::Command(command)
+        });
+        Ok(Seq(asking.await?.unwrap_or_default()))
+    }
+
+    async fn list(
+        &self,
+        tenant: &Tenant,
+        options: ListOptions,
+    ) -> Result<StoredPage, BackendError> {
+        let limit = options.limit.min(LIST);
+        let after = match &options.after {
+            // What comes after a key of another tenant is all or nothing of this one.
+            Some(after) if after.tenant > *tenant => return Ok(nothing()),
+            Some(after) if after.tenant == *tenant => format!("({}", member(after)),
+            _ => "-".to_owned(),
+        };
+        let asking = self.0.link.repeatable::<Vec<String>>(|live| {
+            let mut command = redis::cmd("ZRANGEBYLEX");
+            command
+                .arg(TenantNames::new(&live.store, tenant).index())
+                .arg(&after)
+                .arg("+")
+                .arg("LIMIT")
+                .arg(0)
+                .arg(limit + 1);
+            Request::Command(command)
+        });
+        let mut members = asking.await?;
+        let more = members.len() > limit;
+        members.truncate(limit);
+        let keys = members.iter().map(|member| {
+            parse_member(tenant, member).ok_or_else(|| corrupt(format!("index {member:?}")))
+        });
+        let keys = keys.collect::<Result<_, _>>()?;
+        Ok(StoredPage { keys, more })
+    }
+
+    async fn remove(&self, key: &SessionKey) -> Result<bool, BackendError> {
+        let link = &self.0.link;
+        let live = link.tried().await?;
+        let names = TenantNames::new(&live.store, &key.tenant);
+        let mut call = REMOVE.prepare_invoke();
+        for name in names.log(key) {
+            call.key(name);
+        }
+        call.key(names.counters())
+            .key(names.index())
+            .arg(channel(&link.options().prefix))
+            .arg(wake_name(key))
+            .arg(member(key));
+        let answer = link.once::<Answer>(&live, &Request::Script(call)).await;
+        let answer = answer.map_err(failed)?;
+        Ok(number(&mut answer.found()?)? == 1)
+    }
+
+    async fn health(&self) -> Result<(), BackendError> {
+        let ping = |_: &Live| Request::Command(redis::cmd("PING"));
+        self.0.link.repeatable::<()>(ping).await
+    }
+}
+
+fn nothing() -> StoredPage {
+    StoredPage {
+        keys: Vec::new(),
+        more: false,
+    }
+}

@@ -1,0 +1,81 @@
+//! Why there is no backend, and what the client's errors mean for a caller.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+use reveille_backend::{AppendError, BackendError};
+
+use crate::backend::NAME;
+
+/// Why a backend could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL is not one of a server or of sentinels.
+    #[error("the URL is not redis://, unix:// or redis+sentinel://HOST:PORT,.../MASTER")]
+    Url(#[source] Option<RedisError>),
+    /// The prefix holds characters that it may not.
+    #[error(
+        "the prefix {prefix:?} holds other characters than letters, digits, '_', '-', '.', ':'"
+    )]
+    Prefix {
+        /// The prefix.
+        prefix: Box<str>,
+    },
+    /// The server cannot be reached or used.
+    #[error("the server cannot be used")]
+    Server(#[source] BackendError),
+}
+
+impl ConnectError {
+    /// A stable name of the kind of error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Url(_) => "redis_url_invalid",
+            Self::Prefix { .. } => "redis_prefix_invalid",
+            Self::Server(_) => "redis_unavailable",
+        }
+    }
+}
+
+/// The server cannot be used now.
+pub(crate) fn unavailable(
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> BackendError {
+    BackendError::Unavailable {
+        backend: NAME,
+        source: source.into(),
+    }
+}
+
+/// What is stored cannot be what was written: something else changed or evicted a part of it.
+pub(crate) fn corrupt(place: impl Into<String>) -> BackendError {
+    BackendError::Corrupt {
+        backend: NAME,
+        place: place.into(),
+    }
+}
+
+/// Whether the server has answered, if only to refuse: then nothing was stored. Anything else may have
+/// happened before or after the command took effect.
+pub(crate) fn is_answer(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+}
+
+/// What an error means for an operation that changes nothing, or may be done twice.
+pub(crate) fn failed(error: RedisError) -> BackendError {
+    match error.kind() {
+        // A script that stumbles has found a value of another type than it wrote.
+        ErrorKind::Server(ServerErrorKind::ResponseError) => corrupt(error.to_string()),
+        ErrorKind::Extension if error.code() == Some("WRONGTYPE") => corrupt(error.to_string()),
+        ErrorKind::UnexpectedReturnType => corrupt(error.to_string()),
+        _ => unavailable(error),
+    }
+}
+
+/// What an error means for an append that was sent.
+pub(crate) fn append_failed(error: RedisError) -> AppendError {
+    match is_answer(&error) {
+        true => failed(error).into(),
+        false => AppendError::OutcomeUnknown,
+    }
+}

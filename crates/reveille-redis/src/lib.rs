@@ -1,0 +1,45 @@
+//! Session logs in Redis Streams (Redis 6.2 and later, Valkey), for several processes at once.
+//!
+//! [`RedisBackend`] is a [`Backend`](reveille_backend::Backend) on one server. Each operation on a log
+//! is one script, so that it happens in one step or not at all: an append compares the epoch, the seal,
+//! the expected position and the idempotency keys, gives positions without holes, stores the batch as
+//! entries of a stream and, if asked to, the seal. Two connections are held whatever the number of logs
+//! and watches: one for commands, pipelined, and one that hears what changes.
+//!
+//! # What it promises
+//! | Settings of the server | Level in receipts | Lost when the server is killed | Lost with its power |
+//! |---|---|---|---|
+//! | `appendonly no` | `volatile` | everything: each start of the server is a new store | everything |
+//! | `appendonly yes`, any `appendfsync` but `always` | `os` | nothing | the last second or two |
+//! | `appendonly yes`, `appendfsync always`, `no-appendfsync-on-rewrite no` | `fsync` | nothing | nothing |
+//!
+//! The settings are read at each connect (`CONFIG GET`, else `INFO`); a server that promises less than
+//! at first is refused. Replication is asynchronous: a failover may lose what was acknowledged last,
+//! whatever the level, and no level says otherwise.
+//!
+//! An append whose answer is lost is
+//! [`OutcomeUnknown`](reveille_backend::AppendError::OutcomeUnknown), never refused. What a server has
+//! lost (`FLUSHALL`, an eviction) is never papered over: a log that is gone is not found and gets a new
+//! epoch, a log of which a part is gone is [`Corrupt`](reveille_backend::BackendError::Corrupt).
+//!
+//! # In production
+//! `maxmemory-policy noeviction`, `appendonly yes`, `appendfsync always` (or `everysec`), one database
+//! or [prefix](RedisOptions::prefix) a store. All keys of a tenant have one hash tag. It does not speak
+//! TLS and does not follow a cluster's redirections; a tenant whose slot lies elsewhere is unavailable.
+
+mod address;
+mod answer;
+mod backend;
+mod error;
+mod event;
+mod link;
+mod log;
+mod names;
+mod options;
+mod scripts;
+mod server;
+mod wake;
+
+pub use backend::RedisBackend;
+pub use error::ConnectError;
+pub use options::RedisOptions;

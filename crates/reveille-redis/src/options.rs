@@ -1,0 +1,32 @@
+//! What can be set about a backend.
+
+use std::time::Duration;
+
+/// How to use a server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RedisOptions {
+    /// What the names of all keys and channels begin with, so that several stores may share a server.
+    /// Letters, digits, `_`, `-`, `.` and `:` only.
+    pub prefix: Box<str>,
+    /// How long a connection may take to be made, greeting included.
+    pub connect_timeout: Duration,
+    /// How long the server may take to answer. Then the connection is given up, and what an append
+    /// has done is unknown.
+    pub response_timeout: Duration,
+    /// How often the connection that listens for wake-ups is tried. A server that does not answer
+    /// within `response_timeout` is asked anew on another connection.
+    pub ping_interval: Duration,
+}
+
+impl Default for RedisOptions {
+    /// Keys begin with `reveille`; connections take 2 s at most, answers 5 s; a ping each 2 s.
+    fn default() -> Self {
+        Self {
+            prefix: "reveille".into(),
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+-- ARGV: epoch.
+local log = look(ARGV[1])
+if not log then return { 'gone' } end
+if log.lost then return { 'lost', log.lost } end
+return { 'found', facts(log) }

@@ -1,0 +1,202 @@
+//! A server of the test's own.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reveille_backend::types::{
+    DraftDefaults, Epoch, EventDraft, EventId, KindRegistry, SessionKey, Source, Tenant,
+};
+use reveille_backend::{
+    Backend, Entry, IdempotencyKey, Incarnation, LogHandle, OpenOptions, StoredLog,
+};
+use reveille_redis::{RedisBackend, RedisOptions};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// What a server keeps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Keeps {
+    Nothing,
+    EverySecond,
+    Always,
+}
+
+impl Keeps {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Nothing => &["--appendonly", "no"],
+            Self::EverySecond => &["--appendonly", "yes", "--appendfsync", "everysec"],
+            Self::Always => &["--appendonly", "yes", "--appendfsync", "always"],
+        }
+    }
+}
+
+/// A running `redis-server` in a directory of its own. Dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    keeps: Keeps,
+    dir: TempDir,
+}
+
+impl Server {
+    pub(crate) fn start(keeps: Keeps) -> Self {
+        let dir = TempDir::new().unwrap();
+        // Another test may take the port before the server does: then it is another one.
+        for _ in 0..20 {
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let mut child = spawn(port, keeps, dir.path());
+            if listens(&mut child, port) {
+                return Self {
+                    child,
+                    port,
+                    keeps,
+                    dir,
+                };
+            }
+        }
+        panic!("redis-server does not start: is it installed?");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) async fn backend(&self) -> RedisBackend {
+        RedisBackend::connect(&self.url(), options()).await.unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same port and directory.
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(self.port, self.keeps, self.dir.path());
+        assert!(listens(&mut self.child, self.port), "the server comes back");
+    }
+
+    /// Runs a command of the server's own client.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        let output = Command::new("redis-cli")
+            .args(["-p", &self.port.to_string()])
+            .args(arguments)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(port: u16, keeps: Keeps, dir: &Path) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--daemonize", "no"])
+        .args(keeps.arguments())
+        .arg("--dir")
+        .arg(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Whether it answers; `false` if it has ended.
+fn listens(child: &mut Child, port: u16) -> bool {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(10) {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        let answers = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok_and(|mut stream| {
+            use std::io::{Read, Write};
+            let mut answer = [0; 5];
+            stream.write_all(b"PING\r\n").is_ok()
+                && stream.read_exact(&mut answer).is_ok()
+                && &answer == b"+PONG"
+        });
+        if answers {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
+}
+
+/// Short patience, as tests have it.
+pub(crate) fn options() -> RedisOptions {
+    let mut options = RedisOptions::default();
+    options.connect_timeout = Duration::from_secs(1);
+    options.response_timeout = Duration::from_secs(2);
+    options.ping_interval = Duration::from_millis(200);
+    options
+}
+
+pub(crate) fn key(name: &str) -> SessionKey {
+    SessionKey::in_tenant(Tenant::default_tenant(), name).unwrap()
+}
+
+pub(crate) async fn try_log(
+    backend: &RedisBackend,
+    name: &str,
+    incarnation: Incarnation,
+    n: u32,
+) -> Result<(Epoch, Arc<dyn StoredLog>), reveille_backend::BackendError> {
+    let epoch = Epoch::from_parts(1_700_000_000_000, n);
+    let opened = backend
+        .open(&key(name), OpenOptions::new(incarnation, epoch))
+        .await?;
+    match opened.log {
+        LogHandle::Stored(log) => Ok((opened.epoch, log)),
+        LogHandle::Immediate(_) => panic!("a stored log"),
+    }
+}
+
+pub(crate) async fn log(backend: &RedisBackend, name: &str) -> Arc<dyn StoredLog> {
+    try_log(backend, name, Incarnation::CurrentOrNew, 1)
+        .await
+        .unwrap()
+        .1
+}
+
+/// An event that is recognised by its id.
+pub(crate) fn entry(id: &str) -> Entry {
+    let session = key("s");
+    let event = EventDraft::parse("a").unwrap().complete(DraftDefaults {
+        id: EventId::parse(id).unwrap(),
+        time: jiff::Timestamp::UNIX_EPOCH,
+        source: &Source::of_session(&session),
+        registry: &KindRegistry::empty(),
+    });
+    Entry {
+        event,
+        key: Some(IdempotencyKey {
+            key: id.into(),
+            fingerprint: 1,
+        }),
+    }
+}
