@@ -70,10 +70,6 @@ impl Server {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     pub(crate) async fn backend(&self) -> RedisBackend {
         RedisBackend::connect(&self.url(), options()).await.unwrap()
     }

@@ -1,0 +1,384 @@
+//! What happens when the server stops, dies, or forgets: nothing that was acknowledged is lost, nothing
+//! is there twice, and nobody sleeps for ever.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod common;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Keeps, Server, entry, key, log, try_log};
+use reveille_backend::types::{Durability, Event, Position, Tenant};
+use reveille_backend::{
+    AppendError, AppendOptions, Backend, BackendError, Incarnation, ReadLimit, StoredLog,
+};
+use reveille_redis::RedisBackend;
+use rustix::process::Signal;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn now() -> AppendOptions {
+    AppendOptions::at(Instant::now())
+}
+
+/// Everything that the log holds.
+async fn contents(log: &Arc<dyn StoredLog>) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    loop {
+        let from = Position(events.len() as u64);
+        let limit = ReadLimit {
+            events: 1_000,
+            bytes: usize::MAX,
+        };
+        let page = log.read(from, limit).await.unwrap();
+        if page.events.is_empty() {
+            return events;
+        }
+        events.extend(page.events);
+    }
+}
+
+/// What a producer was told of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    At(Position),
+    Refused,
+    Unknown,
+}
+
+/// Appends single events for ever, each once; what each was told is handed on.
+async fn produce(
+    log: Arc<dyn StoredLog>,
+    name: usize,
+    told: Arc<std::sync::Mutex<HashMap<String, Told>>>,
+) {
+    for n in 0_usize.. {
+        let id = format!("{name}-{n}");
+        let outcome = match log.append(vec![entry(&id)], now()).await {
+            Ok(slots) => Told::At(slots[0].position),
+            Err(AppendError::OutcomeUnknown) => Told::Unknown,
+            Err(AppendError::Backend(BackendError::Unavailable { .. })) => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                Told::Refused
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        told.lock().unwrap().insert(id, outcome);
+    }
+}
+
+/// Follows the log by watches alone until it holds `enough` events.
+async fn follow(log: &Arc<dyn StoredLog>, enough: u64) {
+    loop {
+        let Ok(info) = log.info().await else {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        if info.latest.0 >= enough {
+            return;
+        }
+        if let Ok(watch) = log.watch(info.latest).await {
+            let _ = watch.await;
+        }
+    }
+}
+
+/// No loss of what was acknowledged, nothing twice, nothing of what was refused, no hole.
+fn check(events: &[Event], told: &HashMap<String, Told>) {
+    let mut read = HashMap::new();
+    for (n, event) in events.iter().enumerate() {
+        assert_eq!(event.position().0, n as u64, "positions are dense");
+        let twice = read.insert(event.id().to_string(), event.position());
+        assert_eq!(twice, None, "{} is stored twice", event.id());
+    }
+    for (id, outcome) in told {
+        match (outcome, read.get(id)) {
+            (Told::At(position), Some(found)) => assert_eq!(position, found, "{id}"),
+            (Told::At(position), None) => panic!("{id} was acknowledged at {position} and is lost"),
+            (Told::Refused, Some(found)) => panic!("{id} was refused and is at {found}"),
+            (Told::Refused, None) | (Told::Unknown, _) => {}
+        }
+    }
+}
+
+/// Breaks the server while four producers append and one reader watches; then all goes on.
+async fn survives(server: &mut Server, faults: usize, fault: impl Fn(&mut Server)) {
+    let backend = server.backend().await;
+    let told = Arc::default();
+    let mut producers = tokio::task::JoinSet::new();
+    for name in 0..4 {
+        let log = log(&backend, "s").await;
+        producers.spawn(produce(log, name, Arc::clone(&told)));
+    }
+    let reader = log(&server.backend().await, "s").await;
+    let mut enough = 0;
+    for _ in 0..faults {
+        enough += 100;
+        let following = tokio::time::timeout(PATIENCE, follow(&reader, enough));
+        following.await.expect("the reader gets on");
+        fault(server);
+        enough = reader.info().await.map_or(enough, |info| info.latest.0);
+    }
+    let following = tokio::time::timeout(PATIENCE, follow(&reader, enough + 100));
+    following
+        .await
+        .expect("the reader gets on after the last fault");
+    producers.shutdown().await;
+    let told = told.lock().unwrap().clone();
+    let acknowledged = told.values().filter(|t| matches!(t, Told::At(_))).count();
+    assert!(
+        acknowledged >= 100 * faults,
+        "{acknowledged} are acknowledged"
+    );
+    check(&contents(&reader).await, &told);
+
+    // The keys settle what is unknown: what was stored is not stored again.
+    let log = log(&backend, "s").await;
+    for (id, _) in told.iter().filter(|(_, told)| **told == Told::Unknown) {
+        log.append(vec![entry(id)], now()).await.unwrap();
+    }
+    let events = contents(&log).await;
+    check(&events, &told);
+    let mut ids: Vec<_> = events.iter().map(|event| event.id().to_string()).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), events.len(), "a repeated event is stored twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_server_loses_nothing_that_was_acknowledged() {
+    let mut server = Server::start(Keeps::Always);
+    survives(&mut server, 5, |server| {
+        server.kill();
+        server.start_again();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_server_goes_on_where_it_was() {
+    let mut server = Server::start(Keeps::Always);
+    survives(&mut server, 2, |server| {
+        server.signal(Signal::STOP);
+        // Longer than any patience of the backend.
+        std::thread::sleep(Duration::from_millis(2_500));
+        server.signal(Signal::CONT);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_processes_append_densely_and_wake_each_other() {
+    let server = Server::start(Keeps::EverySecond);
+    let (one, two) = (server.backend().await, server.backend().await);
+    let (one, two) = (log(&one, "s").await, log(&two, "s").await);
+    for round in 0..50 {
+        let watch = two.watch(Position(2 * round)).await.unwrap();
+        let slots = one
+            .append(vec![entry(&format!("one-{round}"))], now())
+            .await
+            .unwrap();
+        assert_eq!(slots[0].position, Position(2 * round));
+        tokio::time::timeout(PATIENCE, watch)
+            .await
+            .unwrap()
+            .unwrap();
+        let slots = two
+            .append(vec![entry(&format!("two-{round}"))], now())
+            .await
+            .unwrap();
+        assert_eq!(slots[0].position, Position(2 * round + 1));
+    }
+    let again = two.append(vec![entry("one-7")], now()).await.unwrap();
+    assert!(again[0].deduplicated, "a key of one is known to the other");
+    assert_eq!(contents(&one).await.len(), 100);
+}
+
+/// However many logs are watched, there are two connections; and none of a dropped backend.
+#[tokio::test]
+async fn watches_share_one_connection() {
+    let server = Server::start(Keeps::Nothing);
+    let connections = || {
+        let list = server.cli(&["CLIENT", "LIST"]);
+        // One of them asks.
+        list.lines().count() - 1
+    };
+    let backend = server.backend().await;
+    let mut watches = Vec::new();
+    for n in 0..50 {
+        let log = log(&backend, &format!("s{n}")).await;
+        watches.push(log.watch(Position::START).await.unwrap());
+    }
+    assert_eq!(connections(), 2);
+    drop((watches, backend));
+    let closed = tokio::time::timeout(PATIENCE, async {
+        while connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+    closed.await.expect("the connections are closed");
+}
+
+/// A watch sleeps while its connection is cut and the log grows: it is woken by the reconnect.
+#[tokio::test]
+async fn a_watch_whose_connection_is_cut_is_woken() {
+    let server = Server::start(Keeps::EverySecond);
+    let (watching, appending) = (server.backend().await, server.backend().await);
+    let watched = log(&watching, "s").await;
+    for round in 0..5 {
+        let watch = watched.watch(Position(round)).await.unwrap();
+        server.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        let log = log(&appending, "s").await;
+        log.append(vec![entry(&round.to_string())], now())
+            .await
+            .unwrap();
+        tokio::time::timeout(PATIENCE, watch)
+            .await
+            .expect("a lost wake")
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_level_is_what_the_server_keeps() {
+    for (keeps, expected) in [
+        (Keeps::Nothing, Durability::Volatile),
+        (Keeps::EverySecond, Durability::Os),
+        (Keeps::Always, Durability::Fsync),
+    ] {
+        let server = Server::start(keeps);
+        let backend = server.backend().await;
+        assert_eq!(backend.capabilities().durability, expected);
+    }
+}
+
+/// A server that promises less than it did is not used, rather than believed.
+#[tokio::test]
+async fn a_server_that_keeps_less_is_refused() {
+    let server = Server::start(Keeps::Always);
+    let backend = server.backend().await;
+    let log = log(&backend, "s").await;
+    server.cli(&["CONFIG", "SET", "appendfsync", "everysec"]);
+    server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let refused = loop {
+        match log.append(vec![entry("a")], now()).await {
+            // The old connection: its end was not noticed before.
+            Err(AppendError::OutcomeUnknown) => {}
+            other => break other,
+        }
+    };
+    let unavailable = matches!(
+        refused,
+        Err(AppendError::Backend(BackendError::Unavailable { .. }))
+    );
+    assert!(unavailable, "{refused:?}");
+    server.cli(&["CONFIG", "SET", "appendfsync", "always"]);
+    let used_again = tokio::time::timeout(PATIENCE, async {
+        while log.append(vec![entry("a")], now()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    });
+    used_again.await.expect("the server is used again");
+}
+
+/// A store that was emptied behind the backend's back: its logs are gone, and the next incarnation has
+/// another epoch and higher sequence numbers.
+#[tokio::test]
+async fn an_emptied_store_is_told() {
+    let server = Server::start(Keeps::EverySecond);
+    let backend = server.backend().await;
+    let old = log(&backend, "s").await;
+    let before = old.append(vec![entry("a")], now()).await.unwrap();
+    server.cli(&["FLUSHALL"]);
+    let answer = old.append(vec![entry("b")], now()).await;
+    let gone = matches!(answer, Err(AppendError::Backend(BackendError::NotFound)));
+    assert!(gone, "{answer:?}");
+    assert!(matches!(old.info().await, Err(BackendError::NotFound)));
+    let (_, new) = try_log(&backend, "s", Incarnation::CurrentOrNew, 2)
+        .await
+        .unwrap();
+    let after = new.append(vec![entry("a")], now()).await.unwrap();
+    assert!(!after[0].deduplicated);
+    assert!(
+        after[0].seq > before[0].seq,
+        "a sequence number is given twice"
+    );
+}
+
+/// Whichever part of a log is evicted, no operation takes the rest for the whole.
+#[tokio::test]
+async fn an_evicted_part_is_damage() {
+    let server = Server::start(Keeps::EverySecond);
+    let backend = server.backend().await;
+    for part in ["events", "keys", "order"] {
+        let log = log(&backend, part).await;
+        log.append(vec![entry("a"), entry("b")], now())
+            .await
+            .unwrap();
+        let found = server.cli(&["KEYS", &format!("*:{part}:*")]);
+        let evicted: Vec<&str> = found.lines().collect();
+        assert_eq!(server.cli(&["DEL", evicted[0]]), "1");
+        let limit = ReadLimit {
+            events: 9,
+            bytes: 999,
+        };
+        let appended = match log.append(vec![entry("a")], now()).await {
+            Err(AppendError::Backend(error)) => Err(error),
+            other => panic!("{part}: {other:?}"),
+        };
+        for answer in [
+            appended,
+            log.read(Position::START, limit).await.map(drop),
+            log.info().await.map(drop),
+            try_log(&backend, part, Incarnation::Current, 2)
+                .await
+                .map(drop),
+        ] {
+            assert!(
+                matches!(answer, Err(BackendError::Corrupt { .. })),
+                "{part}: {answer:?}"
+            );
+        }
+        let (epoch, _) = try_log(&backend, part, Incarnation::New, 3).await.unwrap();
+        assert_ne!(
+            epoch,
+            try_log(&backend, "other", Incarnation::CurrentOrNew, 1)
+                .await
+                .unwrap()
+                .0
+        );
+        assert!(backend.remove(&key(part)).await.unwrap());
+    }
+}
+
+/// The tenant's counter alone is gone: it goes on above all it has given.
+#[tokio::test]
+async fn an_evicted_counter_gives_no_number_twice() {
+    let server = Server::start(Keeps::EverySecond);
+    let backend = server.backend().await;
+    let log = log(&backend, "s").await;
+    let before = log.append(vec![entry("a")], now()).await.unwrap();
+    let counter = server.cli(&["KEYS", "*:tenant"]);
+    server.cli(&["DEL", &counter]);
+    let after = log.append(vec![entry("b")], now()).await.unwrap();
+    assert!(after[0].seq > before[0].seq);
+    let last = backend.last_seq(&Tenant::default_tenant()).await.unwrap();
+    assert_eq!(last, after[0].seq);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    for (url, code) in [
+        ("redis://127.0.0.1:1/", "redis_unavailable"),
+        ("http://127.0.0.1:1/", "redis_url_invalid"),
+    ] {
+        let refused = RedisBackend::connect(url, common::options()).await;
+        assert_eq!(refused.unwrap_err().code(), code);
+    }
+    let mut options = common::options();
+    options.prefix = "a*".into();
+    let refused = RedisBackend::connect("redis://127.0.0.1:1/", options).await;
+    assert_eq!(refused.unwrap_err().code(), "redis_prefix_invalid");
+}
