@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Keeps, Server, entry, key, log, try_log};
+use common::{Keeps, Sentinel, Server, entry, key, log, try_log};
 use reveille_backend::types::{Durability, Event, Position, Tenant};
 use reveille_backend::{
     AppendError, AppendOptions, Backend, BackendError, Incarnation, ReadLimit, StoredLog,
@@ -381,4 +381,16 @@ async fn a_server_that_is_not_there_is_named() {
     options.prefix = "a*".into();
     let refused = RedisBackend::connect("redis://127.0.0.1:1/", options).await;
     assert_eq!(refused.unwrap_err().code(), "redis_prefix_invalid");
+}
+
+#[tokio::test]
+async fn sentinels_name_the_server() {
+    let server = Server::start(Keeps::EverySecond);
+    let sentinel = Sentinel::of(&server);
+    let url = sentinel.url();
+    let backend = RedisBackend::connect(&url, common::options()).await;
+    let there = log(&backend.unwrap(), "s").await;
+    there.append(vec![entry("a")], now()).await.unwrap();
+    let here = log(&server.backend().await, "s").await;
+    assert_eq!(contents(&here).await.len(), 1);
 }

@@ -196,3 +196,50 @@ pub(crate) fn entry(id: &str) -> Entry {
         }),
     }
 }
+
+/// A sentinel that watches a server as `main`. Dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Sentinel {
+    child: Child,
+    port: u16,
+    _dir: TempDir,
+}
+
+impl Sentinel {
+    pub(crate) fn of(server: &Server) -> Self {
+        let dir = TempDir::new().unwrap();
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let config = dir.path().join("sentinel.conf");
+        let watched = server.port;
+        let text =
+            format!("bind 127.0.0.1\nport {port}\nsentinel monitor main 127.0.0.1 {watched} 1\n");
+        std::fs::write(&config, text).unwrap();
+        let mut child = Command::new("redis-server")
+            .arg(&config)
+            .arg("--sentinel")
+            .current_dir(dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        assert!(listens(&mut child, port), "the sentinel starts");
+        Self {
+            child,
+            port,
+            _dir: dir,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:{}/main", self.port)
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
