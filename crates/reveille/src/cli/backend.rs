@@ -3,11 +3,16 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use reveille_archive::{ArchiveBackend, ArchiveDurability, ArchiveOptions, OpenError};
+use reveille_archive::{ArchiveBackend, ArchiveDurability, ArchiveOptions};
+use reveille_backend::Backend;
 use reveille_memory::MemoryBackend;
 use reveille_queue::{Sessions, SessionsBuilder};
+use reveille_redis::{RedisBackend, RedisOptions};
+
+use super::serve::StartError;
 
 /// A backend by its name on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,6 +20,8 @@ pub(crate) enum BackendName {
     #[default]
     Memory,
     Archive(PathBuf),
+    /// A URL, which may hold a password.
+    Redis(String),
 }
 
 impl FromStr for BackendName {
@@ -24,7 +31,10 @@ impl FromStr for BackendName {
         match text.split_once(':') {
             None if text == "memory" => Ok(Self::Memory),
             Some(("archive", dir)) if !dir.is_empty() => Ok(Self::Archive(dir.into())),
-            _ => Err("expected memory or archive:DIR".to_owned()),
+            Some(("redis" | "redis+sentinel", rest)) if rest.starts_with("//") => {
+                Ok(Self::Redis(text.to_owned()))
+            }
+            _ => Err("expected memory, archive:DIR or redis://HOST".to_owned()),
         }
     }
 }
@@ -34,7 +44,16 @@ impl fmt::Display for BackendName {
         match self {
             Self::Memory => f.write_str("memory"),
             Self::Archive(dir) => write!(f, "archive:{}", dir.display()),
+            Self::Redis(url) => f.write_str(&without_password(url)),
         }
+    }
+}
+
+/// The URL as it may be shown.
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
+        _ => url.to_owned(),
     }
 }
 
@@ -51,7 +70,7 @@ pub(crate) enum Level {
 /// Where sessions are kept.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct BackendArgs {
-    /// Where sessions are kept: memory, or archive:DIR for a directory
+    /// Where sessions are kept: memory, archive:DIR for a directory, or redis://HOST:PORT
     #[arg(
         long,
         value_name = "BACKEND",
@@ -65,23 +84,29 @@ pub(crate) struct BackendArgs {
 }
 
 impl BackendArgs {
-    /// The archive that is named, if one is.
-    pub(crate) fn archive(&self) -> Result<Option<ArchiveBackend>, OpenError> {
-        let BackendName::Archive(dir) = &self.backend else {
-            return Ok(None);
-        };
-        let mut options = ArchiveOptions::default();
-        options.durability = match self.durability {
-            Level::Os => ArchiveDurability::Os,
-            Level::Fsync => ArchiveDurability::Fsync,
-        };
-        ArchiveBackend::open(dir, options).map(Some)
+    /// The store that is named, if it is one.
+    pub(crate) async fn stored(&self) -> Result<Option<Arc<dyn Backend>>, StartError> {
+        Ok(match &self.backend {
+            BackendName::Memory => None,
+            BackendName::Archive(dir) => {
+                let mut options = ArchiveOptions::default();
+                options.durability = match self.durability {
+                    Level::Os => ArchiveDurability::Os,
+                    Level::Fsync => ArchiveDurability::Fsync,
+                };
+                Some(Arc::new(ArchiveBackend::open(dir, options)?))
+            }
+            BackendName::Redis(url) => {
+                let connecting = RedisBackend::connect(url, RedisOptions::default());
+                Some(Arc::new(connecting.await?))
+            }
+        })
     }
 
     /// Sessions on this backend.
-    pub(crate) fn sessions(&self) -> Result<SessionsBuilder, OpenError> {
-        Ok(match self.archive()? {
-            Some(archive) => Sessions::builder(archive),
+    pub(crate) async fn sessions(&self) -> Result<SessionsBuilder, StartError> {
+        Ok(match self.stored().await? {
+            Some(store) => Sessions::on(store),
             None => Sessions::builder(MemoryBackend::new()),
         })
     }
@@ -100,6 +125,10 @@ impl BackendArgs {
                 "sessions are kept in {} and survive a loss of power",
                 dir.display()
             ),
+            (BackendName::Redis(_), _) => format!(
+                "sessions are kept in {} and survive what its settings promise",
+                self.backend
+            ),
         }
     }
 }
@@ -113,7 +142,10 @@ mod tests {
         assert_eq!("memory".parse(), Ok(BackendName::Memory));
         let archive = BackendName::Archive("/var/a:b".into());
         assert_eq!("archive:/var/a:b".parse(), Ok(archive));
-        for wrong in ["", "archive", "archive:", "memory:x", "nats://x"] {
+        let redis = BackendName::Redis("redis://u:secret@h:1/2".into());
+        assert_eq!("redis://u:secret@h:1/2".parse(), Ok(redis.clone()));
+        assert_eq!(redis.to_string(), "redis://***@h:1/2");
+        for wrong in ["", "archive", "archive:", "memory:x", "nats://x", "redis:h"] {
             assert!(wrong.parse::<BackendName>().is_err(), "{wrong:?}");
         }
     }

@@ -49,6 +49,8 @@ pub(super) enum StartError {
     Serve(#[from] ServeError),
     #[error(transparent)]
     Archive(#[from] reveille_archive::OpenError),
+    #[error(transparent)]
+    Redis(#[from] reveille_redis::ConnectError),
     #[error("stored sessions cannot be opened")]
     Stored(#[from] reveille_queue::SessionError),
     #[error("signals cannot be handled")]
@@ -62,6 +64,7 @@ impl StartError {
             Self::Address { .. }
             | Self::NoAddress { .. }
             | Self::Settings(_)
+            | Self::Redis(reveille_redis::ConnectError::Url(_))
             | Self::Serve(
                 ServeError::NotLoopback { .. }
                 | ServeError::NotEncrypted { .. }
@@ -164,7 +167,7 @@ async fn address(setting: &'static str, text: &str) -> Result<SocketAddr, StartE
 }
 
 async fn gateway(settings: &Settings, file: Option<PathBuf>) -> Result<Gateway, StartError> {
-    let sessions = settings.backend.sessions()?;
+    let sessions = settings.backend.sessions().await?;
     let sessions = sessions
         .tail(settings.tail)
         .limits(settings.limits)

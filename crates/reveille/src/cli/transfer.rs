@@ -18,7 +18,6 @@ use serde::Deserialize;
 
 use super::backend::BackendArgs;
 use super::output::{line, note};
-use super::serve::StartError;
 use super::{CommandError, Outcome};
 
 /// What is read or appended at once.
@@ -66,7 +65,7 @@ pub(super) enum TransferError {
     Backend(#[from] BackendError),
     #[error(transparent)]
     Append(#[from] AppendError),
-    #[error("the backend keeps nothing: name a directory with --backend archive:DIR")]
+    #[error("the backend keeps nothing: name one with --backend archive:DIR or redis://HOST")]
     KeepsNothing,
 }
 
@@ -84,7 +83,7 @@ pub(super) enum LineError {
 impl Export {
     /// Session after session, in the order of their logs.
     pub(super) async fn run(&self) -> Result<Outcome, CommandError> {
-        let backend = self.place.open()?;
+        let backend = self.place.open().await?;
         let mut options = ListOptions::first(256);
         loop {
             let page = backend.list(&self.place.tenant, options.clone()).await;
@@ -125,7 +124,7 @@ struct Importing {
 impl Import {
     /// Every event into the session that it names, which must not be there.
     pub(super) async fn run(&self) -> Result<Outcome, CommandError> {
-        let backend = self.place.open()?;
+        let backend = self.place.open().await?;
         let mut sessions: HashMap<SessionKey, Importing> = HashMap::new();
         let mut count = 0_usize;
         for (at, text) in std::io::stdin().lock().lines().enumerate() {
@@ -173,11 +172,9 @@ impl Importing {
 }
 
 impl Stored {
-    fn open(&self) -> Result<Arc<dyn Backend>, CommandError> {
-        match self.backend.archive().map_err(StartError::from)? {
-            Some(archive) => Ok(Arc::new(archive)),
-            None => Err(TransferError::KeepsNothing.into()),
-        }
+    async fn open(&self) -> Result<Arc<dyn Backend>, CommandError> {
+        let stored = self.backend.stored().await?;
+        Ok(stored.ok_or(TransferError::KeepsNothing)?)
     }
 }
 
