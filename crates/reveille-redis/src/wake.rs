@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -10,9 +11,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
 use redis::{RedisError, Value};
+use reveille_backend::BackendError;
 use tokio::sync::oneshot;
 
-use crate::link::Link;
+use crate::link::{Link, Live, Request};
 use crate::names::channel;
 
 /// How long after a broken connection the next one is made.
@@ -139,6 +141,7 @@ pub(crate) async fn listen(link: Arc<Link>, wakes: Arc<Wakes>, ready: oneshot::S
         let subscribing = subscribe(&link);
         match tokio::time::timeout(link.options().response_timeout, subscribing).await {
             Ok(Ok((sink, messages))) => {
+                let mark = mark(&link).await.ok();
                 wakes.tell_all();
                 if let Some(ready) = ready.take() {
                     let _ = ready.send(());
@@ -146,7 +149,7 @@ pub(crate) async fn listen(link: Arc<Link>, wakes: Arc<Wakes>, ready: oneshot::S
                 told = false;
                 tokio::select! {
                     () = hear(messages, &wakes) => {}
-                    () = try_often(sink, &link) => {}
+                    () = try_often(sink, &link, mark) => {}
                     // The server may be another one now.
                     _ = connected.changed() => continue,
                 }
@@ -179,8 +182,8 @@ async fn hear(mut messages: PubSubStream, wakes: &Wakes) {
     }
 }
 
-/// Ends when the server does not answer any more.
-async fn try_often(mut sink: PubSubSink, link: &Link) {
+/// Ends when the server does not answer any more, or has been emptied, which nobody tells.
+async fn try_often(mut sink: PubSubSink, link: &Link, mark: Option<String>) {
     let options = link.options();
     loop {
         tokio::time::sleep(options.ping_interval).await;
@@ -188,7 +191,33 @@ async fn try_often(mut sink: PubSubSink, link: &Link) {
         if !matches!(answer, Ok(Ok(_))) {
             return;
         }
+        // Without an answer nothing is known, and the next one tells.
+        if self::mark(link)
+            .await
+            .is_ok_and(|now| mark.as_ref() != Some(&now))
+        {
+            return;
+        }
     }
+}
+
+/// A key of no meaning that stands as long as the store is not emptied: another one stands there
+/// afterwards, whichever process makes it.
+async fn mark(link: &Link) -> Result<String, BackendError> {
+    let another = format!("{:016x}", RandomState::new().hash_one(()));
+    let key = |live: &Live| format!("{}:mark", live.store);
+    let set = |live: &Live| {
+        let mut command = redis::cmd("SETNX");
+        command.arg(key(live)).arg(&another);
+        Request::Command(command)
+    };
+    let get = |live: &Live| {
+        let mut command = redis::cmd("GET");
+        command.arg(key(live));
+        Request::Command(command)
+    };
+    link.repeatable::<bool>(set).await?;
+    link.repeatable::<String>(get).await
 }
 
 #[cfg(test)]

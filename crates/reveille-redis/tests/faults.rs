@@ -291,7 +291,12 @@ async fn an_emptied_store_is_told() {
     let backend = server.backend().await;
     let old = log(&backend, "s").await;
     let before = old.append(vec![entry("a")], now()).await.unwrap();
+    let watch = old.watch(Position(1)).await.unwrap();
     server.cli(&["FLUSHALL"]);
+    let woken = tokio::time::timeout(PATIENCE, watch).await;
+    woken
+        .expect("a watch sleeps on in an emptied store")
+        .unwrap();
     let answer = old.append(vec![entry("b")], now()).await;
     let gone = matches!(answer, Err(AppendError::Backend(BackendError::NotFound)));
     assert!(gone, "{answer:?}");
