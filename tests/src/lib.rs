@@ -14,7 +14,7 @@ mod sse;
 
 use std::time::Duration;
 
-pub use program::{Program, reveille};
+pub use program::{Program, readme_script, reveille};
 pub use relay::Relay;
 pub use server::{Server, publish};
 pub use sse::{Block, SseReader};

@@ -132,3 +132,18 @@ impl Program {
         output
     }
 }
+
+/// A script of the README, as it stands there.
+///
+/// # Panics
+/// When there is none of this name.
+#[must_use]
+pub fn readme_script(name: &str) -> &'static str {
+    let readme = include_str!("../../README.md");
+    let begin = format!("<!-- script: {name} -->\n```sh\n");
+    let (_, rest) = readme
+        .split_once(&begin)
+        .expect("the README has the script");
+    let (script, _) = rest.split_once("```\n").expect("the script has an end");
+    script
+}

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
 use reqwest::{Client, StatusCode};
-use reveille_e2e::{Server, SseReader, soon};
+use reveille_e2e::{Server, SseReader, readme_script, reveille, soon};
 use reveille_gateway::{
     AuthConfig, GatewayConfig, IssuerConfig, JwtAlgorithm, Rate, Secret, StaticAuthorizer,
 };
@@ -503,4 +504,37 @@ async fn a_tenant_sees_nothing_of_another() {
         (answer.status(), answer.text().await.unwrap())
     };
     assert_eq!(after(&our).await, after("nonsense").await);
+}
+
+/// From nothing to an authenticated stream, as the README tells it, but for the port.
+#[tokio::test]
+async fn the_script_of_the_readme_makes_a_key_and_uses_it() {
+    let home = tempfile::TempDir::new().unwrap();
+    // An address of its own, so that nobody else takes the port meanwhile.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let port = std::net::TcpListener::bind((Ipv4Addr::new(127, 99, high, low), 0)).unwrap();
+    let address = port.local_addr().unwrap().to_string();
+    drop(port);
+    let script = readme_script("authentication").replace("127.0.0.1:7601", &address);
+    let command = reveille(&[]);
+    let binary = Path::new(command.as_std().get_program());
+    let mut path = binary.parent().unwrap().as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    let run = tokio::process::Command::new("sh")
+        .args(["-ec", &format!("trap 'kill $!' EXIT; {script}")])
+        .current_dir(home.path())
+        .env("PATH", path)
+        .kill_on_drop(true)
+        .output();
+    let output = soon("the end of the script", run).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let out = String::from_utf8(output.stdout).unwrap();
+    let page: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(page["events"][0]["type"], "task.completed", "{out}");
+    // Without the key there is nothing.
+    let file = std::fs::read_to_string(home.path().join("reveille.toml")).unwrap();
+    let key = std::fs::read_to_string(home.path().join("laptop.key")).unwrap();
+    assert!(!file.contains(key.trim()), "{file}");
 }

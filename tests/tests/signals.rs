@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use reqwest::{Client, Response};
-use reveille_e2e::{Program, Server, reveille, soon};
+use reveille_e2e::{Program, Server, readme_script, reveille, soon};
 use reveille_gateway::GatewayConfig;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -69,15 +69,6 @@ async fn waiting(server: &Server, handle: &str) -> tokio::task::JoinHandle<Respo
     waiting
 }
 
-/// The script of the README, as it stands there.
-fn readme_script() -> String {
-    let readme = include_str!("../../README.md");
-    let (_, rest) = readme.split_once("<!-- script: signals -->\n").unwrap();
-    let (block, _) = rest.split_once("<!-- end of script -->").unwrap();
-    let script = block.strip_prefix("```sh\n").unwrap();
-    script.strip_suffix("```\n").unwrap().to_owned()
-}
-
 #[tokio::test]
 async fn the_script_of_the_readme_coordinates_three_workers() {
     let program = Program::serve().await;
@@ -86,9 +77,9 @@ async fn the_script_of_the_readme_coordinates_three_workers() {
     let mut path = binary.parent().unwrap().as_os_str().to_owned();
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap());
-    let script = readme_script();
+    let script = readme_script("signals");
     let run = Command::new("sh")
-        .args(["-c", &script])
+        .args(["-c", script])
         .env("PATH", path)
         .env("REVEILLE_URL", &program.url)
         .kill_on_drop(true)

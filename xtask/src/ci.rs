@@ -118,9 +118,11 @@ fn tidiness(root: &Path) -> Tally {
 
 fn formatting(root: &Path) -> Tally {
     let mut tally = Tally::of_check(succeeds(cargo(root).args(["fmt", "--all", "--check"])));
-    // The benchmarks are a workspace of their own, whose peers nothing here builds.
-    let benches = root.join("benches");
-    tally += Tally::of_check(succeeds(cargo(&benches).args(["fmt", "--check"])));
+    // Workspaces of their own, which nothing here builds.
+    for other in ["benches", "fuzz"] {
+        let other = root.join(other);
+        tally += Tally::of_check(succeeds(cargo(&other).args(["fmt", "--check"])));
+    }
     tally
 }
 

@@ -4,7 +4,7 @@
 //! the rules about the tree that neither the compiler nor clippy knows. Reading order:
 //! [`ci`] lists the steps, [`preflight`] the tools they need, [`tally`] how results are counted,
 //! [`process`] how commands are started, [`tidy`] the rules, [`mod@bench`] the measurements. What
-//! takes too long for the gate: [`deep`], [`sanitize`] and all of [`clients`].
+//! takes too long for the gate: [`deep`], [`sanitize`], [`fuzz`] and all of [`clients`].
 //!
 //! Everything a person reads goes to standard error; standard output carries what the commands
 //! print and, last, the verdict of `ci`.
@@ -19,6 +19,7 @@ mod bench;
 mod ci;
 mod clients;
 mod deep;
+mod fuzz;
 mod preflight;
 mod process;
 mod sanitize;
@@ -36,6 +37,7 @@ tasks:
         every client that other people wrote, through a restart and a gap; installs them
         with Chromium and nginx (`ci` runs those that need neither)
   deep  the models of loom, the property tests with many cases, and stress; takes long
+  fuzz  a minute for each target of fuzz/; needs a nightly compiler and cargo-fuzz
   sanitize
         the tests of the crate with unsafe code under sanitizers; needs a nightly compiler
   tidy  the rules about the tree: dependency arrows, module docs, whitespace, sizes
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         [Some("ci")] => ci::run(&root),
         [Some("clients")] => clients::run(&root),
         [Some("deep")] => deep::run(&root),
+        [Some("fuzz")] => fuzz::run(&root),
         [Some("sanitize")] => sanitize::run(&root),
         [Some("tidy")] => tidy::run(&root),
         [Some("bench"), rest @ ..] => match bench::run(&root, rest) {

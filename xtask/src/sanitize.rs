@@ -56,7 +56,7 @@ pub(crate) fn run(root: &Path) -> bool {
     total.failed == 0
 }
 
-fn has_nightly() -> bool {
+pub(crate) fn has_nightly() -> bool {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly", "cargo", "--version"]);
     command.stdout(Stdio::null()).stderr(Stdio::null());

@@ -32,9 +32,9 @@ impl Key {
         let new = new_api_key(&self.id).map_err(SettingsError::from)?;
         let list = |texts: &[String]| toml::Value::from(texts.to_vec()).to_string();
         let text = |text: &str| toml::Value::from(text).to_string();
-        note("the key, which is shown only here:");
+        // The notes are the part of the server's file, as it stands there.
         line(new.key.expose())?;
-        note("for the server's file:");
+        note("# the key itself was shown once, on standard output");
         note(&format!(
             "[[auth.keys]]\nid = {}\nsha256 = {}\ntenant = {}\ngrants = [{{ actions = {}, sessions = {} }}]",
             text(&self.id),
