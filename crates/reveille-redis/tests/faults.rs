@@ -15,6 +15,7 @@ use reveille_backend::{
     AppendError, AppendOptions, Backend, BackendError, Incarnation, ReadLimit, StoredLog,
 };
 use reveille_redis::RedisBackend;
+use reveille_testkit::dropped_at_each_poll;
 use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -398,4 +399,32 @@ async fn sentinels_name_the_server() {
     there.append(vec![entry("a")], now()).await.unwrap();
     let here = log(&server.backend().await, "s").await;
     assert_eq!(contents(&here).await.len(), 1);
+}
+
+/// A connect that is dropped at any point leaves no connection behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn connect_that_is_dropped_leaves_nothing() {
+    let server = Server::start(Keeps::Nothing);
+    let url = server.url();
+    // The first line is the one that asks.
+    let connections = || server.cli(&["CLIENT", "LIST"]).lines().count() - 1;
+    dropped_at_each_poll(
+        async || (),
+        async |()| {
+            RedisBackend::connect(&url, common::options())
+                .await
+                .unwrap()
+        },
+        async |(), _| (),
+        async |(), made| {
+            drop(made);
+            let gone = async {
+                while connections() > 0 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, gone).await.unwrap();
+        },
+    )
+    .await;
 }
