@@ -124,6 +124,7 @@ fn every_public_future_has_a_case_and_every_case_is_about_one() {
         super::queue::DROPPED,
         super::signals::DROPPED,
         super::stored::DROPPED,
+        super::stored_groups::DROPPED,
         IN_THEIR_CRATES,
         OF_USERS,
     ] {
