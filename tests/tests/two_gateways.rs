@@ -1,0 +1,205 @@
+//! Two gateways on one store act as one.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+#[path = "../../crates/reveille-redis/tests/common/mod.rs"]
+mod redis;
+
+use std::collections::BTreeSet;
+
+use redis::{Keeps, Server as RedisServer};
+use reveille_e2e::{Program, SseReader, publish, soon};
+use serde_json::{Value, json};
+
+/// Two gateways, and the server that they share.
+struct Cluster<S> {
+    a: Program,
+    b: Program,
+    _store: S,
+}
+
+impl<S> Cluster<S> {
+    async fn on(store: S, url: &str) -> Self {
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", url];
+        Self {
+            a: Program::start(&arguments).await,
+            b: Program::start(&arguments).await,
+            _store: store,
+        }
+    }
+}
+
+async fn on_redis() -> Cluster<RedisServer> {
+    let server = RedisServer::start(Keeps::EverySecond);
+    let url = server.url();
+    Cluster::on(server, &url).await
+}
+
+async fn post(gateway: &Program, path: &str, body: Value) -> Value {
+    let client = reqwest::Client::new();
+    let request = client.post(format!("{}/v1/sessions/{path}", gateway.url));
+    let answer = request.json(&body).send().await.unwrap();
+    let status = answer.status();
+    let body: Value = answer.json().await.unwrap();
+    assert!(status.is_success(), "{path}: {status} {body}");
+    body
+}
+
+async fn get(gateway: &Program, path: &str) -> Value {
+    let answer = reqwest::get(format!("{}/v1/{path}", gateway.url)).await;
+    answer.unwrap().json().await.unwrap()
+}
+
+fn step(n: u64) -> Value {
+    json!([{"type": "step", "data": {"n": n}}])
+}
+
+fn events_of(gateway: &Program, session: &str) -> String {
+    format!(
+        "{}/v1/sessions/{session}/events?after=earliest",
+        gateway.url
+    )
+}
+
+async fn a_stream_goes_on_at_the_other_gateway<S>(cluster: Cluster<S>) {
+    let Cluster { a, b, .. } = &cluster;
+    publish(&a.url, "build", &step(0)).await;
+    let mut at_b = SseReader::open(&events_of(b, "build"), None).await;
+    let first = at_b.event().await;
+    assert_eq!(first.json()["data"]["n"], 0);
+    publish(&a.url, "build", &step(1)).await;
+    let second = at_b.event().await;
+    assert_eq!(second.json()["data"]["n"], 1);
+    publish(&b.url, "build", &step(2)).await;
+    let mut at_a = SseReader::open(&events_of(a, "build"), second.id.as_deref()).await;
+    let third = at_a.event().await;
+    assert_eq!(third.json()["data"]["n"], 2);
+    assert_eq!(at_b.event().await.id, third.id, "one cursor for both");
+    post(a, "build/close", json!({})).await;
+    for mut stream in [at_a, at_b] {
+        let rest = stream.rest().await;
+        assert!(rest.last().unwrap().is("reveille.end"));
+    }
+}
+
+async fn a_wait_here_ends_with_an_event_there<S>(cluster: Cluster<S>) {
+    let Cluster { a, b, .. } = &cluster;
+    publish(&a.url, "build", &step(0)).await;
+    let wait = tokio::spawn({
+        let url = format!("{}/v1/sessions/build/wait?match=done&timeout=30s", b.url);
+        async move {
+            reqwest::get(url)
+                .await
+                .unwrap()
+                .json::<Value>()
+                .await
+                .unwrap()
+        }
+    });
+    soon("it waits", async {
+        while get(b, "sessions/build").await["waiters"] != 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    publish(&a.url, "build", &json!([{"type": "done"}])).await;
+    let outcome = soon("the wait ends", wait).await.unwrap();
+    assert_eq!(outcome["outcome"], "matched");
+}
+
+async fn each_event_is_taken_once_and_settled_anywhere<S>(cluster: Cluster<S>) {
+    const EVENTS: u64 = 20;
+    let Cluster { a, b, .. } = &cluster;
+    for n in 0..EVENTS {
+        publish(&[a, b][usize::from(n % 2 == 0)].url, "work", &step(n)).await;
+    }
+    let mut taken = BTreeSet::new();
+    for n in 0..EVENTS / 2 {
+        // Both ask at the same time, and each lets the other settle.
+        let ask = json!({"timeout_ms": 20_000, "lease_ms": 60_000});
+        let (at_a, at_b) =
+            tokio::join!(post(a, "work/take", ask.clone()), post(b, "work/take", ask));
+        for (answer, other) in [(at_a, b), (at_b, a)] {
+            assert_eq!(answer["outcome"], "matched", "round {n}: {answer}");
+            let at = answer["events"][0]["data"]["n"].as_u64().unwrap();
+            assert!(taken.insert(at), "{at} was taken twice");
+            let settle = json!({"leases": [answer["leases"][0]["lease"]]});
+            post(other, "work/ack", settle).await;
+        }
+    }
+    assert_eq!(taken.len() as u64, EVENTS);
+    for gateway in [a, b] {
+        let group = get(gateway, "sessions/work/groups/default").await;
+        assert_eq!(
+            (&group["pending"], &group["leased"]),
+            (&json!(0), &json!(0))
+        );
+    }
+}
+
+async fn a_lease_of_a_gateway_that_was_killed_comes_back<S>(cluster: Cluster<S>) {
+    let Cluster { a, b, .. } = &cluster;
+    publish(&a.url, "work", &step(0)).await;
+    let ask = json!({"timeout_ms": 20_000, "lease_ms": 1_500});
+    let first = post(a, "work/take", ask.clone()).await;
+    a.signal(rustix::process::Signal::KILL);
+    let again = soon("the lease is over", post(b, "work/take", ask)).await;
+    assert_eq!(again["events"][0]["id"], first["events"][0]["id"]);
+    assert_eq!(again["leases"][0]["delivery"], 2);
+}
+
+async fn a_cancel_here_is_told_there<S>(cluster: Cluster<S>) {
+    let Cluster { a, b, .. } = &cluster;
+    publish(&a.url, "build", &step(0)).await;
+    let mut at_b = SseReader::open(&events_of(b, "build"), None).await;
+    at_b.event().await;
+    post(a, "build/cancel", json!({"reason": "enough"})).await;
+    assert_eq!(
+        at_b.event().await.json()["type"],
+        "task.status.cancel_requested"
+    );
+    assert_eq!(get(b, "sessions/build").await["cancel"]["reason"], "enough");
+    let second = post(b, "build/cancel", json!({"reason": "again"})).await;
+    assert_eq!(second["already_cancelled"], true);
+}
+
+async fn both_list_the_same_sessions<S>(cluster: Cluster<S>) {
+    let Cluster { a, b, .. } = &cluster;
+    for session in ["one", "two", "three"] {
+        publish(&a.url, session, &step(0)).await;
+    }
+    publish(&b.url, "four", &step(0)).await;
+    let mut lists = Vec::new();
+    for gateway in [a, b] {
+        let list = get(gateway, "sessions").await;
+        let names = list["sessions"].as_array().unwrap().iter();
+        let names: BTreeSet<_> = names
+            .map(|s| s["session"].as_str().unwrap().to_owned())
+            .collect();
+        lists.push(names);
+    }
+    assert_eq!(lists[0].len(), 4);
+    assert_eq!(lists[0], lists[1]);
+}
+
+macro_rules! on_each_store {
+    ($($name:ident)+) => {
+        mod on_redis {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(super::on_redis().await).await;
+                }
+            )+
+        }
+    };
+}
+
+on_each_store! {
+    a_stream_goes_on_at_the_other_gateway
+    a_wait_here_ends_with_an_event_there
+    each_event_is_taken_once_and_settled_anywhere
+    a_lease_of_a_gateway_that_was_killed_comes_back
+    a_cancel_here_is_told_there
+    both_list_the_same_sessions
+}
