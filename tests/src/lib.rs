@@ -7,6 +7,7 @@
 //! time; all waits are for a condition and have a [deadline](PATIENCE) after which the test fails.
 
 pub mod append_file;
+mod broker;
 mod program;
 mod relay;
 mod server;
@@ -14,6 +15,7 @@ mod sse;
 
 use std::time::Duration;
 
+pub use broker::Broker;
 pub use program::{Program, readme_script, reveille};
 pub use relay::Relay;
 pub use server::{Server, publish};

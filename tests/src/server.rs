@@ -8,12 +8,14 @@ use reveille_archive::{ArchiveBackend, ArchiveOptions};
 use reveille_gateway::{Authorizer, Gateway, GatewayConfig, ListenOptions, bind, serve};
 use reveille_memory::MemoryBackend;
 use reveille_queue::{Sessions, TailLimits};
+use reveille_redis::{RedisBackend, RedisOptions};
 use reveille_types::Tenant;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::append_file::AppendFile;
+use crate::broker::Broker;
 use crate::soon;
 
 /// A gateway in this process. It ends when it is dropped.
@@ -28,6 +30,8 @@ pub struct Server {
     authorizer: Option<Arc<dyn Authorizer>>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
+    /// Where the sessions are, if it is the test's own. Last, so that it ends last.
+    broker: Option<Broker>,
 }
 
 impl Server {
@@ -89,6 +93,26 @@ impl Server {
         Self::on(own_address(), sessions, GatewayConfig::default(), None).await
     }
 
+    /// Starts a gateway on a free port, over a Redis of its own.
+    ///
+    /// # Panics
+    /// When there is no Redis.
+    ///
+    /// # Cancel safety
+    /// A dropped future has started nothing.
+    pub async fn on_redis() -> Self {
+        let broker = Broker::redis().await;
+        let backend = RedisBackend::connect(&broker.url, RedisOptions::default()).await;
+        let sessions = Sessions::builder(backend.expect("the broker answers"))
+            .tail(TailLimits::default())
+            .build();
+        tokio::spawn(sessions.drive());
+        let config = GatewayConfig::default();
+        let mut server = Self::on(own_address(), sessions, config, None).await;
+        server.broker = Some(broker);
+        server
+    }
+
     /// Starts a gateway on a free port for those whom `authorizer` knows.
     ///
     /// # Panics
@@ -128,6 +152,7 @@ impl Server {
             gateway,
             config,
             authorizer,
+            broker: None,
             stop: Some(stop),
             serving,
         }
@@ -154,13 +179,16 @@ impl Server {
     ///
     /// # Cancel safety
     /// A dropped future has told it to stop.
-    pub async fn restart(self) -> Self {
+    pub async fn restart(mut self) -> Self {
         let (sessions, config) = (self.sessions.clone(), self.config.clone());
         let authorizer = self.authorizer.clone();
         let address = self.url.trim_start_matches("http://");
         let address = address.parse().expect("the URL has an address");
+        let broker = self.broker.take();
         self.stop().await;
-        Self::on(address, sessions, config, authorizer).await
+        let mut server = Self::on(address, sessions, config, authorizer).await;
+        server.broker = broker;
+        server
     }
 
     /// Waits until so many requests wait for signals.
@@ -216,8 +244,8 @@ pub async fn publish(url: &str, session: &str, events: &Value) -> Value {
     body
 }
 
-/// Makes tests of functions that take a [`Server`]: each on the default backend, on a stranger's and on an
-/// archive.
+/// Makes tests of functions that take a [`Server`]: each on the default backend, on a stranger's, on an
+/// archive and on a Redis.
 #[macro_export]
 macro_rules! on_every_backend {
     ($($name:ident),* $(,)?) => {
@@ -239,6 +267,13 @@ macro_rules! on_every_backend {
             $(#[tokio::test]
             async fn $name() {
                 super::$name($crate::Server::on_archive().await).await;
+            })*
+        }
+
+        mod on_redis {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::Server::on_redis().await).await;
             })*
         }
     };

@@ -2,37 +2,27 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-#[path = "../../crates/reveille-redis/tests/common/mod.rs"]
-mod redis;
-
 use std::collections::BTreeSet;
 
-use redis::{Keeps, Server as RedisServer};
-use reveille_e2e::{Program, SseReader, publish, soon};
+use reveille_e2e::{Broker, Program, SseReader, publish, soon};
 use serde_json::{Value, json};
 
 /// Two gateways, and the server that they share.
-struct Cluster<S> {
+struct Cluster {
     a: Program,
     b: Program,
-    _store: S,
+    _broker: Broker,
 }
 
-impl<S> Cluster<S> {
-    async fn on(store: S, url: &str) -> Self {
-        let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", url];
+impl Cluster {
+    async fn on(broker: Broker) -> Self {
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", &broker.url];
         Self {
             a: Program::start(&arguments).await,
             b: Program::start(&arguments).await,
-            _store: store,
+            _broker: broker,
         }
     }
-}
-
-async fn on_redis() -> Cluster<RedisServer> {
-    let server = RedisServer::start(Keeps::EverySecond);
-    let url = server.url();
-    Cluster::on(server, &url).await
 }
 
 async fn post(gateway: &Program, path: &str, body: Value) -> Value {
@@ -61,7 +51,7 @@ fn events_of(gateway: &Program, session: &str) -> String {
     )
 }
 
-async fn a_stream_goes_on_at_the_other_gateway<S>(cluster: Cluster<S>) {
+async fn a_stream_goes_on_at_the_other_gateway(cluster: Cluster) {
     let Cluster { a, b, .. } = &cluster;
     publish(&a.url, "build", &step(0)).await;
     let mut at_b = SseReader::open(&events_of(b, "build"), None).await;
@@ -82,7 +72,7 @@ async fn a_stream_goes_on_at_the_other_gateway<S>(cluster: Cluster<S>) {
     }
 }
 
-async fn a_wait_here_ends_with_an_event_there<S>(cluster: Cluster<S>) {
+async fn a_wait_here_ends_with_an_event_there(cluster: Cluster) {
     let Cluster { a, b, .. } = &cluster;
     publish(&a.url, "build", &step(0)).await;
     let wait = tokio::spawn({
@@ -107,7 +97,7 @@ async fn a_wait_here_ends_with_an_event_there<S>(cluster: Cluster<S>) {
     assert_eq!(outcome["outcome"], "matched");
 }
 
-async fn each_event_is_taken_once_and_settled_anywhere<S>(cluster: Cluster<S>) {
+async fn each_event_is_taken_once_and_settled_anywhere(cluster: Cluster) {
     const EVENTS: u64 = 20;
     let Cluster { a, b, .. } = &cluster;
     for n in 0..EVENTS {
@@ -137,7 +127,7 @@ async fn each_event_is_taken_once_and_settled_anywhere<S>(cluster: Cluster<S>) {
     }
 }
 
-async fn a_lease_of_a_gateway_that_was_killed_comes_back<S>(cluster: Cluster<S>) {
+async fn a_lease_of_a_gateway_that_was_killed_comes_back(cluster: Cluster) {
     let Cluster { a, b, .. } = &cluster;
     publish(&a.url, "work", &step(0)).await;
     let ask = json!({"timeout_ms": 20_000, "lease_ms": 1_500});
@@ -148,7 +138,7 @@ async fn a_lease_of_a_gateway_that_was_killed_comes_back<S>(cluster: Cluster<S>)
     assert_eq!(again["leases"][0]["delivery"], 2);
 }
 
-async fn a_cancel_here_is_told_there<S>(cluster: Cluster<S>) {
+async fn a_cancel_here_is_told_there(cluster: Cluster) {
     let Cluster { a, b, .. } = &cluster;
     publish(&a.url, "build", &step(0)).await;
     let mut at_b = SseReader::open(&events_of(b, "build"), None).await;
@@ -163,7 +153,7 @@ async fn a_cancel_here_is_told_there<S>(cluster: Cluster<S>) {
     assert_eq!(second["already_cancelled"], true);
 }
 
-async fn both_list_the_same_sessions<S>(cluster: Cluster<S>) {
+async fn both_list_the_same_sessions(cluster: Cluster) {
     let Cluster { a, b, .. } = &cluster;
     for session in ["one", "two", "three"] {
         publish(&a.url, session, &step(0)).await;
@@ -188,7 +178,8 @@ macro_rules! on_each_store {
             $(
                 #[tokio::test]
                 async fn $name() {
-                    super::$name(super::on_redis().await).await;
+                    let broker = super::Broker::redis().await;
+                    super::$name(super::Cluster::on(broker).await).await;
                 }
             )+
         }

@@ -1,0 +1,84 @@
+//! Servers that gateways share, as child processes of a test.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reveille_redis::{RedisBackend, RedisOptions};
+use tempfile::TempDir;
+
+/// How long a server may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server with a store of its own. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Broker {
+    child: Child,
+    /// What `--backend` takes.
+    pub url: String,
+    _dir: TempDir,
+}
+
+impl Broker {
+    /// A `redis-server` that keeps what it is given.
+    ///
+    /// # Panics
+    /// When it does not start.
+    ///
+    /// # Cancel safety
+    /// A dropped future has started nothing.
+    pub async fn redis() -> Self {
+        let broker = Self::start("redis", |dir, port| {
+            let mut command = Command::new("redis-server");
+            command
+                .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+                .args(["--save", "", "--daemonize", "no", "--appendonly", "yes"])
+                .arg("--dir")
+                .arg(dir);
+            command
+        });
+        broker
+            .answering(async |url| {
+                let connected = RedisBackend::connect(url, RedisOptions::default()).await;
+                connected.is_ok()
+            })
+            .await
+    }
+
+    fn start(scheme: &str, command: impl Fn(&Path, u16) -> Command) -> Self {
+        let dir = TempDir::new().expect("a directory can be made");
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = free.local_addr().expect("it is bound").port();
+        drop(free);
+        let child = command(dir.path(), port)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server is installed");
+        Self {
+            child,
+            url: format!("{scheme}://127.0.0.1:{port}"),
+            _dir: dir,
+        }
+    }
+
+    async fn answering(mut self, answers: impl AsyncFn(&str) -> bool) -> Self {
+        let begin = Instant::now();
+        while !answers(&self.url).await {
+            let ended = self.child.try_wait().expect("it is our child");
+            assert!(ended.is_none(), "{} ended: {ended:?}", self.url);
+            assert!(begin.elapsed() < PATIENCE, "{} does not answer", self.url);
+            tokio::task::yield_now().await;
+        }
+        self
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
