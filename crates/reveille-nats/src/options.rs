@@ -2,28 +2,53 @@
 
 use std::time::Duration;
 
-/// How to use a server.
+/// Where a server keeps what it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Storage {
+    /// In files.
+    File,
+    /// In memory: gone when the server ends.
+    Memory,
+}
+
+/// How to use the servers.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NatsOptions {
     /// What the names of all streams and subjects begin with, so that several stores may share a
-    /// server. Letters, digits, `_` and `-` only.
+    /// cluster. Letters, digits, `_` and `-` only.
     pub prefix: Box<str>,
+    /// On how many servers a new store is kept. One that is there already stays as it is.
+    pub replicas: usize,
+    /// Where a new store is kept. One that is there already stays as it is.
+    pub storage: Storage,
+    /// Most bytes that a new tenant's stream may hold; unlimited if none. Appends beyond it are refused:
+    /// nothing is dropped for them.
+    pub max_bytes: Option<u64>,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
-    /// How long the server may take to answer. Then what an append has done is unknown.
+    /// How long a server may take to answer. Then it is asked again, and what an append has done is
+    /// looked up.
     pub response_timeout: Duration,
+    /// How long an operation goes on trying when no server can answer it.
+    pub patience: Duration,
     /// How often the connection is tried. One that misses two answers is made anew.
     pub ping_interval: Duration,
 }
 
 impl Default for NatsOptions {
-    /// Names begin with `reveille`; connections take 2 s at most, answers 5 s; a ping each 2 s.
+    /// Names begin with `reveille`; a new store is kept in files of one server, without a limit;
+    /// connections take 2 s at most, answers 5 s, operations 15 s; a ping each 2 s.
     fn default() -> Self {
         Self {
             prefix: "reveille".into(),
+            replicas: 1,
+            storage: Storage::File,
+            max_bytes: None,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(5),
+            patience: Duration::from_secs(15),
             ping_interval: Duration::from_secs(2),
         }
     }
