@@ -12,7 +12,7 @@ use reveille_backend::{
     Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
     StoredPage,
 };
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::core::Core;
@@ -55,23 +55,22 @@ pub(crate) struct Shared {
     pub(crate) max_batch_bytes: u64,
     /// As the records are kept, so are the events.
     settings: streams::Settings,
-    /// The streams of tenants that are there and heard.
-    tenants: Mutex<HashMap<Tenant, Arc<OnceCell<()>>>>,
+    /// The streams that are heard, when they were made, and by which task.
+    readers: tokio::sync::Mutex<HashMap<String, (String, Reading)>>,
     /// The logs with handles, by their incarnations.
     cores: Mutex<HashMap<String, Weak<Core>>>,
-    readers: Mutex<Vec<AbortHandle>>,
     /// Tells what is made here from what is made anywhere else.
     process: String,
     count: AtomicU64,
 }
 
-impl Drop for Shared {
+/// A task that ends when this is dropped.
+#[derive(Debug)]
+struct Reading(AbortHandle);
+
+impl Drop for Reading {
     fn drop(&mut self) {
-        let readers = self
-            .readers
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        readers.iter().for_each(AbortHandle::abort);
+        self.0.abort();
     }
 }
 
@@ -174,44 +173,38 @@ impl Shared {
         self.store.delete(&self.store.names.records(), seq).await
     }
 
-    /// Hears this stream from now on.
-    async fn listen(&self, stream: String) -> Result<(), BackendError> {
+    /// Hears this stream, made at that time, from now on.
+    async fn listen(&self, stream: String, created: String) -> Result<(), BackendError> {
+        let mut readers = self.readers.lock().await;
+        if readers.get(&stream).is_some_and(|(of, _)| *of == created) {
+            return Ok(());
+        }
         let (ready, begun) = oneshot::channel();
         let hearing = hear(
             Arc::clone(&self.store),
             Arc::clone(&self.wakes),
-            stream,
+            stream.clone(),
             ready,
         );
-        let reader = tokio::spawn(hearing).abort_handle();
+        let reader = Reading(tokio::spawn(hearing).abort_handle());
         let begun = tokio::time::timeout(self.store.link.options().patience, begun).await;
         if !matches!(begun, Ok(Ok(()))) {
-            reader.abort();
             return Err(unavailable("the changes of logs cannot be heard"));
         }
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        readers.push(reader);
+        readers.insert(stream, (created, reader));
         Ok(())
     }
 
-    /// Sees to it that the tenant's stream is there and heard.
-    async fn tenant(&self, tenant: &Tenant) -> Result<(), BackendError> {
-        let once = {
-            let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(tenants.entry(tenant.clone()).or_default())
-        };
-        let is_new = !once.initialized();
-        let ensure = || streams::of_tenant(&self.store, &self.settings, tenant);
-        once.get_or_try_init(async || {
-            ensure().await?;
-            self.listen(self.store.names.events(tenant)).await
-        })
-        .await?;
-        // Another run of a server that forgets has no streams.
-        match is_new {
-            true => Ok(()),
-            false => ensure().await,
+    /// Sees to it that the streams are there, and heard.
+    async fn ensure(&self, tenant: &Tenant) -> Result<(), BackendError> {
+        let names = &self.store.names;
+        let (created, found) = streams::of_records(&self.store).await?;
+        if !durability(&found).covers(self.durability) {
+            return Err(unavailable("the streams keep less than they did"));
         }
+        self.listen(names.records(), created).await?;
+        let created = streams::of_tenant(&self.store, &self.settings, tenant).await?;
+        self.listen(names.events(tenant), created).await
     }
 
     fn core(
@@ -311,7 +304,7 @@ impl NatsBackend {
         let link = Link::connect(url, options).await?;
         let max_payload = link.client().max_payload().min(BATCH_BYTES + OVERHEAD);
         let store = Arc::new(Store { link, names });
-        let settings = streams::of_records(&store)
+        let (created, settings) = streams::of_records(&store)
             .await
             .map_err(ConnectError::Server)?;
         let shared = Shared {
@@ -319,15 +312,15 @@ impl NatsBackend {
             max_batch_bytes: max_payload.saturating_sub(OVERHEAD) as u64,
             settings,
             wakes: Arc::default(),
-            tenants: Mutex::default(),
             cores: Mutex::default(),
-            readers: Mutex::default(),
+            readers: tokio::sync::Mutex::default(),
             process: format!("{:016x}-", RandomState::new().hash_one(())),
             count: AtomicU64::new(0),
             store,
         };
         let records = shared.store.names.records();
-        shared.listen(records).await.map_err(ConnectError::Server)?;
+        let hearing = shared.listen(records, created);
+        hearing.await.map_err(ConnectError::Server)?;
         Ok(Self(Arc::new(shared)))
     }
 }
@@ -346,8 +339,7 @@ impl Backend for NatsBackend {
     async fn open(&self, key: &SessionKey, options: OpenOptions) -> Result<Opened, BackendError> {
         let shared = &self.0;
         if options.incarnation != Incarnation::Current || shared.record(key).await?.is_some() {
-            streams::of_records(&shared.store).await?;
-            shared.tenant(&key.tenant).await?;
+            shared.ensure(&key.tenant).await?;
         }
         let (mut record, seq, created) = shared.find_or_make(key, &options).await?;
         if !record.dying.is_empty() {

@@ -144,14 +144,26 @@ impl Core {
         last.as_ref().map(Stored::of_json).transpose()
     }
 
-    /// What the servers know of the log now.
-    pub(crate) async fn facts(&self) -> Result<Facts, BackendError> {
+    /// The last message of the log, and its record.
+    async fn look(&self) -> Result<(Option<Stored>, Record), BackendError> {
         // The record last: that it is there means that what was found before was the log's.
         let last = self.last().await?;
         let (record, _) = self.record().await?;
-        if last.is_none() && record.used {
-            return Err(corrupt("events"));
+        if last.is_some() || !record.used {
+            return Ok((last, record));
         }
+        // The first message has come between the two, unless it was lost.
+        let last = self.last().await?;
+        let (record, _) = self.record().await?;
+        match last {
+            Some(last) => Ok((Some(last), record)),
+            None => Err(corrupt("events")),
+        }
+    }
+
+    /// What the servers know of the log now.
+    pub(crate) async fn facts(&self) -> Result<Facts, BackendError> {
+        let (last, record) = self.look().await?;
         let latest = last.as_ref().map(Stored::end).unwrap_or_default();
         Ok(Facts {
             oldest: Position(record.oldest).min(latest),
@@ -165,9 +177,12 @@ impl Core {
     /// Brings the state up to date with the leader of the stream. What was not known before.
     pub(crate) async fn catch_up(&self, state: &mut State) -> Result<Vec<Stored>, BackendError> {
         let now = Instant::now();
-        let Some(last) = self.last().await? else {
-            let (record, _) = self.record().await?;
-            if record.used || state.fold.head > 0 {
+        let mut last = self.last().await?;
+        if last.is_none() {
+            last = self.look().await?.0;
+        }
+        let Some(last) = last else {
+            if state.fold.head > 0 {
                 return Err(corrupt("events"));
             }
             state.loaded = true;

@@ -224,6 +224,11 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
+    /// When the patience ends.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// Pauses; or does not, and says that it has been long enough.
     pub(crate) async fn again(&mut self) -> bool {
         if Instant::now() + self.pause > self.deadline {

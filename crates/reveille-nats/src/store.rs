@@ -53,6 +53,8 @@ struct Acknowledged {
 /// What is known of a stream.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct StreamInfo {
+    /// When it was made: another stream of this name has another time.
+    pub(crate) created: String,
     pub(crate) config: StreamConfig,
     pub(crate) state: StreamState,
 }

@@ -41,8 +41,8 @@ pub(crate) fn durability(settings: &Settings) -> Durability {
     }
 }
 
-/// Sees to it that the stream of records is there. How it is kept.
-pub(crate) async fn of_records(store: &Store) -> Result<Settings, BackendError> {
+/// Sees to it that the stream of records is there. When it was made, and how it is kept.
+pub(crate) async fn of_records(store: &Store) -> Result<(String, Settings), BackendError> {
     let options = store.link.options();
     let storage = match options.storage {
         Storage::File => "file",
@@ -61,15 +61,17 @@ pub(crate) async fn of_records(store: &Store) -> Result<Settings, BackendError> 
         // Nothing that is sent here is sent twice: it compares.
         "duplicate_window": 100_000_000,
     });
-    store.ensure(&name, &config).await.map(Settings::from)
+    let info = store.ensure(&name, &config).await?;
+    Ok((info.created.clone(), info.into()))
 }
 
-/// Sees to it that the stream of a tenant's events is there, and keeps what the records do.
+/// Sees to it that the stream of a tenant's events is there, and keeps what the records do. When it was
+/// made.
 pub(crate) async fn of_tenant(
     store: &Store,
     settings: &Settings,
     tenant: &Tenant,
-) -> Result<(), BackendError> {
+) -> Result<String, BackendError> {
     let name = store.names.events(tenant);
     let max_bytes = store.link.options().max_bytes;
     let mut config = json!({
@@ -90,9 +92,10 @@ pub(crate) async fn of_tenant(
         let now = now.map_or(1, |now| now.as_micros());
         config["first_seq"] = u64::try_from(now).unwrap_or(1).into();
     }
-    let found = Settings::from(store.ensure(&name, &config).await?);
-    match durability(&found).covers(durability(settings)) {
-        true => Ok(()),
+    let info = store.ensure(&name, &config).await?;
+    let created = info.created.clone();
+    match durability(&info.into()).covers(durability(settings)) {
+        true => Ok(created),
         false => Err(unavailable("the tenant's stream keeps less than the logs'")),
     }
 }

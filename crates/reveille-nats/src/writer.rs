@@ -90,6 +90,17 @@ impl Why {
     }
 }
 
+/// What has become of a step.
+#[derive(Debug)]
+enum Settled {
+    /// Its jobs are answered.
+    Done,
+    /// The log has changed: these jobs are to be looked at again.
+    TooLate(Vec<Job>),
+    /// Its jobs are answered: no server could be reached in time.
+    Silence(Why),
+}
+
 /// Jobs that are stored in one step.
 #[derive(Debug, Default)]
 struct Step {
@@ -144,13 +155,16 @@ impl Core {
         if step.jobs.is_empty() {
             return;
         }
-        for job in self.settle(state, step).await.into_iter().rev() {
-            jobs.push_front(job);
+        match self.settle(state, step).await {
+            Settled::Done => {}
+            Settled::TooLate(late) => late.into_iter().rev().for_each(|job| jobs.push_front(job)),
+            // The others have waited as long.
+            Settled::Silence(why) => jobs.drain(..).for_each(|job| job.fail(&why)),
         }
     }
 
-    /// Stores a step and answers its jobs. Those of a step that came too late are given back.
-    async fn settle(&self, state: &mut State, step: Step) -> Vec<Job> {
+    /// Stores a step and answers its jobs.
+    async fn settle(&self, state: &mut State, step: Step) -> Settled {
         let append = self.shared.unique();
         let mut retry = self.store().link.retry();
         let mut lost = false;
@@ -163,7 +177,8 @@ impl Core {
                 .append(&self.subject, expected, messages, &batch);
             let refused: Box<str> = match storing.await {
                 Appended::At(last) => {
-                    return self.done(state, step, last).await;
+                    self.done(state, step, last).await;
+                    return Settled::Done;
                 }
                 Appended::Refused(refusal) => {
                     let why = match lost {
@@ -171,7 +186,7 @@ impl Core {
                         false => Why::Unavailable(refusal.to_string()),
                     };
                     step.fail(&why);
-                    return Vec::new();
+                    return Settled::Done;
                 }
                 Appended::Lost => {
                     lost = true;
@@ -181,35 +196,35 @@ impl Core {
                 Appended::NotNow(failure) => Failure::to_string(&failure).into(),
             };
             // What has become of it is in the log.
-            let found = match self.catch_up(state).await {
-                Ok(found) => found,
-                Err(error @ (BackendError::NotFound | BackendError::Corrupt { .. })) => {
+            let looking = tokio::time::timeout_at(retry.deadline(), self.catch_up(state));
+            let found = match looking.await {
+                Ok(Ok(found)) => found,
+                Ok(Err(error @ (BackendError::NotFound | BackendError::Corrupt { .. }))) => {
                     step.fail(&Why::new(&error, lost));
-                    return Vec::new();
+                    return Settled::Done;
                 }
-                Err(_) => Vec::new(),
+                Ok(Err(_)) | Err(_) => Vec::new(),
             };
             if let Some(last) = found.iter().rfind(|message| *message.append == *append) {
-                return self.answer(step, last).await;
+                self.answer(step, last).await;
+                return Settled::Done;
             }
             // Nothing can be stored behind another message than the one that was expected.
             if state.fold.head != expected {
-                return step.jobs.into_iter().map(|(job, _)| job).collect();
+                let jobs = step.jobs.into_iter();
+                return Settled::TooLate(jobs.map(|(job, _)| job).collect());
             }
             if !retry.again().await {
-                let why = match lost {
-                    true => Why::Unknown,
-                    false => Why::Unavailable(refused.into()),
-                };
-                step.fail(&why);
-                return Vec::new();
+                let silence = Why::Unavailable(refused.into());
+                step.fail(if lost { &Why::Unknown } else { &silence });
+                return Settled::Silence(silence);
             }
         }
-        Vec::new()
+        Settled::Done
     }
 
     /// Takes note of a step that is stored, its last message with this sequence, and answers it.
-    async fn done(&self, state: &mut State, step: Step, last: u64) -> Vec<Job> {
+    async fn done(&self, state: &mut State, step: Step, last: u64) {
         let is_first = state.fold.head == 0;
         let position = state.fold.end;
         let first = last + 1 - step.messages_len() as u64;
@@ -238,11 +253,10 @@ impl Core {
         }
         self.note(position, first);
         self.tell(is_first, step, position, first).await;
-        Vec::new()
     }
 
     /// Answers a step whose last message was found in the log, which is known already.
-    async fn answer(&self, step: Step, last: &Stored) -> Vec<Job> {
+    async fn answer(&self, step: Step, last: &Stored) {
         let new = step.messages_len();
         let first = last.seq + 1 - new as u64;
         let position = match step.new {
@@ -251,7 +265,6 @@ impl Core {
         };
         let is_first = position == Position::START;
         self.tell(is_first, step, position, first).await;
-        Vec::new()
     }
 
     /// Answers the jobs of a step that begins there.

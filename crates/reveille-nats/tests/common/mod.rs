@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod chaos;
+pub(crate) mod relay;
 pub(crate) mod server;
 
 use std::sync::Arc;
