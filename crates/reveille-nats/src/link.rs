@@ -35,7 +35,7 @@ impl Link {
     pub(crate) async fn connect(url: &str, options: NatsOptions) -> Result<Self, ConnectError> {
         let addresses = url
             .split(',')
-            .map(|address| address.parse::<ServerAddr>())
+            .map(str::parse::<ServerAddr>)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| ConnectError::Url)?;
         let (count, broken) = watch::channel(0);

@@ -68,7 +68,7 @@ impl Stored {
 
     /// The message as a direct get answers it.
     pub(crate) fn of_answer(message: &Message) -> Result<Self, BackendError> {
-        let header = |name: &str| message.headers.as_ref()?.get(name).map(|v| v.as_str());
+        let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
         let seq = header("Nats-Sequence").and_then(|seq| seq.parse().ok());
         let seq = seq.ok_or_else(|| corrupt("a message without a sequence"))?;
         Self::read(seq, header(HEADER), message.payload.to_vec())
