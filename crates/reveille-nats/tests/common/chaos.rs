@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use reveille_backend::types::{Event, Position};
 use reveille_backend::{AppendError, AppendOptions, BackendError, ReadLimit, StoredLog};
+use reveille_nats::{NatsBackend, NatsOptions};
 use tokio::task::JoinSet;
 
-use super::{backend, entry, log};
+use super::{entry, log};
 
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,7 +105,18 @@ pub(crate) fn check(events: &[Event], told: &HashMap<String, Told>) {
 }
 
 /// Breaks something while four producers append through `urls` and one reader watches; then all goes on.
-pub(crate) async fn survives(urls: &[String], faults: usize, mut fault: impl AsyncFnMut()) {
+pub(crate) async fn survives(urls: &[String], faults: usize, fault: impl AsyncFnMut()) {
+    survives_with(urls, super::options, faults, fault).await;
+}
+
+/// As [`survives`], with other options.
+pub(crate) async fn survives_with(
+    urls: &[String],
+    options: impl Fn() -> NatsOptions,
+    faults: usize,
+    mut fault: impl AsyncFnMut(),
+) {
+    let backend = async |url: &str| NatsBackend::connect(url, options()).await.unwrap();
     let told = Arc::default();
     let mut producers = JoinSet::new();
     for name in 0..4 {

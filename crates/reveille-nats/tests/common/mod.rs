@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod chaos;
+pub(crate) mod cluster;
 pub(crate) mod relay;
 pub(crate) mod server;
 
