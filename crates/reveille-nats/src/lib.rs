@@ -1,4 +1,4 @@
-//! Session logs in NATS JetStream (nats-server 2.12 and later), for several processes at once.
+//! Session logs in NATS JetStream (nats-server 2.12.2 and later), for several processes at once.
 //!
 //! [`NatsBackend`] is a [`Backend`](reveille_backend::Backend) on one server or a cluster. Each event is
 //! a message, whose payload is the event's JSON. A tenant has one stream, so a message's sequence is the
