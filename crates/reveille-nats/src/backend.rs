@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) wakes: Arc<Wakes>,
     pub(crate) durability: Durability,
     pub(crate) max_batch_bytes: u64,
+    /// So few appends that wait are not worth a batch.
+    pub(crate) few: usize,
     /// As the records are kept, so are the events.
     settings: streams::Settings,
     /// The streams that are heard, when they were made, and by which task.
@@ -312,6 +314,7 @@ impl NatsBackend {
             .map_err(ConnectError::Server)?;
         let shared = Shared {
             durability: durability(&settings),
+            few: streams::few(&settings),
             max_batch_bytes: max_payload.saturating_sub(OVERHEAD) as u64,
             settings,
             wakes: Arc::default(),
