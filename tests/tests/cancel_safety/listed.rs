@@ -12,6 +12,7 @@ const PROVEN_ELSEWHERE: &[&str] = &["reveille-backend", "reveille-testkit"];
 const IN_THEIR_CRATES: &[&str] = &[
     "archive/src/event_log/mod.rs append",
     "archive/src/event_log/mod.rs flush",
+    "nats/src/backend.rs connect",
     "redis/src/backend.rs connect",
 ];
 
