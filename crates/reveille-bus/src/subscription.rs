@@ -1,7 +1,6 @@
 //! A subscriber: a cursor with a lag bound. One that keeps up reads the log itself; see `lag.rs` for
 //! one that does not.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,14 +50,39 @@ pub struct BusSubscription {
     lag: Option<Box<Lag>>,
     /// Everything up to it has been fetched or told as missing.
     read_to: Seq,
-    fetched: VecDeque<Event>,
-    gap: Option<Gap>,
+    fetched: Fetched,
+    /// Found, and handed out by the poll that found it.
+    found: Option<Result<BusItem, BusError>>,
     cursor: Cursor,
     /// A place in the order that is live.
     live: Cursor,
     caught_up: bool,
     failed: bool,
     counters: Arc<Counters>,
+}
+
+/// What was fetched and not handed out yet. The page is shared with others that read the same.
+#[derive(Debug, Default)]
+struct Fetched {
+    page: Option<Arc<TailPage>>,
+    /// How many of its events were handed out.
+    handed_out: usize,
+}
+
+impl Fetched {
+    /// The next event, and where its reader stands then.
+    #[inline]
+    fn next(&mut self) -> Option<(Event, Seq)> {
+        let page = self.page.as_ref()?;
+        let event = page.events.get(self.handed_out)?;
+        self.handed_out += 1;
+        let at = match self.handed_out == page.events.len() {
+            // Everything up to there has been looked through.
+            true => page.read_to,
+            false => event.place().seq,
+        };
+        Some((event.clone(), at))
+    }
 }
 
 /// Where to look for what is no longer retained.
@@ -112,8 +136,8 @@ impl BusSubscription {
             archive,
             lag: None,
             read_to: after,
-            fetched: VecDeque::new(),
-            gap: None,
+            fetched: Fetched::default(),
+            found: None,
             cursor,
             live,
             caught_up: false,
@@ -165,34 +189,44 @@ impl BusSubscription {
     ///
     /// # Cancel safety
     /// A dropped future has taken no item.
-    pub async fn next(&mut self) -> Option<Result<BusItem, BusError>> {
-        std::future::poll_fn(|cx| self.poll_item(cx)).await
+    #[inline]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the standard trait is not asynchronous"
+    )]
+    pub fn next(&mut self) -> impl Future<Output = Option<Result<BusItem, BusError>>> + Send {
+        std::future::poll_fn(|cx| self.poll_item(cx))
     }
 
     /// Polls for the next item, as [`next`](Self::next).
     #[inline]
     pub fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BusItem, BusError>>> {
-        // What comes most often is made where it is wanted, not handed through.
-        if self.gap.is_none()
-            && let Some(event) = self.fetched.pop_front()
-            && let Some(frame) = self.next_frame(event)
-        {
-            return Poll::Ready(Some(Ok(BusItem::Event(frame))));
+        loop {
+            // What comes most often is made where it is wanted, not handed through.
+            if let Some((event, at)) = self.fetched.next() {
+                self.move_to(self.cursor_at(at));
+                match self.frame(event, None) {
+                    Some(frame) => return Poll::Ready(Some(Ok(BusItem::Event(frame)))),
+                    None => continue,
+                }
+            }
+            ready!(self.poll_find(cx));
+            if self.fetched.page.is_none() {
+                return Poll::Ready(self.found.take());
+            }
         }
-        self.poll_further(cx)
     }
 
-    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BusItem, BusError>>> {
-        loop {
+    /// Fetches events, or finds what is to be handed out before there are any: nothing at the end.
+    fn poll_find(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.fetched = Fetched::default();
+        self.found = loop {
             if self.failed {
-                return Poll::Ready(None);
-            }
-            if let Some(item) = self.fetched_item() {
-                return Poll::Ready(Some(Ok(item)));
+                break None;
             }
             if self.replay.is_some() {
                 match ready!(self.poll_replay(cx)) {
-                    Some(item) => return Poll::Ready(Some(item)),
+                    Some(item) => break Some(item),
                     None => continue,
                 }
             }
@@ -201,7 +235,7 @@ impl BusSubscription {
                 && let Some(found) = self.beyond_bound()
             {
                 match self.found_item(found) {
-                    Some(item) => return Poll::Ready(Some(item)),
+                    Some(item) => break Some(item),
                     None => continue,
                 }
             }
@@ -210,15 +244,25 @@ impl BusSubscription {
                 .poll_read(cx, self.read_to, FETCH_EVENTS, FETCH_BYTES)
             {
                 Poll::Ready(page) if self.asks_archive(&page) => {}
-                Poll::Ready(page) => self.take(page),
+                Poll::Ready(page) if page.events.is_empty() => {
+                    if let Some(gap) = self.pass(&page) {
+                        break Some(Ok(BusItem::Gap(Box::new(gap))));
+                    }
+                }
+                Poll::Ready(page) => {
+                    self.read_to = page.read_to;
+                    self.fetched.page = Some(page);
+                    break None;
+                }
                 Poll::Pending if self.caught_up => return Poll::Pending,
                 Poll::Pending => {
                     self.caught_up = true;
                     self.move_to(self.cursor_at(self.read_to));
-                    return Poll::Ready(Some(Ok(BusItem::CaughtUp(self.cursor))));
+                    break Some(Ok(BusItem::CaughtUp(self.cursor)));
                 }
             }
-        }
+        };
+        Poll::Ready(())
     }
 
     /// What the archive gives; `None` when it is to be looked further.
@@ -416,25 +460,13 @@ impl BusSubscription {
         }
     }
 
-    fn take(&mut self, page: TailPage) {
-        let before = self.read_to;
+    /// Goes on behind a page without events. What retention has taken is exact for a reader of
+    /// everything, unknown behind a filter.
+    fn pass(&mut self, page: &TailPage) -> Option<Gap> {
+        let requested = self.cursor_at(self.read_to);
         self.read_to = page.read_to;
-        self.fetched = page.events.into();
-        if !page.missing.is_empty() {
-            self.gap = Some(self.expired(before, page.missing));
-        }
-        if self.fetched.is_empty() {
-            self.move_to(self.cursor_at(self.read_to));
-        }
-    }
-
-    /// What retention has taken: exact for a reader of everything, unknown behind a filter.
-    fn expired(&self, before: Seq, ranges: PositionRanges) -> Gap {
-        let resumes_at = self.cursor_at(self.read_to);
-        Gap {
-            resumes_at,
-            ..self.gone(ranges, self.cursor_at(before))
-        }
+        self.move_to(self.cursor_at(self.read_to));
+        (!page.missing.is_empty()).then(|| self.gone(page.missing.clone(), requested))
     }
 
     fn gone(&self, ranges: PositionRanges, requested: Cursor) -> Gap {
@@ -460,32 +492,6 @@ impl BusSubscription {
         }
     }
 
-    /// What can be handed out without looking at the tail.
-    fn fetched_item(&mut self) -> Option<BusItem> {
-        if let Some(gap) = self.gap.take() {
-            self.move_to(gap.resumes_at);
-            return Some(BusItem::Gap(Box::new(gap)));
-        }
-        loop {
-            let event = self.fetched.pop_front()?;
-            if let Some(frame) = self.next_frame(event) {
-                return Some(BusItem::Event(frame));
-            }
-        }
-    }
-
-    /// The frame of an event that was fetched, if the predicate wants it.
-    #[inline]
-    fn next_frame(&mut self, event: Event) -> Option<BusFrame> {
-        let at = match self.fetched.is_empty() {
-            // Everything up to there has been looked through.
-            true => self.read_to,
-            false => event.place().seq,
-        };
-        self.move_to(self.cursor_at(at));
-        self.frame(event, None)
-    }
-
     /// The event with the cursor that stands behind it, if the predicate wants it.
     fn hand_out(&self, event: Event, archived: Option<ArchiveCursor>) -> Option<BusItem> {
         self.frame(event, archived).map(BusItem::Event)
@@ -495,14 +501,15 @@ impl BusSubscription {
     fn frame(&self, event: Event, archived: Option<ArchiveCursor>) -> Option<BusFrame> {
         // Nobody's code sees more of it than the subscriber may.
         let (event, shown) = self.show(event);
-        self.is_wanted(&event).then(|| {
-            Counters::add(&self.counters.delivered, 1);
-            BusFrame {
-                event,
-                cursor: self.cursor,
-                archived,
-                shown,
-            }
+        if !self.is_wanted(&event) {
+            return None;
+        }
+        Counters::add(&self.counters.delivered, 1);
+        Some(BusFrame {
+            event,
+            cursor: self.cursor,
+            archived: archived.map(Box::new),
+            shown,
         })
     }
 
