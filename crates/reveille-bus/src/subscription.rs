@@ -541,9 +541,9 @@ impl BusSubscription {
         })
     }
 
-    /// Counts a failure of whoever handles the events of this subscription.
-    pub(crate) fn count_error(&self) {
-        Counters::add(&self.counters.errors, 1);
+    /// Where what becomes of its events is counted.
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 }
 
