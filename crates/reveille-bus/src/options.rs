@@ -57,7 +57,9 @@ pub enum BusStart {
     /// With the next event to come.
     #[default]
     Latest,
-    /// After this cursor.
+    /// After this cursor, also if an earlier process gave it: on a backend that
+    /// [reads the order](reveille_backend::Capabilities::reads_order) of a tenant what it has stored
+    /// since comes first, on others that keep the order it is a gap.
     After(Cursor),
     /// After this place of the archive.
     Archived(ArchiveCursor),

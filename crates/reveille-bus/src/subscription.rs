@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use reveille_backend::{Archive, ArchiveCursor, Archived, ReplayFrom, Watermark};
+use reveille_backend::{Archive, ArchiveCursor, ReplayFrom, Watermark};
 use reveille_queue::{Tail, TailPage, TailWatch};
 use reveille_types::sets::PayloadAccess;
 use reveille_types::{
@@ -23,7 +23,7 @@ use crate::options::{BusStart, Predicate, SubscribeOptions};
 use crate::overflow::{LagBound, Loss};
 use crate::privacy::{self, Shown, Subscriber};
 use crate::registry::{Counters, SubscriptionId};
-use crate::replay::{Replay, Replayed};
+use crate::replay::{From, Replay, Replayed};
 
 /// Most events that a subscriber fetches at once.
 const FETCH_EVENTS: usize = 256;
@@ -45,7 +45,9 @@ pub struct BusSubscription {
     bound: LagBound,
     /// Only while the subscriber reads the archive.
     replay: Option<Box<Replay>>,
-    archive: Option<Source>,
+    archive: Option<Arc<dyn Archive>>,
+    /// Elsewhere was asked for what follows this, and had nothing.
+    asked_at: Option<Seq>,
     /// Only while the subscriber is beyond its bound.
     lag: Option<Box<Lag>>,
     /// Everything up to it has been fetched or told as missing.
@@ -85,14 +87,6 @@ impl Fetched {
     }
 }
 
-/// Where to look for what is no longer retained.
-#[derive(Debug)]
-struct Source {
-    archive: Arc<dyn Archive>,
-    /// It was asked for what follows this, and had nothing.
-    asked_at: Option<Seq>,
-}
-
 struct PredicateBox(Predicate);
 
 impl std::fmt::Debug for PredicateBox {
@@ -109,10 +103,6 @@ impl BusSubscription {
         bound: LagBound,
         options: SubscribeOptions,
     ) -> Self {
-        let archive = options.archive.map(|archive| Source {
-            archive,
-            asked_at: None,
-        });
         let counters = Arc::new(Counters::default());
         counters.read_to.store(after.0, Ordering::Relaxed);
         let cursor = match options.start {
@@ -133,7 +123,8 @@ impl BusSubscription {
             predicate: options.predicate.map(PredicateBox),
             bound,
             replay: None,
-            archive,
+            archive: options.archive,
+            asked_at: None,
             lag: None,
             read_to: after,
             fetched: Fetched::default(),
@@ -151,10 +142,14 @@ impl BusSubscription {
     }
 
     fn begin_replay(&mut self, from: ReplayFrom) {
-        self.replay = self.archive.as_ref().map(|source| {
-            let (archive, tenant) = (Arc::clone(&source.archive), self.tenant.clone());
-            Box::new(Replay::new(archive, tenant, self.filter.clone(), from))
-        });
+        if let Some(archive) = &self.archive {
+            self.replay_from(From::Archive(Arc::clone(archive), from));
+        }
+    }
+
+    fn replay_from(&mut self, from: From) {
+        let replay = Replay::new(self.tenant.clone(), self.filter.clone(), from);
+        self.replay = Some(Box::new(replay));
     }
 
     /// Names the subscription in the bus's statistics.
@@ -243,7 +238,7 @@ impl BusSubscription {
                 .watch
                 .poll_read(cx, self.read_to, FETCH_EVENTS, FETCH_BYTES)
             {
-                Poll::Ready(page) if self.asks_archive(&page) => {}
+                Poll::Ready(page) if self.asks_elsewhere(&page) => {}
                 Poll::Ready(page) if page.events.is_empty() => {
                     if let Some(gap) = self.pass(&page) {
                         break Some(Ok(BusItem::Gap(Box::new(gap))));
@@ -272,13 +267,8 @@ impl BusSubscription {
         };
         let replayed = match ready!(replay.poll(cx)) {
             Ok(replayed) => replayed,
-            // What the bus shows has not got into the archive yet: it is told of by the bus.
-            Err(_)
-                if self
-                    .archive
-                    .as_ref()
-                    .is_some_and(|source| source.asked_at.is_some()) =>
-            {
+            // It is not to be had elsewhere, or not yet: what is missing is told by the bus.
+            Err(_) if self.asked_at.is_some() => {
                 self.replay = None;
                 return Poll::Ready(None);
             }
@@ -288,15 +278,11 @@ impl BusSubscription {
             }
         };
         Poll::Ready(match replayed {
-            Replayed::Item(Archived::Event {
-                event,
-                epoch,
-                cursor,
-            }) => {
+            Replayed::Event(event, epoch, archived) => {
                 self.moved_in_archive(epoch, event.place().seq);
-                self.hand_out(event, Some(cursor)).map(Ok)
+                self.hand_out(event, archived).map(Ok)
             }
-            Replayed::Item(Archived::Missing { epoch, ranges, .. }) => {
+            Replayed::Missing(ranges, epoch) => {
                 let requested = self.cursor;
                 if let Some((_, last)) = ranges.as_slice().last() {
                     self.moved_in_archive(epoch, Seq(*last));
@@ -335,18 +321,27 @@ impl BusSubscription {
         (!between.is_empty()).then(|| self.gone(between, requested))
     }
 
-    /// Whether what is missing is looked for in the archive first, once for each place.
-    fn asks_archive(&mut self, page: &TailPage) -> bool {
+    /// Whether what is missing is looked for elsewhere first, once for each place: in the archive, or,
+    /// as long as the subscriber has not caught up, in the store.
+    fn asks_elsewhere(&mut self, page: &TailPage) -> bool {
         let after = self.read_to;
-        let Some(source) = &mut self.archive else {
-            return false;
-        };
-        if page.missing.is_empty() || source.asked_at == Some(after) {
+        if page.missing.is_empty() || self.asked_at == Some(after) {
             return false;
         }
-        source.asked_at = Some(after);
-        let epoch = self.order.tail.epoch();
-        self.begin_replay(ReplayFrom::AfterSeq(Watermark { epoch, seq: after }));
+        let tail = &self.order.tail;
+        let epoch = tail.epoch();
+        let from = match (&self.archive, &self.order.store) {
+            (Some(archive), _) => {
+                let after = ReplayFrom::AfterSeq(Watermark { epoch, seq: after });
+                From::Archive(Arc::clone(archive), after)
+            }
+            (None, Some(store)) if !self.caught_up => {
+                From::Store(Arc::clone(store), tail.clone(), after)
+            }
+            _ => return false,
+        };
+        self.asked_at = Some(after);
+        self.replay_from(from);
         true
     }
 
