@@ -199,6 +199,42 @@ async fn without_reading_the_order_a_restart_is_an_exact_gap() {
     assert!(matches!(item, BusItem::Event(frame) if frame.event.place().seq == Seq(6)));
 }
 
+/// The tail drops what the reader has not come to, and the reader finds it in the store, until it has
+/// caught up.
+#[tokio::test]
+async fn a_reader_that_resumes_while_much_is_published_misses_nothing() {
+    let store = MemoryStore::new();
+    let before = bus(Arc::new(store.clone())).await;
+    fill(&before, 1, BEFORE).await;
+    let cursor = before.cursor(Seq(0), &Filter::all());
+    drop(before);
+
+    let limits = TailLimits {
+        events: 5,
+        ..TailLimits::default()
+    };
+    let sessions = Sessions::builder(store).tail(limits).build();
+    let bus = Bus::open(sessions, Tenant::default_tenant()).await.unwrap();
+    let mut events = bus.subscribe(after(cursor, &Filter::all())).unwrap();
+    let mut seqs = Vec::new();
+    let mut last = BEFORE;
+    while seqs.len() < 2 * usize::try_from(BEFORE).unwrap() {
+        let item = soon("an item", events.next()).await.unwrap().unwrap();
+        let BusItem::Event(frame) = item else {
+            panic!("no event, but {item:?}");
+        };
+        seqs.push(frame.event.place().seq.0);
+        // As fast as it reads, and then a little slower.
+        if last < 2 * BEFORE {
+            fill(&bus, last + 1, last + 1).await;
+            last += 1;
+        }
+    }
+    assert_eq!(seqs, (1..=2 * BEFORE).collect::<Vec<u64>>());
+    let end = soon("the end", events.next()).await.unwrap().unwrap();
+    assert!(matches!(end, BusItem::CaughtUp(_)), "{end:?}");
+}
+
 /// Over HTTP, with a server that was killed.
 #[tokio::test]
 async fn streams_of_all_sessions_resume_from_a_server_that_was_killed() {

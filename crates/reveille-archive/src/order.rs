@@ -15,7 +15,7 @@ use crate::store::{self, LogId};
 /// Most bytes of bodies that are looked at for a page, the commit aside in which they are exceeded.
 const LOOKED: usize = 4 * 1024 * 1024;
 
-/// The epoch of a tenant's order, which is as old as the archive: it has never assigned a number twice.
+/// The epoch of a tenant's order, which is as old as the archive and goes on as long as its logs do.
 /// Two tenants whose names digest alike have one, which tells neither anything of the other.
 pub(crate) fn epoch(archive: Epoch, tenant: &Tenant) -> Epoch {
     let mut digest = Fingerprint::default();
