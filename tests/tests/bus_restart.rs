@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use reveille_archive::{ArchiveBackend, ArchiveOptions};
+use reveille_archive::{ArchiveBackend, ArchiveDurability, ArchiveOptions};
 use reveille_backend::Backend;
 use reveille_bus::{Bus, BusItem, BusStart, BusSubscription, EventBus, SubscribeOptions};
 use reveille_e2e::append_file::AppendFile;
@@ -24,7 +24,10 @@ const BEFORE: u64 = 600;
 type Open = fn(&Path) -> Option<Arc<dyn Backend>>;
 
 fn archive(dir: &Path) -> Option<Arc<dyn Backend>> {
-    match ArchiveBackend::open(dir, ArchiveOptions::default()) {
+    // A restart is not a loss of power: hundreds of appends need not wait for the disk.
+    let mut options = ArchiveOptions::default();
+    options.durability = ArchiveDurability::Os;
+    match ArchiveBackend::open(dir, options) {
         Ok(archive) => Some(Arc::new(archive)),
         Err(error) => {
             assert_eq!(error.code(), "archive_locked");
