@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use reveille_backend::{
-    Backend, BackendError, Capabilities, ListOptions, LogHandle, OpenOptions, Opened, StoredPage,
+    Backend, BackendError, Capabilities, ListOptions, LogHandle, OpenOptions, Opened, OrderPage,
+    ReadLimit, StoredPage,
 };
 use reveille_core::{IdSource, SystemIds};
 use reveille_types::{Durability, Epoch, Seq, SessionKey, Tenant};
@@ -20,6 +21,7 @@ use crate::keys::Times;
 use crate::log::{ArchiveLog, MAX_BATCH_BYTES};
 use crate::maintenance::Maintenance;
 use crate::options::ArchiveOptions;
+use crate::order;
 use crate::readers::Readers;
 use crate::store::{self, shown};
 use crate::wal::{self, Recovery};
@@ -193,6 +195,7 @@ impl Backend for ArchiveBackend {
         let mut capabilities = Capabilities::volatile(NAME);
         capabilities.durability = self.0.durability;
         capabilities.survives_restart = true;
+        capabilities.reads_order = true;
         capabilities.max_batch_bytes = Some(MAX_BATCH_BYTES);
         capabilities
     }
@@ -220,6 +223,24 @@ impl Backend for ArchiveBackend {
             .0
             .readers()
             .read(move |db| store::tenant_seq(db, &tenant));
+        Ok(read.await?)
+    }
+
+    async fn order_epoch(&self, tenant: &Tenant, _: Epoch) -> Result<Epoch, BackendError> {
+        Ok(order::epoch(self.0.id, tenant))
+    }
+
+    async fn read_order(
+        &self,
+        tenant: &Tenant,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<OrderPage, BackendError> {
+        let tenant = tenant.clone();
+        let read = self
+            .0
+            .readers()
+            .read(move |db| order::read(db, &tenant, after, limit));
         Ok(read.await?)
     }
 

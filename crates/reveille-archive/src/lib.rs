@@ -41,6 +41,7 @@ mod readers;
 mod backend;
 mod log;
 mod maintenance;
+mod order;
 mod port;
 mod watch;
 

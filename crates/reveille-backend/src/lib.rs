@@ -38,5 +38,5 @@ pub use error::{AppendError, BackendError};
 pub use log::{ImmediateLog, LogHandle, LogInfo, LogPage, ReadLimit, Seal, StoredLog, Watch};
 pub use store::{
     ATTRIBUTES_BYTES, Backend, Capabilities, Incarnation, ListOptions, OpenOptions, Opened,
-    StoredPage,
+    OrderPage, StoredPage,
 };

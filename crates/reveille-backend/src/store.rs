@@ -3,10 +3,10 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use reveille_types::{Durability, Epoch, Position, Seq, SessionKey, Tenant};
+use reveille_types::{Durability, Epoch, Event, Position, Seq, SessionKey, Tenant};
 
 use crate::error::BackendError;
-use crate::log::{LogHandle, Seal};
+use crate::log::{LogHandle, ReadLimit, Seal};
 
 /// What a backend offers. Fixed for the life of the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,10 @@ pub struct Capabilities {
     /// What an acknowledged event survives.
     pub durability: Durability,
     /// Whether logs are still there after the process that wrote them is gone, with their epochs, attributes,
-    /// positions, keys, trims and seals, and the last sequence number of each tenant.
+    /// positions, keys, trims and seals, and the last sequence number and order epoch of each tenant.
     pub survives_restart: bool,
+    /// Whether the events of a tenant can be [read](Backend::read_order) over all its logs.
+    pub reads_order: bool,
     /// Whether several processes may use the same store at once.
     pub shared: bool,
     /// Most bytes in a batch, if there is a limit.
@@ -36,6 +38,7 @@ impl Capabilities {
             immediate: false,
             durability: Durability::Volatile,
             survives_restart: false,
+            reads_order: false,
             shared: false,
             max_batch_bytes: None,
         }
@@ -134,6 +137,37 @@ pub struct StoredPage {
     pub more: bool,
 }
 
+/// Events of a tenant, over all its logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderPage {
+    /// By ascending sequence number.
+    pub events: Vec<Event>,
+    /// Everything up to this sequence number has been looked through: what is not among the events is
+    /// no longer stored, or was never assigned.
+    pub through: Seq,
+}
+
+impl OrderPage {
+    /// The first page of these events, which are all that follow up to `through`, in any order.
+    #[must_use]
+    pub fn first_of(mut events: Vec<Event>, through: Seq, limit: ReadLimit) -> Self {
+        events.sort_unstable_by_key(|event| event.place().seq);
+        let mut bytes = 0_usize;
+        let fit = events.iter().take(limit.events.max(1)).take_while(|event| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(event.weight());
+            is_first || bytes <= limit.bytes
+        });
+        let fit = fit.count();
+        if fit == events.len() {
+            return Self { events, through };
+        }
+        events.truncate(fit);
+        let through = events.last().map_or(through, |last| last.place().seq);
+        Self { events, through }
+    }
+}
+
 /// Orders and keeps the events of session logs.
 ///
 /// # Contract
@@ -158,6 +192,26 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`BackendError`].
     async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError>;
+
+    /// The incarnation of the order of a tenant's sequence numbers: the one that the backend keeps, else
+    /// `new_epoch`, which it keeps from then on, or one of its own making. It stays as long as no
+    /// sequence number is assigned twice, and no two tenants or stores have the same.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn order_epoch(&self, tenant: &Tenant, new_epoch: Epoch) -> Result<Epoch, BackendError>;
+
+    /// Reads what follows `after` of the events of a tenant, whatever their logs. Behind what is looked
+    /// through nothing appears any more. Reading goes on behind `after` unless that is the end.
+    ///
+    /// # Errors
+    /// [`BackendError::NotSupported`] unless the backend [does this](Capabilities::reads_order).
+    async fn read_order(
+        &self,
+        tenant: &Tenant,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<OrderPage, BackendError>;
 
     /// Lists the stored logs of a tenant by namespace and id, from the first one behind `after`, which
     /// need not be stored any more; none for an immediate backend.

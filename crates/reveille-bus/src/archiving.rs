@@ -130,6 +130,7 @@ impl Writer {
         loop {
             let page = poll_fn(|cx| watch.poll_read(cx, at, BATCH_EVENTS, BATCH_BYTES)).await;
             let through = page.read_to;
+            let page = Arc::unwrap_or_clone(page);
             let appended = self.archive.append(self.batch(at, page)).await;
             appended.map_err(|error| (error, has_progressed))?;
             has_progressed = true;

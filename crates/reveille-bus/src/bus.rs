@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reveille_backend::{ArchiveError, ReplayFrom, Watermark};
+use reveille_backend::{ArchiveError, Backend, ReplayFrom, Watermark};
 use reveille_core::sync::Mutex;
 use reveille_queue::{Sessions, Tail};
 use reveille_types::sets::PayloadAccess;
@@ -95,6 +95,8 @@ pub(crate) struct Order {
     pub(crate) tail: Tail,
     pub(crate) registry: Registry,
     pub(crate) policy: Arc<dyn PayloadPolicy>,
+    /// Where what the tail does not retain can be read, if the backend does that.
+    pub(crate) store: Option<Arc<dyn Backend>>,
 }
 
 impl Order {
@@ -148,6 +150,11 @@ impl Bus {
             .tail_or_begin(&tenant)
             .await?
             .ok_or(BusError::NoTail)?;
+        let backend = sessions.backend();
+        let capabilities = backend.capabilities();
+        // What several processes store does not all pass through this tail.
+        let reads_order = capabilities.reads_order && !capabilities.shared;
+        let store = reads_order.then(|| Arc::clone(backend));
         Ok(Self(Arc::new(Inner {
             publisher: Publisher {
                 sessions,
@@ -158,6 +165,7 @@ impl Bus {
                 tail,
                 registry: Registry::default(),
                 policy: options.policy,
+                store,
             }),
             history: options.history,
             cleared: AtomicU64::new(0),

@@ -16,7 +16,7 @@ pub struct BusFrame {
     /// Where to go on after it.
     pub cursor: Cursor,
     /// Where to go on after it in the archive, if it came from there.
-    pub archived: Option<ArchiveCursor>,
+    pub archived: Option<Box<ArchiveCursor>>,
     /// How much of the payload is shown.
     pub shown: Shown,
 }
@@ -58,7 +58,7 @@ impl Serialize for BusFrame {
         let mut frame = serializer.serialize_struct("BusFrame", 5)?;
         frame.serialize_field("event", &raw(&self.event, self.cursor))?;
         frame.serialize_field("cursor", &self.cursor)?;
-        let archived = self.archived.map(|cursor| cursor.to_string());
+        let archived = self.archived.as_ref().map(ToString::to_string);
         frame.serialize_field("archive_cursor", &archived)?;
         frame.serialize_field("payload_access", &self.shown.access)?;
         frame.serialize_field("payload_denied", &self.shown.denied)?;

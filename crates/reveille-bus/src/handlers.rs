@@ -1,15 +1,18 @@
 //! Handlers: called back for each event, in a task of their own.
 
+use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
-use reveille_types::{Event, EventDraft, Filter, Payload, Seq};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use reveille_types::{Event, EventDraft, Filter, Invalid, Payload, Seq};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::bus::Bus;
@@ -19,14 +22,15 @@ use crate::frame::BusItem;
 use crate::options::HandlerOptions;
 use crate::progress::{Progress, Watching};
 use crate::publisher::Publisher;
-use crate::registry::SubscriptionId;
+use crate::registry::{Counters, SubscriptionId};
 use crate::subscription::BusSubscription;
 
 /// What a handler fails with: counted, and nobody else's affair.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Code that is called for each event, one at a time, in the order of the bus. Asynchronous closures
-/// are handlers; decided by their type, so that nothing is called wrongly.
+/// Code that is called for each event: one at a time, in the order of the bus, unless
+/// [more at once](HandlerOptions::concurrency) is asked for. Asynchronous closures are handlers; decided
+/// by their type, so that nothing is called wrongly.
 ///
 /// ```compile_fail
 /// # async fn on(bus: reveille_bus::Bus) {
@@ -35,21 +39,21 @@ pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 /// # }
 /// ```
 #[async_trait]
-pub trait Handler: Send + 'static {
+pub trait Handler: Send + Sync + 'static {
     /// Handles an event. What it publishes on the bus meanwhile says that this event caused it.
     ///
     /// # Errors
     /// Whatever went wrong: it is counted, and the call is made again if the options say so.
-    async fn handle(&mut self, event: Event) -> Result<(), HandlerError>;
+    async fn handle(&self, event: Event) -> Result<(), HandlerError>;
 }
 
 #[async_trait]
 impl<F, Fut> Handler for F
 where
-    F: FnMut(Event) -> Fut + Send + 'static,
+    F: Fn(Event) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), HandlerError>> + Send,
 {
-    async fn handle(&mut self, event: Event) -> Result<(), HandlerError> {
+    async fn handle(&self, event: Event) -> Result<(), HandlerError> {
         self(event).await
     }
 }
@@ -59,14 +63,15 @@ where
 pub(crate) struct Running {
     pub(crate) filter: Filter,
     pub(crate) watching: Watching,
-    stop: oneshot::Sender<()>,
+    stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Bus {
     /// Calls `handler` for each event that matches. It runs in a task of its own and sees one event at
-    /// a time; its failures and panics are counted and reach nobody else. What its policy gives up when
-    /// it lags it does not see but in its statistics. Needs a tokio runtime.
+    /// a time, or as many as its options say; its failures and panics are counted and reach nobody else.
+    /// What its policy gives up when it lags it does not see but in its statistics. Needs a tokio
+    /// runtime.
     ///
     /// ```
     /// # async fn on(bus: reveille_bus::Bus) -> Result<(), reveille_bus::BusError> {
@@ -89,20 +94,24 @@ impl Bus {
         handler: impl Handler,
     ) -> Result<SubscriptionId, BusError> {
         let options = options.into();
+        if options.concurrency == 0 {
+            let none = Invalid::form("concurrency", "is 0");
+            return Err(BusError::InvalidOption(none));
+        }
         let filter = options.events.filter.clone();
         let events = BusSubscription::begin(self, options.events.clone())?;
         let id = events.id();
         let (progress, watching) = Progress::new();
-        let (stop, stopped) = oneshot::channel();
-        let called = Called {
+        let (stop, stopped) = watch::channel(false);
+        let calls = Calls {
             handler,
-            events,
             options,
             publisher: self.publisher().clone(),
             progress,
+            errors: Arc::clone(events.counters()),
             stopped,
         };
-        let task = tokio::spawn(called.run());
+        let task = tokio::spawn(async move { calls.run(events).await });
         let running = Running {
             filter,
             watching,
@@ -113,94 +122,122 @@ impl Bus {
         Ok(id)
     }
 
-    /// Takes a handler off: once this returns, no new call begins and the running one has ended.
+    /// Takes a handler off: once this returns, no new call begins and those that ran have ended.
     /// `false` if there is no such handler.
     ///
     /// # Cancel safety
-    /// A dropped future has told the handler to stop and does not wait for the running call.
+    /// A dropped future has told the handler to stop and does not wait for running calls.
     pub async fn off(&self, id: SubscriptionId) -> bool {
         let running = self.handlers().lock().remove(&id);
         let Some(Running { stop, task, .. }) = running else {
             return false;
         };
-        // The receiver is gone if the task has ended already.
-        let _ = stop.send(());
+        stop.send_replace(true);
         // The task ends by itself; a panic outside of the handler's calls would be a defect here.
         let _ = task.await;
         true
     }
 }
 
-/// The handler was taken off, or its bus is gone.
-struct Stopped;
-
-struct Called<H> {
+/// What all calls of a handler share.
+struct Calls<H> {
     handler: H,
-    events: BusSubscription,
     options: HandlerOptions,
     publisher: Publisher,
     progress: Progress,
-    stopped: oneshot::Receiver<()>,
+    errors: Arc<Counters>,
+    /// The handler was taken off; its sender is gone with the bus.
+    stopped: watch::Receiver<bool>,
 }
 
-impl<H: Handler> Called<H> {
-    async fn run(mut self) {
-        while let Some(item) = self.next().await {
-            if let BusItem::Event(frame) = item
-                && self.call(&frame.event).await.is_err()
-            {
-                return;
+impl<H: Handler> Calls<H> {
+    /// Begins calls while there is room, and ends with the last of them.
+    async fn run(&self, mut events: BusSubscription) {
+        let mut stopped = self.stopped.clone();
+        let mut running = FuturesUnordered::new();
+        let mut under_way = BTreeSet::new();
+        loop {
+            let has_room = running.len() < self.options.concurrency;
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
+                Some(seq) = running.next() => {
+                    under_way.remove(&seq);
+                }
+                item = self.next(&mut events, &under_way), if has_room => match item {
+                    Some(BusItem::Event(frame)) => {
+                        under_way.insert(frame.event.place().seq);
+                        running.push(self.call(frame.event));
+                    }
+                    Some(_) => {}
+                    None => break,
+                },
             }
-            self.progress.done_to(Seq(self.events.cursor().place()));
+            self.done(&events, &under_way);
+        }
+        while let Some(seq) = running.next().await {
+            under_way.remove(&seq);
+            self.done(&events, &under_way);
         }
     }
 
-    async fn next(&mut self) -> Option<BusItem> {
-        let (events, progress) = (&mut self.events, &self.progress);
+    /// Tells what is done with: everything before the first event of which it is not known.
+    fn done(&self, events: &BusSubscription, under_way: &BTreeSet<Seq>) {
+        let read_to = events.cursor().place();
+        let before = |seq: &Seq| seq.0.saturating_sub(1);
+        self.progress
+            .done_to(Seq(under_way.first().map_or(read_to, before)));
+    }
+
+    async fn next(
+        &self,
+        events: &mut BusSubscription,
+        under_way: &BTreeSet<Seq>,
+    ) -> Option<BusItem> {
         let next = poll_fn(|cx| {
             let polled = events.poll_item(cx);
             if polled.is_pending() {
                 // Also what its predicate did not want is done with.
-                progress.done_to(Seq(events.cursor().place()));
+                self.done(events, under_way);
             }
             polled
         });
-        tokio::select! {
-            biased;
-            // A dropped sender means that the bus is gone.
-            _ = &mut self.stopped => None,
-            item = next => item.and_then(Result::ok),
-        }
+        next.await.and_then(Result::ok)
     }
 
-    /// Calls the handler until it succeeds, or has failed too often.
-    async fn call(&mut self, event: &Event) -> Result<(), Stopped> {
+    /// Calls the handler until it succeeds, has failed too often, or was taken off.
+    async fn call(&self, event: Event) -> Seq {
+        let seq = event.place().seq;
+        let mut stopped = self.stopped.clone();
         let mut pause = self.options.pause;
         for calls in 1.. {
             let call = AssertUnwindSafe(self.handler.handle(event.clone())).catch_unwind();
             let limits = (self.options.hops, self.options.rate);
             let call = within(self.options.deadline, call);
-            let error = match causes::answering(event, limits, call).await {
-                Some(Ok(Ok(()))) => return Ok(()),
+            let error = match causes::answering(&event, limits, call).await {
+                Some(Ok(Ok(()))) => break,
                 Some(Ok(Err(error))) => error.to_string(),
                 Some(Err(_)) => "the handler panicked".to_owned(),
                 None => "the handler took too long".to_owned(),
             };
-            self.events.count_error();
+            Counters::add(&self.errors.errors, 1);
             if calls > self.options.retries {
-                self.give_up(event, calls, &error).await;
+                self.give_up(&event, calls, &error).await;
                 break;
             }
             tokio::select! {
                 biased;
-                _ = &mut self.stopped => return Err(Stopped),
+                _ = stopped.wait_for(|is_stopped| *is_stopped) => {
+                    self.progress.failed_at(seq);
+                    break;
+                }
                 () = tokio::time::sleep(pause) => pause = pause.saturating_mul(2),
             }
         }
-        Ok(())
+        seq
     }
 
-    async fn give_up(&mut self, event: &Event, calls: u32, error: &str) {
+    async fn give_up(&self, event: &Event, calls: u32, error: &str) {
         if let Some(session) = &self.options.dead_letters
             // A letter about a letter would never end.
             && **event.session() != *session
@@ -208,7 +245,7 @@ impl<H: Handler> Called<H> {
         {
             let posted = self.publisher.append(session.clone(), vec![letter]).await;
             if posted.is_err() {
-                self.events.count_error();
+                Counters::add(&self.errors.errors, 1);
             }
         }
         self.progress.failed_at(event.place().seq);

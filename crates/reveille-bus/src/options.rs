@@ -57,7 +57,9 @@ pub enum BusStart {
     /// With the next event to come.
     #[default]
     Latest,
-    /// After this cursor.
+    /// After this cursor, also if an earlier process gave it: on a backend that
+    /// [reads the order](reveille_backend::Capabilities::reads_order) of a tenant what it has stored
+    /// since comes first, on others that keep the order it is a gap.
     After(Cursor),
     /// After this place of the archive.
     Archived(ArchiveCursor),
@@ -218,7 +220,11 @@ impl fmt::Debug for SubscribeOptions {
 pub struct HandlerOptions {
     /// Which events, as for a subscription.
     pub events: SubscribeOptions,
-    /// How often a call that failed is made again; 0 if nothing is said. The events after it wait.
+    /// How many calls may run at once; 1 if nothing is said, which keeps the order. More begin in the
+    /// order of the bus and end in any.
+    pub concurrency: usize,
+    /// How often a call that failed is made again; 0 if nothing is said. It keeps its place among the
+    /// calls that run meanwhile: if it is the only one, the events after it wait.
     pub retries: u32,
     /// How long to wait before the first repetition, twice as long before the second, and so on; 100 ms
     /// if nothing is said.
@@ -242,6 +248,7 @@ impl From<SubscribeOptions> for HandlerOptions {
     fn from(events: SubscribeOptions) -> Self {
         Self {
             events,
+            concurrency: 1,
             retries: 0,
             pause: Duration::from_millis(100),
             deadline: None,
@@ -257,6 +264,13 @@ impl HandlerOptions {
     #[must_use]
     pub fn new(events: SubscribeOptions) -> Self {
         events.into()
+    }
+
+    /// Running at most this many calls at once; at least 1.
+    #[must_use]
+    pub fn concurrency(mut self, calls: usize) -> Self {
+        self.concurrency = calls;
+        self
     }
 
     /// Making a call that failed again, so often, after this pause and then twice as long each time.

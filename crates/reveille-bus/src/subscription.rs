@@ -1,7 +1,6 @@
 //! A subscriber: a cursor with a lag bound. One that keeps up reads the log itself; see `lag.rs` for
 //! one that does not.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use reveille_backend::{Archive, ArchiveCursor, Archived, ReplayFrom, Watermark};
+use reveille_backend::{Archive, ArchiveCursor, ReplayFrom, Watermark};
 use reveille_queue::{Tail, TailPage, TailWatch};
 use reveille_types::sets::PayloadAccess;
 use reveille_types::{
@@ -24,7 +23,7 @@ use crate::options::{BusStart, Predicate, SubscribeOptions};
 use crate::overflow::{LagBound, Loss};
 use crate::privacy::{self, Shown, Subscriber};
 use crate::registry::{Counters, SubscriptionId};
-use crate::replay::{Replay, Replayed};
+use crate::replay::{From, Replay, Replayed};
 
 /// Most events that a subscriber fetches at once.
 const FETCH_EVENTS: usize = 256;
@@ -46,13 +45,16 @@ pub struct BusSubscription {
     bound: LagBound,
     /// Only while the subscriber reads the archive.
     replay: Option<Box<Replay>>,
-    archive: Option<Source>,
+    archive: Option<Arc<dyn Archive>>,
+    /// Elsewhere was asked for what follows this, and had nothing.
+    asked_at: Option<Seq>,
     /// Only while the subscriber is beyond its bound.
     lag: Option<Box<Lag>>,
     /// Everything up to it has been fetched or told as missing.
     read_to: Seq,
-    fetched: VecDeque<Event>,
-    gap: Option<Gap>,
+    fetched: Fetched,
+    /// Found, and handed out by the poll that found it.
+    found: Option<Result<BusItem, BusError>>,
     cursor: Cursor,
     /// A place in the order that is live.
     live: Cursor,
@@ -61,12 +63,28 @@ pub struct BusSubscription {
     counters: Arc<Counters>,
 }
 
-/// Where to look for what is no longer retained.
-#[derive(Debug)]
-struct Source {
-    archive: Arc<dyn Archive>,
-    /// It was asked for what follows this, and had nothing.
-    asked_at: Option<Seq>,
+/// What was fetched and not handed out yet. The page is shared with others that read the same.
+#[derive(Debug, Default)]
+struct Fetched {
+    page: Option<Arc<TailPage>>,
+    /// How many of its events were handed out.
+    handed_out: usize,
+}
+
+impl Fetched {
+    /// The next event, and where its reader stands then.
+    #[inline]
+    fn next(&mut self) -> Option<(Event, Seq)> {
+        let page = self.page.as_ref()?;
+        let event = page.events.get(self.handed_out)?;
+        self.handed_out += 1;
+        let at = match self.handed_out == page.events.len() {
+            // Everything up to there has been looked through.
+            true => page.read_to,
+            false => event.place().seq,
+        };
+        Some((event.clone(), at))
+    }
 }
 
 struct PredicateBox(Predicate);
@@ -85,10 +103,6 @@ impl BusSubscription {
         bound: LagBound,
         options: SubscribeOptions,
     ) -> Self {
-        let archive = options.archive.map(|archive| Source {
-            archive,
-            asked_at: None,
-        });
         let counters = Arc::new(Counters::default());
         counters.read_to.store(after.0, Ordering::Relaxed);
         let cursor = match options.start {
@@ -109,11 +123,12 @@ impl BusSubscription {
             predicate: options.predicate.map(PredicateBox),
             bound,
             replay: None,
-            archive,
+            archive: options.archive,
+            asked_at: None,
             lag: None,
             read_to: after,
-            fetched: VecDeque::new(),
-            gap: None,
+            fetched: Fetched::default(),
+            found: None,
             cursor,
             live,
             caught_up: false,
@@ -127,10 +142,14 @@ impl BusSubscription {
     }
 
     fn begin_replay(&mut self, from: ReplayFrom) {
-        self.replay = self.archive.as_ref().map(|source| {
-            let (archive, tenant) = (Arc::clone(&source.archive), self.tenant.clone());
-            Box::new(Replay::new(archive, tenant, self.filter.clone(), from))
-        });
+        if let Some(archive) = &self.archive {
+            self.replay_from(From::Archive(Arc::clone(archive), from));
+        }
+    }
+
+    fn replay_from(&mut self, from: From) {
+        let replay = Replay::new(self.tenant.clone(), self.filter.clone(), from);
+        self.replay = Some(Box::new(replay));
     }
 
     /// Names the subscription in the bus's statistics.
@@ -165,34 +184,44 @@ impl BusSubscription {
     ///
     /// # Cancel safety
     /// A dropped future has taken no item.
-    pub async fn next(&mut self) -> Option<Result<BusItem, BusError>> {
-        std::future::poll_fn(|cx| self.poll_item(cx)).await
+    #[inline]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the standard trait is not asynchronous"
+    )]
+    pub fn next(&mut self) -> impl Future<Output = Option<Result<BusItem, BusError>>> + Send {
+        std::future::poll_fn(|cx| self.poll_item(cx))
     }
 
     /// Polls for the next item, as [`next`](Self::next).
     #[inline]
     pub fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BusItem, BusError>>> {
-        // What comes most often is made where it is wanted, not handed through.
-        if self.gap.is_none()
-            && let Some(event) = self.fetched.pop_front()
-            && let Some(frame) = self.next_frame(event)
-        {
-            return Poll::Ready(Some(Ok(BusItem::Event(frame))));
+        loop {
+            // What comes most often is made where it is wanted, not handed through.
+            if let Some((event, at)) = self.fetched.next() {
+                self.move_to(self.cursor_at(at));
+                match self.frame(event, None) {
+                    Some(frame) => return Poll::Ready(Some(Ok(BusItem::Event(frame)))),
+                    None => continue,
+                }
+            }
+            ready!(self.poll_find(cx));
+            if self.fetched.page.is_none() {
+                return Poll::Ready(self.found.take());
+            }
         }
-        self.poll_further(cx)
     }
 
-    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BusItem, BusError>>> {
-        loop {
+    /// Fetches events, or finds what is to be handed out before there are any: nothing at the end.
+    fn poll_find(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.fetched = Fetched::default();
+        self.found = loop {
             if self.failed {
-                return Poll::Ready(None);
-            }
-            if let Some(item) = self.fetched_item() {
-                return Poll::Ready(Some(Ok(item)));
+                break None;
             }
             if self.replay.is_some() {
                 match ready!(self.poll_replay(cx)) {
-                    Some(item) => return Poll::Ready(Some(item)),
+                    Some(item) => break Some(item),
                     None => continue,
                 }
             }
@@ -201,7 +230,7 @@ impl BusSubscription {
                 && let Some(found) = self.beyond_bound()
             {
                 match self.found_item(found) {
-                    Some(item) => return Poll::Ready(Some(item)),
+                    Some(item) => break Some(item),
                     None => continue,
                 }
             }
@@ -209,16 +238,26 @@ impl BusSubscription {
                 .watch
                 .poll_read(cx, self.read_to, FETCH_EVENTS, FETCH_BYTES)
             {
-                Poll::Ready(page) if self.asks_archive(&page) => {}
-                Poll::Ready(page) => self.take(page),
+                Poll::Ready(page) if self.asks_elsewhere(&page) => {}
+                Poll::Ready(page) if page.events.is_empty() => {
+                    if let Some(gap) = self.pass(&page) {
+                        break Some(Ok(BusItem::Gap(Box::new(gap))));
+                    }
+                }
+                Poll::Ready(page) => {
+                    self.read_to = page.read_to;
+                    self.fetched.page = Some(page);
+                    break None;
+                }
                 Poll::Pending if self.caught_up => return Poll::Pending,
                 Poll::Pending => {
                     self.caught_up = true;
                     self.move_to(self.cursor_at(self.read_to));
-                    return Poll::Ready(Some(Ok(BusItem::CaughtUp(self.cursor))));
+                    break Some(Ok(BusItem::CaughtUp(self.cursor)));
                 }
             }
-        }
+        };
+        Poll::Ready(())
     }
 
     /// What the archive gives; `None` when it is to be looked further.
@@ -228,13 +267,8 @@ impl BusSubscription {
         };
         let replayed = match ready!(replay.poll(cx)) {
             Ok(replayed) => replayed,
-            // What the bus shows has not got into the archive yet: it is told of by the bus.
-            Err(_)
-                if self
-                    .archive
-                    .as_ref()
-                    .is_some_and(|source| source.asked_at.is_some()) =>
-            {
+            // It is not to be had elsewhere, or not yet: what is missing is told by the bus.
+            Err(_) if self.asked_at.is_some() => {
                 self.replay = None;
                 return Poll::Ready(None);
             }
@@ -244,15 +278,11 @@ impl BusSubscription {
             }
         };
         Poll::Ready(match replayed {
-            Replayed::Item(Archived::Event {
-                event,
-                epoch,
-                cursor,
-            }) => {
+            Replayed::Event(event, epoch, archived) => {
                 self.moved_in_archive(epoch, event.place().seq);
-                self.hand_out(event, Some(cursor)).map(Ok)
+                self.hand_out(event, archived).map(Ok)
             }
-            Replayed::Item(Archived::Missing { epoch, ranges, .. }) => {
+            Replayed::Missing(ranges, epoch) => {
                 let requested = self.cursor;
                 if let Some((_, last)) = ranges.as_slice().last() {
                     self.moved_in_archive(epoch, Seq(*last));
@@ -291,18 +321,27 @@ impl BusSubscription {
         (!between.is_empty()).then(|| self.gone(between, requested))
     }
 
-    /// Whether what is missing is looked for in the archive first, once for each place.
-    fn asks_archive(&mut self, page: &TailPage) -> bool {
+    /// Whether what is missing is looked for elsewhere first, once for each place: in the archive, or,
+    /// as long as the subscriber has not caught up, in the store.
+    fn asks_elsewhere(&mut self, page: &TailPage) -> bool {
         let after = self.read_to;
-        let Some(source) = &mut self.archive else {
-            return false;
-        };
-        if page.missing.is_empty() || source.asked_at == Some(after) {
+        if page.missing.is_empty() || self.asked_at == Some(after) {
             return false;
         }
-        source.asked_at = Some(after);
-        let epoch = self.order.tail.epoch();
-        self.begin_replay(ReplayFrom::AfterSeq(Watermark { epoch, seq: after }));
+        let tail = &self.order.tail;
+        let epoch = tail.epoch();
+        let from = match (&self.archive, &self.order.store) {
+            (Some(archive), _) => {
+                let after = ReplayFrom::AfterSeq(Watermark { epoch, seq: after });
+                From::Archive(Arc::clone(archive), after)
+            }
+            (None, Some(store)) if !self.caught_up => {
+                From::Store(Arc::clone(store), tail.clone(), after)
+            }
+            _ => return false,
+        };
+        self.asked_at = Some(after);
+        self.replay_from(from);
         true
     }
 
@@ -416,25 +455,13 @@ impl BusSubscription {
         }
     }
 
-    fn take(&mut self, page: TailPage) {
-        let before = self.read_to;
+    /// Goes on behind a page without events. What retention has taken is exact for a reader of
+    /// everything, unknown behind a filter.
+    fn pass(&mut self, page: &TailPage) -> Option<Gap> {
+        let requested = self.cursor_at(self.read_to);
         self.read_to = page.read_to;
-        self.fetched = page.events.into();
-        if !page.missing.is_empty() {
-            self.gap = Some(self.expired(before, page.missing));
-        }
-        if self.fetched.is_empty() {
-            self.move_to(self.cursor_at(self.read_to));
-        }
-    }
-
-    /// What retention has taken: exact for a reader of everything, unknown behind a filter.
-    fn expired(&self, before: Seq, ranges: PositionRanges) -> Gap {
-        let resumes_at = self.cursor_at(self.read_to);
-        Gap {
-            resumes_at,
-            ..self.gone(ranges, self.cursor_at(before))
-        }
+        self.move_to(self.cursor_at(self.read_to));
+        (!page.missing.is_empty()).then(|| self.gone(page.missing.clone(), requested))
     }
 
     fn gone(&self, ranges: PositionRanges, requested: Cursor) -> Gap {
@@ -460,32 +487,6 @@ impl BusSubscription {
         }
     }
 
-    /// What can be handed out without looking at the tail.
-    fn fetched_item(&mut self) -> Option<BusItem> {
-        if let Some(gap) = self.gap.take() {
-            self.move_to(gap.resumes_at);
-            return Some(BusItem::Gap(Box::new(gap)));
-        }
-        loop {
-            let event = self.fetched.pop_front()?;
-            if let Some(frame) = self.next_frame(event) {
-                return Some(BusItem::Event(frame));
-            }
-        }
-    }
-
-    /// The frame of an event that was fetched, if the predicate wants it.
-    #[inline]
-    fn next_frame(&mut self, event: Event) -> Option<BusFrame> {
-        let at = match self.fetched.is_empty() {
-            // Everything up to there has been looked through.
-            true => self.read_to,
-            false => event.place().seq,
-        };
-        self.move_to(self.cursor_at(at));
-        self.frame(event, None)
-    }
-
     /// The event with the cursor that stands behind it, if the predicate wants it.
     fn hand_out(&self, event: Event, archived: Option<ArchiveCursor>) -> Option<BusItem> {
         self.frame(event, archived).map(BusItem::Event)
@@ -495,14 +496,15 @@ impl BusSubscription {
     fn frame(&self, event: Event, archived: Option<ArchiveCursor>) -> Option<BusFrame> {
         // Nobody's code sees more of it than the subscriber may.
         let (event, shown) = self.show(event);
-        self.is_wanted(&event).then(|| {
-            Counters::add(&self.counters.delivered, 1);
-            BusFrame {
-                event,
-                cursor: self.cursor,
-                archived,
-                shown,
-            }
+        if !self.is_wanted(&event) {
+            return None;
+        }
+        Counters::add(&self.counters.delivered, 1);
+        Some(BusFrame {
+            event,
+            cursor: self.cursor,
+            archived: archived.map(Box::new),
+            shown,
         })
     }
 
@@ -534,9 +536,9 @@ impl BusSubscription {
         })
     }
 
-    /// Counts a failure of whoever handles the events of this subscription.
-    pub(crate) fn count_error(&self) {
-        Counters::add(&self.counters.errors, 1);
+    /// Where what becomes of its events is counted.
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 }
 

@@ -117,7 +117,7 @@ async fn f003_18_every_archive_cursor_resumes_exactly() {
             n < 10,
             "live frames are not archived yet"
         );
-        let starts = archived.map(BusStart::Archived).into_iter();
+        let starts = archived.map(|place| BusStart::Archived(*place)).into_iter();
         for start in starts.chain([BusStart::After(cursor)]) {
             let again = bus.subscribe(from(&archive, filter.clone(), start));
             assert_eq!(read(&mut again.unwrap(), 11 - n).await, all[n + 1..]);

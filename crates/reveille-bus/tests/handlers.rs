@@ -1,7 +1,7 @@
 //! The scenarios of handlers that held up, disturbed or outlived others.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reveille_bus::{Bus, Emitted, EventBus, HandlerOptions, HistoryQuery, SubscribeOptions};
@@ -13,8 +13,7 @@ use common::{bus, draft, key, publish};
 
 fn forwarding(
     to: &mpsc::UnboundedSender<String>,
-) -> impl FnMut(Event) -> std::future::Ready<Result<(), reveille_bus::HandlerError>> + Send + 'static
-{
+) -> impl Fn(Event) -> std::future::Ready<Result<(), reveille_bus::HandlerError>> + Send + 'static {
     let to = to.clone();
     move |event| std::future::ready(to.send(event.kind().to_string()).map_err(Into::into))
 }
@@ -77,13 +76,12 @@ async fn d004_03_subscribing_and_unsubscribing_disturb_nobody() {
     // A handler that is in the middle of an event while the set of subscriptions changes.
     let (entered, in_handler) = oneshot::channel();
     let (release, released) = oneshot::channel::<()>();
-    let (mut entered, mut released) = (Some(entered), Some(released));
+    let once = Mutex::new(Some((entered, released)));
     let busy = bus
         .on(SubscribeOptions::default(), move |_event| {
-            let entered = entered.take();
-            let released = released.take();
+            let first = once.lock().unwrap().take();
             async move {
-                if let (Some(entered), Some(released)) = (entered, released) {
+                if let Some((entered, released)) = first {
                     let _ = entered.send(());
                     let _ = released.await;
                 }
@@ -146,7 +144,7 @@ async fn handlers_end_with_their_bus() {
 async fn d003_22_a_panic_disables_nothing() {
     let bus = bus().await;
     let (to, mut seen) = mpsc::unbounded_channel();
-    let mut first = true;
+    let first = AtomicBool::new(true);
     let panics_once = SubscribeOptions::default().predicate({
         let calls = AtomicUsize::new(0);
         move |_| match calls.fetch_add(1, Ordering::Relaxed) {
@@ -156,7 +154,7 @@ async fn d003_22_a_panic_disables_nothing() {
     });
     bus.on(panics_once, forwarding(&to)).unwrap();
     bus.on(SubscribeOptions::default(), move |_event| {
-        let panics = std::mem::take(&mut first);
+        let panics = first.swap(false, Ordering::Relaxed);
         async move {
             assert!(!panics, "a handler of the test panics");
             Ok(())
@@ -205,14 +203,14 @@ async fn d004_14_once_off_returns_no_call_begins_and_none_runs() {
     let running = Arc::new(AtomicUsize::new(0));
     let calls = Arc::new(AtomicUsize::new(0));
     let (entered, in_handler) = oneshot::channel();
-    let mut entered = Some(entered);
+    let entered = Mutex::new(Some(entered));
     let id = bus
         .on(SubscribeOptions::default(), {
             let (running, calls) = (Arc::clone(&running), Arc::clone(&calls));
             move |_event| {
                 calls.fetch_add(1, Ordering::Relaxed);
                 running.fetch_add(1, Ordering::Relaxed);
-                if let Some(entered) = entered.take() {
+                if let Some(entered) = entered.lock().unwrap().take() {
                     let _ = entered.send(());
                 }
                 let running = Arc::clone(&running);

@@ -116,7 +116,7 @@ async fn d003_09_every_loss_is_told_where_it_is() {
 }
 
 #[tokio::test]
-async fn d003_10_and_11_losses_are_counted_exactly_and_ascend() {
+async fn d003_10_and_d003_11_losses_are_counted_exactly_and_ascend() {
     let bus = bus().await;
     let mut events = standing(&bus, options(3, 1, DropProgress)).await;
     publish(&bus, "dddm").await;
@@ -232,6 +232,92 @@ async fn d003_16_a_bound_without_a_place_for_ordinary_events_is_refused() {
         bus.subscribe(SubscribeOptions::default().bounded(clamped))
             .is_ok()
     );
+}
+
+/// 003-F10: events that end nothing may have all places but the reserve, final ones all.
+#[tokio::test]
+async fn f003_10_the_reserve_is_for_final_events_alone() {
+    let told = run(options(4, 2, DropNonTerminal), "mmmmmTT").await;
+    assert_eq!(told, "1 2 [(3, 5)] 6 7");
+    let told = run(options(4, 2, DropNonTerminal), "mTTTTT").await;
+    assert_eq!(told, "[(1, 2)]! 3 4 5 6", "of final events the oldest goes");
+}
+
+#[tokio::test]
+async fn f003_13_progress_is_folded_in_front_of_what_is_none() {
+    let summarising = || options(2, 1, SummarizeAndContinue);
+    assert_eq!(run(summarising(), "dddT").await, "[(1, 3)]*3 4");
+    assert_eq!(
+        run(summarising(), "ddmdT").await,
+        "[(1, 2)]*2 3 [(4, 4)]*1 5"
+    );
+}
+
+#[tokio::test]
+async fn f003_14_who_is_to_fail_ends_at_the_first_overflow_and_nobody_else_does() {
+    let bus = bus().await;
+    let mut failing = standing(&bus, options(1, 0, FailSubscriber)).await;
+    let mut other = standing(&bus, options(2, 0, DropOldest)).await;
+    publish(&bus, "mm").await;
+    let items = ready(&mut failing);
+    let Some(Err(BusError::Overflow { resume })) = items.last() else {
+        panic!("{items:?}");
+    };
+    assert_eq!(resume.place(), failing.cursor().place());
+    assert!(failing.next().await.is_none());
+    assert_eq!(told(&ready(&mut other)), "1 2");
+    publish(&bus, "m").await;
+    assert_eq!(told(&ready(&mut other)), "3");
+    assert!(failing.next().await.is_none());
+}
+
+/// 003-F17: what is missing, between which cursors, by which policy, for which reason, whether a final
+/// event is among it, and from where to repair it.
+#[tokio::test]
+async fn f003_17_a_notice_says_what_is_missing_and_why() {
+    for (policy, letters, reason, preserved, missing) in [
+        (
+            DropNonTerminal,
+            "mmmm",
+            "policy_dropped_non_terminal",
+            true,
+            (2, 4),
+        ),
+        (
+            DropProgress,
+            "dmdd",
+            "policy_dropped_progress",
+            true,
+            (1, 1),
+        ),
+        (DropOldest, "mmmm", "subscriber_lagged", true, (1, 2)),
+        (LatestOnly, "mmmm", "subscriber_lagged", true, (1, 2)),
+        (
+            DropNonTerminal,
+            "TTTT",
+            "subscriber_queue_full",
+            false,
+            (1, 2),
+        ),
+    ] {
+        let bus = bus().await;
+        let mut events = standing(&bus, options(2, 1, policy)).await;
+        publish(&bus, letters).await;
+        let items = ready(&mut events);
+        let gap = overflow(&items);
+        let detail = gap.overflow.unwrap();
+        assert_eq!(detail.policy, policy);
+        assert_eq!(detail.detail.as_str(), reason, "{policy}");
+        assert_eq!(detail.terminal_preserved, preserved, "{policy}");
+        assert_eq!(gap.reason, GapReason::Overflow);
+        assert_eq!(gap.ranges.as_slice()[0], missing, "{policy}");
+        assert_eq!(gap.missed, Some(gap.ranges.count()));
+        let before = missing.0 - 1;
+        assert_eq!(gap.requested.unwrap().place(), before);
+        assert_eq!(gap.repair.unwrap().place(), before);
+        let last = gap.ranges.as_slice().last().unwrap().1;
+        assert_eq!(gap.resumes_at.place(), last);
+    }
 }
 
 #[tokio::test]

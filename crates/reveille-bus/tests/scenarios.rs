@@ -318,7 +318,7 @@ async fn d003_14_a_slow_subscriber_sees_the_newest_and_learns_what_it_missed() {
 }
 
 #[tokio::test]
-async fn d004_05_and_06_history_is_a_bounded_snapshot() {
+async fn d004_05_and_d004_06_history_is_a_bounded_snapshot() {
     let bus = bus().await;
     for n in 0..5 {
         publish(&bus, "s", if n % 2 == 0 { "even" } else { "odd" }).await;

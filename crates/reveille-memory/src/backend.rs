@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use reveille_backend::{
     AppendError, AppendOptions, Backend, BackendError, Capabilities, Entry, ImmediateLog,
-    Incarnation, ListOptions, LogHandle, OpenOptions, Opened, Slot, Slots, StoredPage,
+    Incarnation, ListOptions, LogHandle, OpenOptions, Opened, OrderPage, ReadLimit, Slot, Slots,
+    StoredPage,
 };
-use reveille_types::{Durability, Position, Seq, SessionKey, Tenant};
+use reveille_types::{Durability, Epoch, Position, Seq, SessionKey, Tenant};
 
 use crate::idempotency::{Keys, Known, LogId};
+
+const NAME: &str = "memory";
 
 /// Session logs in memory.
 #[derive(Debug, Default)]
@@ -26,6 +29,7 @@ struct TenantOrder {
     /// The last sequence number given out. Relaxed is enough: it publishes nothing but itself, and
     /// each number is handed out once by the atomicity of the increment.
     seq: AtomicU64,
+    epoch: OnceLock<Epoch>,
     keys: Mutex<Keys>,
 }
 
@@ -50,7 +54,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[async_trait]
 impl Backend for MemoryBackend {
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::volatile("memory");
+        let mut capabilities = Capabilities::volatile(NAME);
         capabilities.immediate = true;
         capabilities
     }
@@ -77,6 +81,22 @@ impl Backend for MemoryBackend {
 
     async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError> {
         Ok(Seq(self.order_of(tenant).seq.load(Ordering::Relaxed)))
+    }
+
+    async fn order_epoch(&self, tenant: &Tenant, new_epoch: Epoch) -> Result<Epoch, BackendError> {
+        Ok(*self.order_of(tenant).epoch.get_or_init(|| new_epoch))
+    }
+
+    async fn read_order(
+        &self,
+        _: &Tenant,
+        _: Seq,
+        _: ReadLimit,
+    ) -> Result<OrderPage, BackendError> {
+        Err(BackendError::NotSupported {
+            backend: NAME,
+            operation: "read_order",
+        })
     }
 
     async fn list(&self, _: &Tenant, _: ListOptions) -> Result<StoredPage, BackendError> {

@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
-use reveille_backend::types::{Durability, Seq, SessionKey, Tenant};
+use jiff::Timestamp;
+use reveille_backend::types::{Durability, Epoch, Fingerprint, Seq, SessionKey, Tenant};
 use reveille_backend::{
     Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
-    StoredPage,
+    OrderPage, ReadLimit, StoredPage,
 };
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -373,6 +374,32 @@ impl Backend for NatsBackend {
         let stream = self.0.store.names.events(tenant);
         let info = self.0.store.info(&stream).await?;
         Ok(Seq(info.map_or(0, |info| info.state.last_seq)))
+    }
+
+    async fn order_epoch(&self, tenant: &Tenant, _: Epoch) -> Result<Epoch, BackendError> {
+        self.0.ensure(tenant).await?;
+        let stream = self.0.store.names.events(tenant);
+        let info = self.0.store.info(&stream).await?;
+        let info = info.ok_or_else(|| unavailable("the stream of a tenant is gone"))?;
+        let made: Timestamp = info.created.parse().map_err(|_| corrupt("stream"))?;
+        // A stream that is made anew counts anew, and is made at another time.
+        let mut digest = Fingerprint::default();
+        digest.write(info.created.as_bytes());
+        let low = (digest.finish() & u64::from(u32::MAX)) as u32;
+        let millis = u64::try_from(made.as_millisecond()).unwrap_or_default();
+        Ok(Epoch::from_parts(millis, low))
+    }
+
+    async fn read_order(
+        &self,
+        _: &Tenant,
+        _: Seq,
+        _: ReadLimit,
+    ) -> Result<OrderPage, BackendError> {
+        Err(BackendError::NotSupported {
+            backend: NAME,
+            operation: "read_order",
+        })
     }
 
     async fn list(

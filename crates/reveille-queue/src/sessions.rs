@@ -122,8 +122,10 @@ impl Sessions {
             return Ok(Some(tail));
         }
         // No session of the tenant has been opened here yet, so nothing is appended meanwhile.
-        let seq = self.0.backend.last_seq(tenant).await?;
-        Ok(Some(tails.get_or_begin(tenant, self.new_epoch(), seq)))
+        let backend = &self.0.backend;
+        let epoch = backend.order_epoch(tenant, self.new_epoch()).await?;
+        let seq = backend.last_seq(tenant).await?;
+        Ok(Some(tails.get_or_begin(tenant, epoch, seq)))
     }
 
     /// How many sessions can be found, ended ones included.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reveille_backend::{
     Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
-    StoredPage,
+    OrderPage, ReadLimit, StoredPage,
 };
-use reveille_types::{Durability, Seq, SessionKey, Tenant};
+use reveille_types::{Durability, Epoch, Seq, SessionKey, Tenant};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -147,6 +147,40 @@ impl Backend for RedisBackend {
             Request::Command(command)
         });
         Ok(Seq(asking.await?.unwrap_or_default()))
+    }
+
+    async fn order_epoch(&self, tenant: &Tenant, new_epoch: Epoch) -> Result<Epoch, BackendError> {
+        let link = &self.0.link;
+        let counters = |store: &str| TenantNames::new(store, tenant).counters();
+        // Of several nodes that begin the order the first one does; asking again changes nothing.
+        let beginning = link.repeatable::<bool>(|live| {
+            let mut command = redis::cmd("HSETNX");
+            command.arg(counters(&live.store)).arg("epoch");
+            command.arg(new_epoch.as_str());
+            Request::Command(command)
+        });
+        beginning.await?;
+        let asking = link.repeatable::<String>(|live| {
+            let mut command = redis::cmd("HGET");
+            command.arg(counters(&live.store)).arg("epoch");
+            Request::Command(command)
+        });
+        asking.await?.parse().map_err(|_| BackendError::Corrupt {
+            backend: NAME,
+            place: format!("the order of tenant {tenant}"),
+        })
+    }
+
+    async fn read_order(
+        &self,
+        _: &Tenant,
+        _: Seq,
+        _: ReadLimit,
+    ) -> Result<OrderPage, BackendError> {
+        Err(BackendError::NotSupported {
+            backend: NAME,
+            operation: "read_order",
+        })
     }
 
     async fn list(

@@ -25,6 +25,8 @@ macro_rules! backend_conformance {
             every_reader_sees_the_same_order
             concurrent_appends_of_many_handles_are_dense
             sequence_ascends_over_all_logs_of_a_tenant
+            order_of_a_tenant_has_one_epoch
+            order_is_read_over_all_logs_of_a_tenant
             refused_batch_uses_up_no_place
             dropped_append_is_whole_or_nothing
             repeated_key_is_stored_once
@@ -117,6 +119,7 @@ macro_rules! restart_conformance {
             restart_keeps_what_was_acknowledged
             restart_goes_on_where_it_ended
             restart_does_not_bring_back_what_was_removed
+            restart_keeps_the_order_of_a_tenant
         }
     };
     (@tests $module:ident, $factory:expr, $($claim:ident)*) => {

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use reveille_backend::types::{Durability, Epoch, Event, Place, Position, Seq, SessionKey, Tenant};
 use reveille_backend::{
     AppendError, AppendOptions, Backend, BackendError, Capabilities, Entry, IdempotencyKey,
-    Incarnation, ListOptions, LogHandle, LogInfo, LogPage, OpenOptions, Opened, ReadLimit, Seal,
-    Slot, StoredLog, StoredPage, Watch,
+    Incarnation, ListOptions, LogHandle, LogInfo, LogPage, OpenOptions, Opened, OrderPage,
+    ReadLimit, Seal, Slot, StoredLog, StoredPage, Watch,
 };
 use tokio::sync::watch;
 
@@ -32,6 +32,8 @@ struct State {
     logs: BTreeMap<SessionKey, Log>,
     /// The last sequence number of each tenant. Outlives the tenant's logs.
     seqs: HashMap<Tenant, Seq>,
+    /// The incarnation of that order.
+    order_epochs: HashMap<Tenant, Epoch>,
 }
 
 /// One incarnation of one log.
@@ -79,7 +81,9 @@ impl MemoryStore {
 #[async_trait]
 impl Backend for MemoryStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::volatile("memory_store")
+        let mut capabilities = Capabilities::volatile("memory_store");
+        capabilities.reads_order = true;
+        capabilities
     }
 
     async fn open(&self, key: &SessionKey, options: OpenOptions) -> Result<Opened, BackendError> {
@@ -117,6 +121,30 @@ impl Backend for MemoryStore {
 
     async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError> {
         Ok(self.lock().seqs.get(tenant).copied().unwrap_or_default())
+    }
+
+    async fn order_epoch(&self, tenant: &Tenant, new_epoch: Epoch) -> Result<Epoch, BackendError> {
+        let mut state = self.lock();
+        let epoch = state.order_epochs.entry(tenant.clone());
+        Ok(*epoch.or_insert(new_epoch))
+    }
+
+    async fn read_order(
+        &self,
+        tenant: &Tenant,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<OrderPage, BackendError> {
+        let state = self.lock();
+        let of_tenant = state.logs.iter().filter(|(key, _)| key.tenant == *tenant);
+        let events = of_tenant.flat_map(|(_, log)| &log.events);
+        let following = events.filter(|event| event.place().seq > after).cloned();
+        let last = state.seqs.get(tenant).copied().unwrap_or_default();
+        Ok(OrderPage::first_of(
+            following.collect(),
+            last.max(after),
+            limit,
+        ))
     }
 
     async fn list(
@@ -266,7 +294,7 @@ impl MemoryLog {
         change: impl FnOnce(&mut Log, &mut Seq) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut state = self.store.lock();
-        let State { logs, seqs } = &mut *state;
+        let State { logs, seqs, .. } = &mut *state;
         let log = logs.get_mut(&self.key);
         let log = log.filter(|log| log.epoch == self.epoch);
         let log = log.ok_or(BackendError::NotFound)?;

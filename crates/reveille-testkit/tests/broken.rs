@@ -27,6 +27,11 @@ const STORED: &[Row] = &[
     (Flaw::ReversesBatches, "every_reader_sees_the_same_order", "another order"),
     (Flaw::NumbersFromAStaleEnd, "concurrent_appends_of_many_handles_are_dense", "not dense"),
     (Flaw::NumbersEachLogAlone, "sequence_ascends_over_all_logs_of_a_tenant", "comes after"),
+    (Flaw::BeginsTheOrderAnew, "order_of_a_tenant_has_one_epoch", "begun anew"),
+    (Flaw::OneOrderForAll, "order_of_a_tenant_has_one_epoch", "two tenants"),
+    (Flaw::PromisesTheOrder, "order_is_read_over_all_logs_of_a_tenant", "answered with Ok"),
+    (Flaw::ReadsOneLogAfterTheOther, "order_is_read_over_all_logs_of_a_tenant", "the order"),
+    (Flaw::SkipsInTheOrder, "order_is_read_over_all_logs_of_a_tenant", "the order"),
     (Flaw::KeepsHalfABatch, "refused_batch_uses_up_no_place", "leaves something"),
     (Flaw::SplitsBatches, "dropped_append_is_whole_or_nothing", "of a dropped append"),
     (Flaw::ForgetsKeys, "repeated_key_is_stored_once", "stored again"),
@@ -90,6 +95,8 @@ const IMMEDIATE: &[Row] = &[
     (Flaw::ReversesBatches, "positions_are_dense_in_the_order_of_appends", "Corrupt"),
     (Flaw::LeavesHoles, "concurrent_appends_of_many_handles_are_dense", "not dense"),
     (Flaw::NumbersEachLogAlone, "sequence_ascends_over_all_logs_of_a_tenant", "comes after"),
+    (Flaw::BeginsTheOrderAnew, "order_of_a_tenant_has_one_epoch", "begun anew"),
+    (Flaw::PromisesTheOrder, "order_is_read_over_all_logs_of_a_tenant", "NotSupported"),
     (Flaw::KeepsHalfABatch, "refused_batch_uses_up_no_place", "for another reason"),
     (Flaw::ForgetsKeys, "repeated_key_is_stored_once", "stored again"),
     (Flaw::IgnoresWhatAKeyStandsFor, "key_of_another_event_is_refused", "of another event"),
@@ -181,6 +188,7 @@ fn every_claim_rejects_something_and_every_flaw_is_rejected() {
         Flaw::SurvivesOnPaper,
         Flaw::ForgetsKeysAtRestart,
         Flaw::ForgetsAttributesAtRestart,
+        Flaw::ForgetsTheOrderAtRestart,
     ];
     let flaws = STORED.iter().map(|(flaw, ..)| *flaw).chain(restarts);
     let flaws: HashSet<_> = flaws.collect();
@@ -205,7 +213,8 @@ fn store(flaw: Flaw, kept: bool) -> impl AsyncFn() -> Arc<dyn Backend> {
 fn every_flaw_of_a_restart_is_found_for_its_reason() {
     use scenarios::{
         restart_does_not_bring_back_what_was_removed as removed,
-        restart_goes_on_where_it_ended as goes_on, restart_keeps_what_was_acknowledged as keeps,
+        restart_goes_on_where_it_ended as goes_on, restart_keeps_the_order_of_a_tenant as order,
+        restart_keeps_what_was_acknowledged as keeps,
     };
     let says = |answer: Result<(), String>, part: &str| {
         let said = answer.expect_err("the flaw is not found");
@@ -219,6 +228,9 @@ fn every_flaw_of_a_restart_is_found_for_its_reason() {
     says(verdict(|| run(goes_on(forgetful))), "key is forgotten");
     let forgetful = store(Flaw::ForgetsAttributesAtRestart, true);
     says(verdict(|| run(keeps(forgetful))), "changed its attributes");
+    let forgetful = store(Flaw::ForgetsTheOrderAtRestart, true);
+    says(verdict(|| run(order(forgetful))), "begun the order anew");
+    says(verdict(|| run(order(paper()))), "begun the order anew");
     let keeping = store(Flaw::RemovesNothing, true);
     says(verdict(|| run(removed(keeping))), "comes back");
     // This one says that nothing survives.
@@ -229,4 +241,5 @@ fn every_flaw_of_a_restart_is_found_for_its_reason() {
     run(keeps(sound()));
     run(goes_on(sound()));
     run(removed(sound()));
+    run(order(sound()));
 }

@@ -521,7 +521,9 @@ impl PartialEq for Filter {
                         && a.visible == b.visible
                 };
                 Arc::ptr_eq(a, b)
-                    || (a.fingerprint == b.fingerprint && same() && kinds(a) == kinds(b))
+                    || (a.fingerprint == b.fingerprint
+                        && same()
+                        && (a.kinds == b.kinds || kinds(a) == kinds(b)))
             }
             _ => false,
         }

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use reveille_backend::{
     Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
-    Seal, StoredPage,
+    OrderPage, ReadLimit, Seal, StoredPage,
 };
 use reveille_core::{WaitList, WakeBatch};
 use reveille_types::{Durability, Epoch, Event, Position, Seq, SessionKey, Tenant};
@@ -36,6 +36,7 @@ struct State {
     file: File,
     logs: BTreeMap<SessionKey, Log>,
     seqs: HashMap<Tenant, Seq>,
+    order_epochs: HashMap<Tenant, Epoch>,
 }
 
 /// One log, as the file says.
@@ -97,6 +98,7 @@ impl AppendFile {
             file,
             logs: BTreeMap::new(),
             seqs: HashMap::new(),
+            order_epochs: HashMap::new(),
         };
         for line in text[..whole].lines() {
             let record = Record::parse(line)?;
@@ -134,7 +136,11 @@ impl State {
             }
             return Ok(batch);
         }
-        let Some(log) = self.logs.get_mut(record.key()) else {
+        if let Record::Order { tenant, epoch } = record {
+            self.order_epochs.insert(tenant, epoch);
+            return Ok(batch);
+        }
+        let Some(log) = record.key().and_then(|key| self.logs.get_mut(key)) else {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "a record of a log that is not open",
@@ -142,7 +148,7 @@ impl State {
         };
         log.waiters.wake_all(&mut batch);
         match record {
-            Record::Open { .. } => {}
+            Record::Open { .. } | Record::Order { .. } => {}
             Record::Append { key, events, seal } => {
                 for event in events {
                     let event = event.into_event(&key, log.epoch)?;
@@ -190,6 +196,7 @@ impl Backend for AppendFile {
         let mut capabilities = Capabilities::volatile(NAME);
         capabilities.durability = Durability::Os;
         capabilities.survives_restart = true;
+        capabilities.reads_order = true;
         capabilities
     }
 
@@ -227,6 +234,37 @@ impl Backend for AppendFile {
 
     async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError> {
         Ok(self.lock().seqs.get(tenant).copied().unwrap_or_default())
+    }
+
+    async fn order_epoch(&self, tenant: &Tenant, new_epoch: Epoch) -> Result<Epoch, BackendError> {
+        let mut state = self.lock();
+        if let Some(epoch) = state.order_epochs.get(tenant) {
+            return Ok(*epoch);
+        }
+        let begin = Record::Order {
+            tenant: tenant.clone(),
+            epoch: new_epoch,
+        };
+        drop(state.commit(begin)?);
+        Ok(new_epoch)
+    }
+
+    async fn read_order(
+        &self,
+        tenant: &Tenant,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<OrderPage, BackendError> {
+        let state = self.lock();
+        let of_tenant = state.logs.iter().filter(|(key, _)| key.tenant == *tenant);
+        let events = of_tenant.flat_map(|(_, log)| &log.events);
+        let following = events.filter(|event| event.place().seq > after).cloned();
+        let last = state.seqs.get(tenant).copied().unwrap_or_default();
+        Ok(OrderPage::first_of(
+            following.collect(),
+            last.max(after),
+            limit,
+        ))
     }
 
     async fn list(

@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use reveille_backend::{Entry, Seal, Slot};
-use reveille_types::{EndReason, Epoch, Event, Place, Position, Seq, SessionKey, decode_event_at};
+use reveille_types::{
+    EndReason, Epoch, Event, Place, Position, Seq, SessionKey, Tenant, decode_event_at,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -33,6 +35,11 @@ pub(super) enum Record {
     },
     Remove {
         key: SessionKey,
+    },
+    /// The order of a tenant has begun.
+    Order {
+        tenant: Tenant,
+        epoch: Epoch,
     },
 }
 
@@ -92,19 +99,21 @@ fn damaged(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 }
 
 impl Record {
-    pub(super) fn key(&self) -> &SessionKey {
+    /// The log that it is about, if it is about one.
+    pub(super) fn key(&self) -> Option<&SessionKey> {
         match self {
+            Self::Order { .. } => None,
             Self::Open { key, .. }
             | Self::Append { key, .. }
             | Self::Seal { key, .. }
             | Self::Trim { key, .. }
-            | Self::Remove { key } => key,
+            | Self::Remove { key } => Some(key),
         }
     }
 
     /// The record as one line.
     pub(super) fn line(&self) -> String {
-        let session = self.key().to_string();
+        let session = self.key().map(SessionKey::to_string).unwrap_or_default();
         let line = |change: &str, value: String| {
             format!("{{\"session\":\"{session}\",\"{change}\":{value}}}\n")
         };
@@ -123,6 +132,11 @@ impl Record {
             }
             Self::Trim { before, .. } => line("trim", json(serde_json::to_string(before))),
             Self::Remove { .. } => line("remove", "null".to_owned()),
+            Self::Order { tenant, epoch } => {
+                let order = (tenant.as_str(), epoch);
+                let order = json(serde_json::to_string(&order));
+                format!("{{\"order\":{order}}}\n")
+            }
         }
     }
 
@@ -141,10 +155,18 @@ impl Record {
                 _ => change = Some((name, value)),
             }
         }
-        let (Some(key), Some((name, value))) = (key, change) else {
-            return Err(damaged("a line without a session or a change"));
+        let Some((name, value)) = change else {
+            return Err(damaged("a line without a change"));
         };
         let value = value.get();
+        if name == "order" {
+            let (tenant, epoch): (String, Epoch) = serde_json::from_str(value).map_err(damaged)?;
+            let tenant = Tenant::parse(&tenant).map_err(damaged)?;
+            return Ok(Self::Order { tenant, epoch });
+        }
+        let Some(key) = key else {
+            return Err(damaged("a line without a session"));
+        };
         Ok(match name.as_str() {
             "open" => {
                 let (epoch, attributes) = serde_json::from_str(value).map_err(damaged)?;

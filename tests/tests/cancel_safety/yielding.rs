@@ -5,10 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reveille_backend::{
     AppendError, AppendOptions, Backend, BackendError, Capabilities, Entry, ListOptions, LogHandle,
-    LogInfo, LogPage, OpenOptions, Opened, ReadLimit, Seal, Slot, StoredLog, StoredPage, Watch,
+    LogInfo, LogPage, OpenOptions, Opened, OrderPage, ReadLimit, Seal, Slot, StoredLog, StoredPage,
+    Watch,
 };
 use reveille_testkit::MemoryStore;
-use reveille_types::{Position, Seq, SessionKey, Tenant};
+use reveille_types::{Epoch, Position, Seq, SessionKey, Tenant};
 use tokio::task::yield_now;
 
 /// A store that takes its time. Clones are the same store.
@@ -38,6 +39,19 @@ impl Backend for Yielding {
 
     async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError> {
         slowly(self.0.last_seq(tenant)).await
+    }
+
+    async fn order_epoch(&self, tenant: &Tenant, new_epoch: Epoch) -> Result<Epoch, BackendError> {
+        slowly(self.0.order_epoch(tenant, new_epoch)).await
+    }
+
+    async fn read_order(
+        &self,
+        tenant: &Tenant,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<OrderPage, BackendError> {
+        slowly(self.0.read_order(tenant, after, limit)).await
     }
 
     async fn list(

@@ -11,9 +11,10 @@ use crate::error::{OpenError, StoreError};
 use crate::options::ArchiveDurability;
 
 pub(crate) use rows::{
-    LogRow, NewBatch, collect_garbage, delete_key, delete_log, events_from, expired, first_bytes,
-    insert_batch, insert_key, insert_log, insert_tenant, keys, leave_garbage, list, log_by_id,
-    log_by_key, stored_bytes, tenant_id, tenant_seq, tenants, update_log, update_tenant,
+    LogRow, NewBatch, collect_garbage, delete_key, delete_log, events_from, events_from_seq,
+    expired, first_bytes, insert_batch, insert_key, insert_log, insert_tenant, keys, leave_garbage,
+    list, log_by_id, log_by_key, stored_bytes, tenant_by_name, tenant_id, tenant_seq, tenants,
+    update_log, update_tenant,
 };
 
 /// The identity of a log's incarnation in this archive. Never given twice.

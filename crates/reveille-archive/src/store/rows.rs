@@ -83,6 +83,33 @@ pub(crate) fn insert_batch(conn: &Connection, batch: &NewBatch<'_>) -> Result<()
     Ok(())
 }
 
+/// A row of `batches` that says what was written, with its log: log, first, count, tenant, low, at, sum,
+/// body.
+fn batch_row<'a>(row: &'a SqlRow<'_>) -> Result<(LogId, Row<'a>)> {
+    let (log, first): (LogId, i64) = (row.get(0)?, row.get(1)?);
+    let place = || StoreError::damaged(format!("log {log}, position {first}"));
+    let body = row.get_ref(7)?.as_blob().map_err(|_| place())?;
+    let batch = NewBatch {
+        log,
+        first: Position(first.cast_unsigned()),
+        count: row.get::<_, i64>(2)?.cast_unsigned(),
+        tenant: row.get(3)?,
+        low: Seq(row.get::<_, i64>(4)?.cast_unsigned()),
+        at: row.get(5)?,
+        body,
+    };
+    if batch_sum(&batch) != row.get::<_, i64>(6)? {
+        return Err(place());
+    }
+    let row = Row {
+        first: batch.first,
+        count: batch.count,
+        low: batch.low,
+        body,
+    };
+    Ok((log, row))
+}
+
 /// The rows of a log from the one that holds `from` on, as long as `each` wants more.
 pub(crate) fn events_from(
     conn: &Connection,
@@ -91,7 +118,7 @@ pub(crate) fn events_from(
     mut each: impl FnMut(Row<'_>) -> Result<bool>,
 ) -> Result<()> {
     let mut statement = conn.prepare_cached(
-        "select first, count, tenant, low, at, sum, body from batches
+        "select log, first, count, tenant, low, at, sum, body from batches
          where log = ?1 and first >= coalesce(
              (select first from batches where log = ?1 and first <= ?2 order by first desc limit 1),
              ?2)
@@ -99,28 +126,31 @@ pub(crate) fn events_from(
     )?;
     let mut rows = statement.query(params![log, db(from.0)])?;
     while let Some(row) = rows.next()? {
-        let first: i64 = row.get(0)?;
-        let place = || StoreError::damaged(format!("log {log}, position {first}"));
-        let body = row.get_ref(6)?.as_blob().map_err(|_| place())?;
-        let batch = NewBatch {
-            log,
-            first: Position(first.cast_unsigned()),
-            count: row.get::<_, i64>(1)?.cast_unsigned(),
-            tenant: row.get(2)?,
-            low: Seq(row.get::<_, i64>(3)?.cast_unsigned()),
-            at: row.get(4)?,
-            body,
-        };
-        if batch_sum(&batch) != row.get::<_, i64>(5)? {
-            return Err(place());
+        if !each(batch_row(row)?.1)? {
+            break;
         }
-        let row = Row {
-            first: batch.first,
-            count: batch.count,
-            low: batch.low,
-            body,
-        };
-        if !each(row)? {
+    }
+    Ok(())
+}
+
+/// The rows of a tenant from the commit on that holds `from`, commit by commit, as long as `each` wants
+/// more.
+pub(crate) fn events_from_seq(
+    conn: &Connection,
+    tenant: TenantId,
+    from: Seq,
+    mut each: impl FnMut(LogId, Row<'_>) -> Result<bool>,
+) -> Result<()> {
+    let mut statement = conn.prepare_cached(
+        "select log, first, count, tenant, low, at, sum, body from batches
+         where tenant = ?1 and low >= coalesce(
+             (select max(low) from batches where tenant = ?1 and low <= ?2), ?2)
+         order by low",
+    )?;
+    let mut rows = statement.query(params![tenant, db(from.0)])?;
+    while let Some(row) = rows.next()? {
+        let (log, row) = batch_row(row)?;
+        if !each(log, row)? {
             break;
         }
     }
@@ -232,7 +262,10 @@ pub(crate) fn tenants(conn: &Connection) -> Result<Vec<(TenantId, Tenant, Seq)>>
     Ok(tenants)
 }
 
-fn tenant_by_name(conn: &Connection, tenant: &Tenant) -> Result<Option<(TenantId, Seq)>> {
+pub(crate) fn tenant_by_name(
+    conn: &Connection,
+    tenant: &Tenant,
+) -> Result<Option<(TenantId, Seq)>> {
     let mut statement =
         conn.prepare_cached("select id, name, last_seq, sum from tenants where name = ?1")?;
     let mut rows = statement.query([tenant.as_str()])?;

@@ -7,7 +7,10 @@
 use reveille_bus::{Bus, BusFrame, BusItem, BusSubscription, EventBus};
 use reveille_memory::MemoryBackend;
 use reveille_queue::{Sessions, TailLimits};
-use reveille_types::{Cursor, EventDraft, SessionKey, Tenant};
+use reveille_types::{
+    Class, Cursor, EventDraft, EventId, ExtensionValue, Finality, Label, Payload, Privacy,
+    SessionKey, Source, Tenant,
+};
 
 pub const LIMITS: TailLimits = TailLimits {
     events: 10_000,
@@ -64,4 +67,33 @@ pub fn seqs(items: &[BusItem]) -> Vec<u64> {
         _ => None,
     };
     items.iter().filter_map(seq).collect()
+}
+
+pub fn label(text: &str) -> Label {
+    Label::parse(text).unwrap()
+}
+
+/// An event that says everything.
+pub fn everything() -> EventDraft {
+    let mut all = draft("tool.completed");
+    all.id = Some(EventId::parse("e-1").unwrap());
+    all.source = Some(Source::parse("urn:agents").unwrap());
+    all.time = Some("2026-01-02T03:04:05Z".parse().unwrap());
+    all.class = Some(Class::Metering);
+    all.finality = Some(Finality::Operation);
+    all.subject = Some("file-9".into());
+    all.agent = Some(label("a1"));
+    all.run = Some(label("r1"));
+    all.turn = Some(label("t1"));
+    all.correlation = Some(label("c1"));
+    all.caused_by = Some(label("e-0"));
+    all.traceparent = Some(label(
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ));
+    all.privacy = Some(Privacy::Internal);
+    all.tags = vec![label("x"), label("y")];
+    let attempt = ExtensionValue::Integer(3);
+    all.extensions.insert("attempt".into(), attempt);
+    all.payload = Payload::json(&serde_json::json!({"n": 1})).unwrap();
+    all
 }

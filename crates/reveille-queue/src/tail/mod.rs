@@ -11,6 +11,7 @@
 
 mod index;
 mod kinds;
+mod recent;
 mod ring;
 mod watchers;
 
@@ -26,6 +27,7 @@ use reveille_types::{Epoch, Event, Filter, Kind, PositionRanges, Seq, SessionKey
 use crate::runtime;
 use crate::state::Litter;
 use kinds::Counts;
+use recent::{Question, Recent};
 use ring::Ring;
 pub use ring::TailLimits;
 use watchers::Watchers;
@@ -47,6 +49,7 @@ struct State {
     ring: Ring,
     watchers: Watchers,
     counts: Counts,
+    recent: Option<Recent>,
     /// A task sees to holes.
     is_minded: bool,
 }
@@ -94,6 +97,7 @@ impl Tail {
             ring: Ring::after(seq, limits),
             watchers: Watchers::default(),
             counts: Counts::default(),
+            recent: None,
             is_minded: false,
         };
         Self(Arc::new(Inner {
@@ -227,7 +231,9 @@ impl Tail {
 
     /// Forgets the events of a session that was removed.
     pub(crate) fn forget(&self, session: &SessionKey, epoch: Epoch) {
-        let forgotten = self.0.state.lock().ring.forget(session, epoch);
+        let mut state = self.0.state.lock();
+        let forgotten = (state.ring.forget(session, epoch), state.recent.take());
+        drop(state);
         drop(forgotten);
     }
 
@@ -264,22 +270,39 @@ pub struct TailWatch {
 impl TailWatch {
     /// Reads as [`Tail::read`]; when nothing matches and nothing is missing, registers to be woken by
     /// the next event that matches. Reading and registering are one step.
+    ///
+    /// Readers of the same that stand at the same place share one page: it is put together by the
+    /// first, and the others take it whatever it holds, so that a burst costs each of many readers a
+    /// lookup.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         after: Seq,
         limit: usize,
         bytes: usize,
-    ) -> Poll<TailPage> {
-        let waker = cx.waker().clone();
+    ) -> Poll<Arc<TailPage>> {
         // What is not needed any more is dropped after the lock: see `WaitList`.
-        let _discarded;
+        let (_discarded, _replaced);
+        let waker = cx.waker().clone();
         let mut at = after;
         loop {
             let mut state = self.tail.0.state.lock();
+            let question = Question {
+                after: at,
+                filter: &self.filter,
+                limit,
+                bytes,
+            };
+            let recent = state.recent.as_ref();
+            if let Some(page) = recent.and_then(|recent| recent.answer(question, &state.ring)) {
+                return Poll::Ready(page);
+            }
             let page = state.ring.read(at, &self.filter, limit, bytes);
             at = page.read_to;
             if page.found_something() || (at >= state.ring.latest() && at > after) {
+                let page = Arc::new(page);
+                let recent = Recent::new(question, Arc::clone(&page), &state.ring);
+                _replaced = state.recent.replace(recent);
                 return Poll::Ready(page);
             }
             if at < state.ring.latest() {

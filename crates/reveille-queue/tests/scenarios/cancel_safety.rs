@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reveille_backend::{
-    Backend, BackendError, Capabilities, ListOptions, OpenOptions, Opened, StoredPage,
+    Backend, BackendError, Capabilities, ListOptions, OpenOptions, Opened, OrderPage, ReadLimit,
+    StoredPage,
 };
 use reveille_memory::MemoryBackend;
 use reveille_queue::{
     AppendOptions, LeaseId, SessionLog, SessionOptions, Sessions, SettleError, SubscribeOptions,
     TakeOptions, TakeOutcome, WaitOptions,
 };
-use reveille_types::{EndReason, Filter, Seq, SessionKey, Tenant};
+use reveille_types::{EndReason, Epoch, Filter, Seq, SessionKey, Tenant};
 use tokio_test::task;
 
 use crate::support::{append, create, draft, key, log, ms, take_now, taken};
@@ -69,6 +70,19 @@ impl Backend for Slow {
 
     async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError> {
         self.0.last_seq(tenant).await
+    }
+
+    async fn order_epoch(&self, tenant: &Tenant, new_epoch: Epoch) -> Result<Epoch, BackendError> {
+        self.0.order_epoch(tenant, new_epoch).await
+    }
+
+    async fn read_order(
+        &self,
+        tenant: &Tenant,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<OrderPage, BackendError> {
+        self.0.read_order(tenant, after, limit).await
     }
 
     async fn list(

@@ -10,14 +10,14 @@ use futures_util::FutureExt;
 use proptest::prelude::*;
 use reveille_backend::{
     AppendError, AppendOptions, Backend, BackendError, Capabilities, Entry, ImmediateLog,
-    ListOptions, LogHandle, OpenOptions, Opened, Slots, StoredPage,
+    ListOptions, LogHandle, OpenOptions, Opened, OrderPage, ReadLimit, Slots, StoredPage,
 };
 use reveille_core::ManualClock;
 use reveille_memory::MemoryBackend;
 use reveille_queue::{
     QueueLimits, SessionOptions, Sessions, SubscribeOptions, TailLimits, TakeOptions, WaitOptions,
 };
-use reveille_types::{Filter, Label, Seq, SessionKey, Start, Tenant};
+use reveille_types::{Epoch, Filter, Label, Seq, SessionKey, Start, Tenant};
 
 use crate::support::{append, create, draft, drain, ms, take_now, taken};
 
@@ -74,6 +74,19 @@ impl Backend for Stuck {
 
     async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError> {
         self.memory.last_seq(tenant).await
+    }
+
+    async fn order_epoch(&self, tenant: &Tenant, new_epoch: Epoch) -> Result<Epoch, BackendError> {
+        self.memory.order_epoch(tenant, new_epoch).await
+    }
+
+    async fn read_order(
+        &self,
+        tenant: &Tenant,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<OrderPage, BackendError> {
+        self.memory.read_order(tenant, after, limit).await
     }
 
     async fn list(

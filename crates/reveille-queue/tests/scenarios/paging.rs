@@ -1,5 +1,6 @@
 //! Long logs are looked through in pieces, and nothing between two pieces is missed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reveille_memory::MemoryBackend;
@@ -150,4 +151,38 @@ async fn order_of_a_tenant_is_looked_through_in_pieces() {
     assert_pending!(page);
     append(&log, &["none"]);
     assert!(reader.is_woken());
+}
+
+/// One page for all readers of the same at one place, as long as reading anew would give no more.
+#[tokio::test]
+async fn readers_of_the_same_share_a_page_until_there_is_more() {
+    let sessions = Sessions::builder(MemoryBackend::new())
+        .tail(TailLimits::default())
+        .build();
+    let log = create(&sessions, "s", SessionOptions::default());
+    let tail = sessions.tail(&Tenant::default_tenant()).unwrap();
+    let mut reader = task::spawn(());
+    let mut read = |kind: &str, after: u64, limit: usize| {
+        let mut watch = tail.watch(matching(kind));
+        let page = reader.enter(|cx, _| watch.poll_read(cx, Seq(after), limit, usize::MAX));
+        assert_ready!(page)
+    };
+    append(&log, &["rare", "other"]);
+    let first = read("rare", 0, 10);
+    assert!(Arc::ptr_eq(&first, &read("rare", 0, 10)));
+    // Another filter, another place, another bound.
+    assert_eq!(read("other", 0, 10).events[0].kind().as_str(), "other");
+    assert_eq!(read("rare", 1, 10).events.len(), 0);
+    assert_eq!(read("rare", 0, 10), first);
+    append(&log, &["rare"]);
+    assert_eq!(read("rare", 0, 10).events.len(), 2);
+    let full = read("rare", 0, 1);
+    append(&log, &["rare"]);
+    assert!(
+        Arc::ptr_eq(&full, &read("rare", 0, 1)),
+        "there is no room for more"
+    );
+    sessions.remove(log.key()).await.unwrap();
+    let gone = read("rare", 0, 1);
+    assert_eq!((gone.events.len(), gone.missing.count()), (0, 4));
 }

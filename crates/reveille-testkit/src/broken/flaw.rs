@@ -115,6 +115,18 @@ flaws! {
     SurvivesOnPaper,
     /// Says that logs survive a restart, and forgets their keys.
     ForgetsKeysAtRestart,
+    /// Says that logs survive a restart, and begins the order of a tenant anew.
+    ForgetsTheOrderAtRestart,
+    /// Begins the order of a tenant anew each time it is asked.
+    BeginsTheOrderAnew,
+    /// Has one order epoch for all tenants.
+    OneOrderForAll,
+    /// Says that it reads the order, and does not; or the other way round.
+    PromisesTheOrder,
+    /// Reads the order log by log.
+    ReadsOneLogAfterTheOther,
+    /// Leaves the last event out of each page of the order.
+    SkipsInTheOrder,
     /// Says that its handles have the other shape.
     DeniesItsShape,
     /// Does not work.

@@ -12,7 +12,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use reveille_backend::{
     Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
-    Seal, StoredPage,
+    OrderPage, ReadLimit, Seal, StoredPage,
 };
 use reveille_types::{Epoch, Position, Seq, SessionId, SessionKey, Tenant};
 use tokio::task::yield_now;
@@ -39,6 +39,8 @@ pub struct Broken {
 struct Memory {
     /// The first epoch that was given.
     epoch: Option<Epoch>,
+    /// The first one that was given for an order.
+    order_epoch: Option<Epoch>,
     /// When the first append was.
     begin: Option<Instant>,
     keys: HashMap<Box<str>, u64>,
@@ -93,9 +95,11 @@ impl Backend for Broken {
             Flaw::IgnoresItsLimit => capabilities.max_batch_bytes = Some(LIMIT),
             Flaw::SurvivesOnPaper
             | Flaw::ForgetsKeysAtRestart
-            | Flaw::ForgetsAttributesAtRestart => {
+            | Flaw::ForgetsAttributesAtRestart
+            | Flaw::ForgetsTheOrderAtRestart => {
                 capabilities.survives_restart = true;
             }
+            Flaw::PromisesTheOrder => capabilities.reads_order = !capabilities.reads_order,
             Flaw::DeniesItsShape => capabilities.immediate = !capabilities.immediate,
             _ => {}
         }
@@ -156,6 +160,35 @@ impl Backend for Broken {
 
     async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError> {
         self.sound.last_seq(tenant).await
+    }
+
+    async fn order_epoch(&self, tenant: &Tenant, new_epoch: Epoch) -> Result<Epoch, BackendError> {
+        match self.flaw {
+            Flaw::BeginsTheOrderAnew => Ok(new_epoch),
+            Flaw::ForgetsTheOrderAtRestart | Flaw::OneOrderForAll => {
+                Ok(*self.memory().order_epoch.get_or_insert(new_epoch))
+            }
+            _ => self.sound.order_epoch(tenant, new_epoch).await,
+        }
+    }
+
+    async fn read_order(
+        &self,
+        tenant: &Tenant,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<OrderPage, BackendError> {
+        let mut page = self.sound.read_order(tenant, after, limit).await?;
+        match self.flaw {
+            Flaw::ReadsOneLogAfterTheOther => {
+                page.events.sort_by(|a, b| a.session().cmp(b.session()));
+            }
+            Flaw::SkipsInTheOrder if page.events.len() > 1 => {
+                page.events.pop();
+            }
+            _ => {}
+        }
+        Ok(page)
     }
 
     async fn list(

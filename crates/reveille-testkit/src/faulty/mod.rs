@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reveille_backend::{
-    Backend, BackendError, Capabilities, ListOptions, LogHandle, OpenOptions, Opened, StoredPage,
+    Backend, BackendError, Capabilities, ListOptions, LogHandle, OpenOptions, Opened, OrderPage,
+    ReadLimit, StoredPage,
 };
-use reveille_types::{Seq, SessionKey, Tenant};
+use reveille_types::{Epoch, Seq, SessionKey, Tenant};
 
 use log::{FaultyImmediate, FaultyStored};
 use script::unavailable;
@@ -96,6 +97,23 @@ impl<B: Backend> Backend for Faulty<B> {
         let (sound, tenant) = (Arc::clone(&self.sound), tenant.clone());
         let call = async move { sound.last_seq(&tenant).await };
         self.around(Operation::LastSeq, call).await
+    }
+
+    async fn order_epoch(&self, tenant: &Tenant, new_epoch: Epoch) -> Result<Epoch, BackendError> {
+        let (sound, tenant) = (Arc::clone(&self.sound), tenant.clone());
+        let call = async move { sound.order_epoch(&tenant, new_epoch).await };
+        self.around(Operation::OrderEpoch, call).await
+    }
+
+    async fn read_order(
+        &self,
+        tenant: &Tenant,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<OrderPage, BackendError> {
+        let (sound, tenant) = (Arc::clone(&self.sound), tenant.clone());
+        let call = async move { sound.read_order(&tenant, after, limit).await };
+        self.around(Operation::ReadOrder, call).await
     }
 
     async fn list(

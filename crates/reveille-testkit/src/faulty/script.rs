@@ -14,6 +14,10 @@ pub enum Operation {
     Open,
     /// [`Backend::last_seq`](reveille_backend::Backend::last_seq).
     LastSeq,
+    /// [`Backend::order_epoch`](reveille_backend::Backend::order_epoch).
+    OrderEpoch,
+    /// [`Backend::read_order`](reveille_backend::Backend::read_order).
+    ReadOrder,
     /// [`Backend::list`](reveille_backend::Backend::list).
     List,
     /// [`Backend::remove`](reveille_backend::Backend::remove).

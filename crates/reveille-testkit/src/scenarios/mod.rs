@@ -13,6 +13,7 @@ mod raw;
 mod read;
 mod restart;
 mod seal;
+mod tenant_order;
 mod trim;
 mod wakes;
 mod watch;
@@ -56,6 +57,10 @@ pub use seal::{
     first_seal_stays, last_batch_seals_with_what_it_stores, nothing_is_appended_behind_a_seal,
     nothing_is_appended_behind_the_last_batch, of_concurrent_seals_one_wins,
     sealed_log_refuses_appends_and_reads_on,
+};
+pub use tenant_order::{
+    order_is_read_over_all_logs_of_a_tenant, order_of_a_tenant_has_one_epoch,
+    restart_keeps_the_order_of_a_tenant,
 };
 pub use trim::{
     trim_beyond_the_end_leaves_the_end, trim_drops_what_is_below_and_nothing_else,
