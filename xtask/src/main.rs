@@ -20,6 +20,7 @@ mod ci;
 mod clients;
 mod deep;
 mod fuzz;
+mod nats;
 mod preflight;
 mod process;
 mod sanitize;
@@ -38,6 +39,8 @@ tasks:
         with Chromium and nginx (`ci` runs those that need neither)
   deep  the models of loom, the property tests with many cases, and stress; takes long
   fuzz  a minute for each target of fuzz/; needs a nightly compiler and cargo-fuzz
+  preflight
+        the tools that `ci` needs; installs those that are missing where it may
   sanitize
         the tests of the crate with unsafe code under sanitizers; needs a nightly compiler
   tidy  the rules about the tree: dependency arrows, module docs, whitespace, sizes
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         [Some("clients")] => clients::run(&root),
         [Some("deep")] => deep::run(&root),
         [Some("fuzz")] => fuzz::run(&root),
+        [Some("preflight")] => preflight::run(&root),
         [Some("sanitize")] => sanitize::run(&root),
         [Some("tidy")] => tidy::run(&root),
         [Some("bench"), rest @ ..] => match bench::run(&root, rest) {

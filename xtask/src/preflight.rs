@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::nats;
 use crate::process::{cargo_has, succeeds};
 
 /// A program on the search path and the Debian packages that bring it.
@@ -73,6 +74,7 @@ const COMPONENTS: &[Component] = &[
 /// Makes sure that every tool is there; tells what to install where it cannot do so itself.
 pub(crate) fn run(root: &Path) -> bool {
     let tools = provide(TOOLS);
+    let nats = nats::provided(root);
     let missing: Vec<_> = COMPONENTS
         .iter()
         .filter(|component| !cargo_has(root, component.subcommand))
@@ -84,12 +86,17 @@ pub(crate) fn run(root: &Path) -> bool {
             missing.join(" ")
         );
     }
-    tools && missing.is_empty()
+    tools && nats && missing.is_empty()
 }
 
 /// Installs what is missing of these, if it may; tells what to install if not. Whether all are there.
 pub(crate) fn provide(tools: &'static [Tool]) -> bool {
-    let absent = missing(tools, on_path);
+    provide_where(tools, on_path)
+}
+
+/// As [`provide`], with another way to see whether a tool is there.
+pub(crate) fn provide_where(tools: &'static [Tool], present: impl Fn(&str) -> bool) -> bool {
+    let absent = missing(tools, &present);
     if absent.is_empty() {
         return true;
     }
@@ -108,7 +115,7 @@ pub(crate) fn provide(tools: &'static [Tool]) -> bool {
                     .args(&packages),
             );
     }
-    let absent = missing(tools, on_path);
+    let absent = missing(tools, &present);
     if !absent.is_empty() {
         eprintln!(
             "missing: {}; install the packages (Debian's names): {}",

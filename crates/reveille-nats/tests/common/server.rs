@@ -1,0 +1,163 @@
+//! A `nats-server` of the test's own, on a free port of loopback, in a directory of its own.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Where the server's program is: where the environment says, where `cargo xtask preflight` puts it, or
+/// on the search path.
+pub(crate) fn program() -> PathBuf {
+    if let Some(named) = env::var_os("REVEILLE_NATS_SERVER") {
+        return named.into();
+    }
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
+    let installed = target.map(|target| target.join("nats/bin/nats-server"));
+    if let Some(installed) = installed.filter(|path| path.is_file()) {
+        return installed;
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path)
+        .map(|folder| folder.join("nats-server"))
+        .find(|path| path.is_file());
+    found.expect(
+        "there is no nats-server: run `cargo xtask preflight`, or set REVEILLE_NATS_SERVER to one",
+    )
+}
+
+/// A running `nats-server` with JetStream. Dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    dir: TempDir,
+}
+
+/// A port that was free just now. Another test may take it before the server does.
+pub(crate) fn free_port() -> u16 {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    free.local_addr().unwrap().port()
+}
+
+impl Server {
+    /// One server with file storage.
+    pub(crate) fn start() -> Self {
+        Self::with("")
+    }
+
+    /// One server; `jetstream` stands in its block of that name.
+    pub(crate) fn with(jetstream: &str) -> Self {
+        let mut last = None;
+        for _ in 0..20 {
+            let port = free_port();
+            let dir = TempDir::new().unwrap();
+            match Self::at(port, dir, jetstream, "") {
+                Ok(server) => return server,
+                Err(dir) => last = Some(dir),
+            }
+        }
+        let log = last.map(|dir: TempDir| fs::read_to_string(dir.path().join("log")));
+        panic!("nats-server does not start: {log:?}");
+    }
+
+    /// A server at this port; `more` stands at the end of its configuration. The directory if it ends.
+    pub(crate) fn at(
+        port: u16,
+        dir: TempDir,
+        jetstream: &str,
+        more: &str,
+    ) -> Result<Self, TempDir> {
+        let mut text = String::new();
+        let store = dir.path().join("store");
+        let _ = writeln!(text, "listen: 127.0.0.1:{port}");
+        let _ = writeln!(
+            text,
+            "jetstream {{ store_dir: {store:?}, max_file: 2G, {jetstream} }}"
+        );
+        text.push_str(more);
+        fs::write(dir.path().join("conf"), text).unwrap();
+        let mut child = spawn(dir.path());
+        if listens(&mut child, port) {
+            return Ok(Self { child, port, dir });
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        Err(dir)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same port and directory.
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(self.dir.path());
+        let log = self.dir.path().join("log");
+        assert!(
+            listens(&mut self.child, self.port),
+            "the server comes back: {:?}",
+            fs::read_to_string(log)
+        );
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(dir: &Path) -> Child {
+    let log = fs::File::create(dir.join("log")).unwrap();
+    let program = program();
+    Command::new(&program)
+        .arg("-c")
+        .arg(dir.join("conf"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()))
+}
+
+/// Whether it answers; `false` if it has ended.
+fn listens(child: &mut Child, port: u16) -> bool {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(20) {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        let greets = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok_and(|stream| {
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).is_ok() && line.starts_with("INFO ")
+        });
+        if greets {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
+}
