@@ -2,6 +2,8 @@
 
 mod error;
 mod options;
+mod signals;
 
 pub use error::ConnectError;
 pub use options::NatsOptions;
+pub use signals::{JoinError, SignalNode, SignalNodeOptions, SignalNodeStats};
