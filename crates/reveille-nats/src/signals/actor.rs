@@ -325,7 +325,8 @@ where
                 continue;
             }
             let envelope = self.me.envelope(run, body);
-            self.outbox.send(self.me.subject(system), envelope.to_bytes());
+            self.outbox
+                .send(self.me.subject(system), envelope.to_bytes());
         }
     }
 

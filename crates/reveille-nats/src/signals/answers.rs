@@ -163,13 +163,22 @@ mod tests {
     fn answers_are_forgotten_after_their_requests_ended_and_make_room() {
         let mut answers = Answers::new(1, AHEAD_MAX);
         let by = Duration::from_millis(100);
-        assert!(matches!(answers.begin(Duration::ZERO, (Run(1), 1), by), Step::Fresh));
+        assert!(matches!(
+            answers.begin(Duration::ZERO, (Run(1), 1), by),
+            Step::Fresh
+        ));
         answers.keep((Run(1), 1), by, answer(0));
         assert!(matches!(answers.begin(by, (Run(1), 2), by), Step::NoRoom));
         let later = by + LINGER;
-        assert!(matches!(answers.begin(later, (Run(1), 1), by), Step::Repeat(_)));
+        assert!(matches!(
+            answers.begin(later, (Run(1), 1), by),
+            Step::Repeat(_)
+        ));
         let later = later + Duration::from_millis(1);
         assert!(matches!(answers.begin(later, (Run(1), 1), by), Step::Late));
-        assert!(matches!(answers.begin(later, (Run(1), 2), later), Step::Fresh));
+        assert!(matches!(
+            answers.begin(later, (Run(1), 2), later),
+            Step::Fresh
+        ));
     }
 }

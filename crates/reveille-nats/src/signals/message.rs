@@ -176,7 +176,11 @@ mod tests {
         let unknown = good.replacen("bye", "sing", 1);
         let number = good.replacen("\"0000000000000007\"", "7", 1);
         for wrong in [&*other, &*unknown, &*number, "", "{}", "null", &good[1..]] {
-            assert_eq!(Envelope::read(wrong.as_bytes()).unwrap_err(), Malformed, "{wrong}");
+            assert_eq!(
+                Envelope::read(wrong.as_bytes()).unwrap_err(),
+                Malformed,
+                "{wrong}"
+            );
         }
     }
 

@@ -23,17 +23,19 @@ const HANDLES_MAX: usize = 1000;
 /// Somebody here waits.
 #[derive(Debug)]
 pub(super) struct Wait<T> {
-    pub(super) proxy: SignalProxy<T>,
+    /// Given back before anybody is told: fields are dropped in their order.
     pub(super) permit: OwnedSemaphorePermit,
+    pub(super) proxy: SignalProxy<T>,
 }
 
 /// Something to ask of an owner.
 #[derive(Debug)]
 pub(super) struct Question {
+    /// Given back before anybody is told, as that of a wait.
+    pub(super) permit: OwnedSemaphorePermit,
     pub(super) handle: SignalHandle,
     pub(super) ask: Ask,
     pub(super) reply: Reply,
-    pub(super) permit: OwnedSemaphorePermit,
 }
 
 /// Who wants the answer. Dropped, it answers that the owner is lost.
@@ -451,7 +453,9 @@ fn unwatch(system: System, run: Option<Run>, all: Vec<SignalHandle>, out: &mut V
 
 /// How long an owner is to remember who waits, in milliseconds: some renewals may be lost.
 fn ttl(lease: Duration) -> u64 {
-    u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).saturating_mul(2)
+    u64::try_from(lease.as_millis())
+        .unwrap_or(u64::MAX)
+        .saturating_mul(2)
 }
 
 fn millis(clock: u64) -> i64 {

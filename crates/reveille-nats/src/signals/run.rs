@@ -73,7 +73,12 @@ mod tests {
         let text = "\"00000000000000ff\"";
         assert_eq!(serde_json::from_str::<System>(text).unwrap(), System(255));
         assert_eq!(serde_json::to_string(&System(255)).unwrap(), text);
-        for wrong in ["\"ff\"", "\"00000000000000FF\"", "\"+0000000000000ff\"", "255"] {
+        for wrong in [
+            "\"ff\"",
+            "\"00000000000000FF\"",
+            "\"+0000000000000ff\"",
+            "255",
+        ] {
             assert!(serde_json::from_str::<System>(wrong).is_err(), "{wrong}");
         }
     }

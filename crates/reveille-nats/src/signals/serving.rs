@@ -16,7 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::answers::{Answers, Key, Step};
-use super::ends::{EndText, ErrorText, PoisonText, StatusText, not_carried, read_value, write_value};
+use super::ends::{
+    EndText, ErrorText, PoisonText, StatusText, not_carried, read_value, write_value,
+};
 use super::message::{Answer, Ask, Body};
 use super::outgoing::{Outgoing, Reports};
 use super::run::{Run, System};
@@ -157,7 +159,10 @@ where
             });
         }
         let ended = match system.awaiter(handle) {
-            Ok(awaiter) => told(handle, async move { Ok(Some(write_value(&awaiter.await?))) }),
+            Ok(awaiter) => told(
+                handle,
+                async move { Ok(Some(write_value(&awaiter.await?))) },
+            ),
             Err(SignalError::Derived) => {
                 let completion = system.completion(handle)?;
                 told(handle, async move { completion.await.map(|()| None) })
@@ -337,8 +342,9 @@ where
 /// How the signal ended, as the others are told.
 fn told(
     handle: SignalHandle,
-    ended: impl Future<Output = Result<Option<Result<Box<serde_json::value::RawValue>, SignalError>>, Poison>>
-    + Send
+    ended: impl Future<
+        Output = Result<Option<Result<Box<serde_json::value::RawValue>, SignalError>>, Poison>,
+    > + Send
     + 'static,
 ) -> BoxFuture<'static, (SignalHandle, EndText)> {
     // The code of the value, which is cloned, is a stranger's.
