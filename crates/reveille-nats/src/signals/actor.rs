@@ -187,7 +187,7 @@ where
             return count(&self.counters.malformed);
         };
         if envelope.from == self.me.system {
-            return self.from_own_id(&envelope, message);
+            return self.of_own_id(&envelope, message);
         }
         if self.state.is_fenced {
             return count(&self.counters.stale);
@@ -231,7 +231,7 @@ where
     }
 
     /// A message of this node itself, or of one with the same id.
-    fn from_own_id(&mut self, envelope: &Envelope, message: &Message) {
+    fn of_own_id(&mut self, envelope: &Envelope, message: &Message) {
         if envelope.run == self.me.run {
             return;
         }

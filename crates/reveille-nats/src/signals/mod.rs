@@ -50,6 +50,8 @@ mod owners;
 mod router;
 mod run;
 mod serving;
+#[cfg(test)]
+mod simulation;
 mod stats;
 
 pub use error::JoinError;

@@ -108,11 +108,17 @@ where
             begin: Instant::now(),
             subjects: format!("{}.signals.v1", options.prefix).into(),
         };
-        refuse_taken(&client, &me, &options).await?;
-        let inbox = client.subscribe(me.subject(me.system)).await;
+        let subject = me.subject(me.system);
+        if is_anybody_at(&client, &me, &subject, &options).await? {
+            return Err(JoinError::SystemIdTaken {
+                system: me.system.0,
+            });
+        }
+        let inbox = client.subscribe(subject.clone()).await;
         let inbox = inbox.map_err(JoinError::broker)?;
-        // Once the broker has answered, it has the subscription.
-        client.flush().await.map_err(JoinError::broker)?;
+        // The broker takes up what a connection says in its order: once it has answered this, which
+        // nobody hears, the subscription is there. A flush does not wait for the broker.
+        is_anybody_at(&client, &me, &format!("{subject}.joined"), &options).await?;
 
         let (outbox, send) = Outbox::new(client, Arc::clone(&counters));
         let serving = Serving::new(
@@ -211,20 +217,18 @@ impl<T> fmt::Debug for SignalNode<T> {
     }
 }
 
-/// Makes sure that nobody else has the id.
-async fn refuse_taken(
+/// Whether anybody listens there, who may be silent.
+async fn is_anybody_at(
     client: &Client,
     me: &Me,
+    subject: &str,
     options: &SignalNodeOptions,
-) -> Result<(), JoinError> {
+) -> Result<bool, JoinError> {
     let hello = me.envelope(None, Body::Hello {}).to_bytes();
     let request = Request::new().payload(hello).timeout(Some(options.lease));
-    match client.send_request(me.subject(me.system), request).await {
-        Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
+    match client.send_request(subject.to_owned(), request).await {
+        Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(false),
         Err(error) if error.kind() != RequestErrorKind::TimedOut => Err(JoinError::broker(error)),
-        // It answers, or is there and silent.
-        Ok(_) | Err(_) => Err(JoinError::SystemIdTaken {
-            system: me.system.0,
-        }),
+        Ok(_) | Err(_) => Ok(true),
     }
 }

@@ -249,7 +249,7 @@ impl<T: DeserializeOwned> Owners<T> {
             }
         }
         let run = self.run(system);
-        unwatch(system, run, got, out);
+        unwatch(system, run, &got, out);
     }
 
     /// An owner answers.
@@ -409,7 +409,7 @@ impl<T> Owner<T> {
             }
             !waits.is_empty()
         });
-        unwatch(system, self.run(), unneeded, out);
+        unwatch(system, self.run(), &unneeded, out);
         self.asked
             .retain(|_, asked| asked.until >= now && !asked.question.reply.is_unwanted());
     }
@@ -440,7 +440,7 @@ fn hello(system: System) -> Outgoing {
     }
 }
 
-fn unwatch(system: System, run: Option<Run>, all: Vec<SignalHandle>, out: &mut Vec<Outgoing>) {
+fn unwatch(system: System, run: Option<Run>, all: &[SignalHandle], out: &mut Vec<Outgoing>) {
     for handles in all.chunks(HANDLES_MAX) {
         let handles = handles.to_vec();
         out.push(Outgoing {
@@ -465,3 +465,6 @@ fn millis(clock: u64) -> i64 {
 fn millis_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

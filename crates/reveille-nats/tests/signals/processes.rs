@@ -83,6 +83,19 @@ impl Owner {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Stops it, all of its threads.
+    fn stop(&self) {
+        self.signal(Signal::STOP);
+        let threads = format!("/proc/{}/task", self.child.id());
+        let is_stopped = |thread: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+            stat.rsplit_once(')').unwrap().1.starts_with(" T")
+        };
+        while !std::fs::read_dir(&threads).unwrap().all(is_stopped) {
+            std::thread::yield_now();
+        }
+    }
+
     fn trigger_next(&mut self) {
         self.orders.write_all(b"\n").unwrap();
     }
@@ -143,7 +156,7 @@ async fn d022_owner_that_is_stopped_and_goes_on_has_one_truth() {
     assert_eq!(here.status(first).await, Ok(SignalStatus::Pending));
 
     let begin = Instant::now();
-    owner.signal(Signal::STOP);
+    owner.stop();
     // It waits in the socket of the stopped process.
     let trigger = |handle, value| here.system().request(handle, SignalRequest::Trigger(value));
     let given_up = soon(trigger(second, 100)).await;

@@ -28,7 +28,9 @@ impl Peer {
         let client = async_nats::connect(server.url()).await.unwrap();
         let subject = format!("reveille.signals.v1.{}", id(system));
         let inbox = client.subscribe(subject).await.unwrap();
-        client.flush().await.unwrap();
+        // Once this is answered, the broker has the subscription.
+        let nobody = client.request("nobody", "".into()).await;
+        assert!(nobody.is_err());
         Self {
             client,
             inbox,
