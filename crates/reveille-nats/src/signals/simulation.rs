@@ -326,9 +326,22 @@ proptest! {
         for (signal, _) in &world.waits {
             prop_assert_eq!(truths[*signal], None, "whoever still waits has reason to");
         }
-        let mut pending: Vec<_> = world.waits.iter().map(|(signal, _)| signal).collect();
-        pending.sort_unstable();
-        pending.dedup();
-        prop_assert_eq!(world.serving.interests(), pending.len(), "and nothing else is served");
+
+        // From now on nobody is lost, however long it takes.
+        world.waits.clear();
+        for signal in 0..SIGNALS {
+            world.happen(&Event::Wait(signal));
+        }
+        world.heal();
+        let pending = truths.iter().filter(|truth| truth.is_none()).count();
+        prop_assert_eq!(world.waits.len(), pending, "the others were told");
+        prop_assert_eq!(world.serving.interests(), pending, "and nothing else is served");
+
+        // The owner dies.
+        for _ in 0..5 {
+            world.happen(&Event::Advance(250, true));
+            world.network.clear();
+        }
+        prop_assert!(world.waits.is_empty(), "all are told that it is lost");
     }
 }
