@@ -26,7 +26,10 @@ fn child_owns_signals() {
         let signals = reveille_core::SignalSystem::<u32>::builder();
         let node = SignalNode::join(&url, signals, options).await.unwrap();
         let signals: Vec<_> = (0..3).map(|_| node.system().create().unwrap()).collect();
-        let handles: Vec<_> = signals.into_iter().map(|it| it.into_handle()).collect();
+        let handles: Vec<_> = signals
+            .into_iter()
+            .map(reveille_core::Signal::into_handle)
+            .collect();
         let texts: Vec<_> = handles.iter().map(ToString::to_string).collect();
         let line = format!("signals {}\n", texts.join(" "));
         std::io::stdout().write_all(line.as_bytes()).unwrap();
