@@ -4,11 +4,13 @@
 //! unit, the contender and its value. `cargo xtask bench` makes tables of them. The programs named
 //! `*_time` have the plain allocator; those named `*_alloc` have one that counts.
 //!
+//! - [`brokers`] servers of their own for the backends that several processes share
 //! - [`harness`] samples, medians, and polling by hand
 //! - [`one_shot`] Reveille's signals and what else completes once, behind one trait
 //! - [`sessions`] Reveille's sessions on the default backend
 //! - [`naive`] the design of two maps behind two locks, as a peer of the sessions
 
+pub mod brokers;
 pub mod harness;
 pub mod naive;
 pub mod one_shot;

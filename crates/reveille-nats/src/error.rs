@@ -1,11 +1,31 @@
-//! Why there is no backend, and what the client's errors mean for a caller.
+//! Why there is no backend, and why an operation has failed.
 
 use reveille_backend::BackendError;
+
+use crate::backend::NAME;
 
 /// Why a backend could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
+    /// The URL is not one of a server.
+    #[error("the URL is not nats://[USER:PASSWORD@]HOST[:PORT],... or tls://...")]
+    Url,
+    /// The prefix holds characters that it may not.
+    #[error("the prefix {prefix:?} holds other characters than letters, digits, '_', '-'")]
+    Prefix {
+        /// The prefix.
+        prefix: Box<str>,
+    },
+    /// The server is too old to append a batch in one step.
+    #[error("the server is version {version}, and 2.12 is the first that will do")]
+    Version {
+        /// The server's version.
+        version: Box<str>,
+    },
+    /// The server has no JetStream, or the account may not use it.
+    #[error("the server offers no JetStream")]
+    NoJetStream,
     /// The server cannot be reached or used.
     #[error("the server cannot be used")]
     Server(#[source] BackendError),
@@ -16,7 +36,91 @@ impl ConnectError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Url => "nats_url_invalid",
+            Self::Prefix { .. } => "nats_prefix_invalid",
+            Self::Version { .. } => "nats_server_too_old",
+            Self::NoJetStream => "nats_no_jetstream",
             Self::Server(_) => "nats_unavailable",
         }
+    }
+}
+
+/// The servers cannot be used now.
+pub(crate) fn unavailable(
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> BackendError {
+    BackendError::Unavailable {
+        backend: NAME,
+        source: source.into(),
+    }
+}
+
+/// What is stored cannot be what was written.
+pub(crate) fn corrupt(place: impl Into<String>) -> BackendError {
+    BackendError::Corrupt {
+        backend: NAME,
+        place: place.into(),
+    }
+}
+
+/// Why a request was not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Silence {
+    /// It reached nobody: it was not sent, or there is no leader to take it.
+    #[error("no server takes the request")]
+    Nobody,
+    /// It may have been done.
+    #[error("the answer was lost")]
+    Lost,
+}
+
+/// What a server said no for.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, thiserror::Error)]
+#[error("{description} ({err_code})")]
+pub(crate) struct Refusal {
+    #[serde(default)]
+    pub(crate) code: u32,
+    #[serde(default)]
+    pub(crate) err_code: u32,
+    #[serde(default)]
+    pub(crate) description: String,
+}
+
+impl Refusal {
+    /// The stream's end is not where it was expected.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self.err_code, 10_071 | 10_164)
+    }
+
+    pub(crate) fn is_no_stream(&self) -> bool {
+        self.err_code == 10_059
+    }
+
+    pub(crate) fn is_no_message(&self) -> bool {
+        self.err_code == 10_037
+    }
+
+    /// The same request may be taken later: no leader (503), or too many batches at once.
+    pub(crate) fn is_temporary(&self) -> bool {
+        // A stream that holds as much as it may is 503, too.
+        let is_full = matches!(self.err_code, 10_047 | 10_077);
+        (self.code == 503 && !is_full) || matches!(self.err_code, 10_176 | 10_210)
+    }
+}
+
+/// Why the servers have not done something that may be asked for twice.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Silence(#[from] Silence),
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    #[error("the answer makes no sense: {0}")]
+    Nonsense(String),
+}
+
+impl From<Failure> for BackendError {
+    fn from(failure: Failure) -> Self {
+        unavailable(failure)
     }
 }

@@ -9,7 +9,13 @@ use std::path::{Path, PathBuf};
 const PROVEN_ELSEWHERE: &[&str] = &["reveille-backend", "reveille-testkit"];
 
 /// Futures with a case in the tests of their crate, where the server is that they need.
-const IN_THEIR_CRATES: &[&str] = &["redis/src/backend.rs connect"];
+const IN_THEIR_CRATES: &[&str] = &[
+    "nats/src/backend.rs connect",
+    "nats/src/signals/node.rs join",
+    "nats/src/signals/node.rs leave",
+    "nats/src/signals/node.rs status",
+    "redis/src/backend.rs connect",
+];
 
 /// Futures that users write.
 const OF_USERS: &[&str] = &[

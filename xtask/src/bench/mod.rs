@@ -53,8 +53,8 @@ const SECTIONS: &[Section] = &[
     },
     Section {
         name: "backends",
-        programs: &["archive_time"],
-        peers: &["rusqlite"],
+        programs: &["archive_time", "brokers_time"],
+        peers: &["rusqlite", "async-nats", "redis"],
     },
 ];
 

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::{self, stream::Stream};
+use futures_util::TryStreamExt;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -98,6 +100,63 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// How many clients are connected, by the sockets of the server.
+    pub(crate) fn connections(&self) -> usize {
+        let text = fs::read_to_string(format!("/proc/{}/net/tcp", self.child.id())).unwrap();
+        let local = format!("0100007F:{:04X}", self.port);
+        // The second field is the server's end, the fourth its state: 1 is established.
+        let is_open = |line: &&str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            fields.get(1) == Some(&&*local) && fields.get(3) == Some(&"01")
+        };
+        text.lines().filter(is_open).count()
+    }
+
+    async fn streams(&self) -> Vec<Stream> {
+        let client = async_nats::connect(self.url()).await.unwrap();
+        let context = jetstream::new(client);
+        let names: Vec<String> = context.stream_names().try_collect().await.unwrap();
+        let mut streams = Vec::new();
+        for name in names {
+            streams.push(context.get_stream(name).await.unwrap());
+        }
+        streams
+    }
+
+    async fn stream(&self, of: &str) -> Stream {
+        let streams = self.streams().await;
+        let is_it = |stream: &Stream| stream.cached_info().config.name.contains(of);
+        streams.into_iter().find(is_it).unwrap()
+    }
+
+    /// How many messages the stream has whose name holds this.
+    pub(crate) async fn messages(&self, of: &str) -> u64 {
+        self.stream(of).await.cached_info().state.messages
+    }
+
+    pub(crate) async fn delete_message(&self, of: &str, seq: u64) {
+        self.stream(of).await.delete_message(seq).await.unwrap();
+    }
+
+    pub(crate) async fn purge(&self, of: &str) {
+        self.stream(of).await.purge().await.unwrap();
+    }
+
+    pub(crate) async fn delete_streams(&self) {
+        let context = jetstream::new(async_nats::connect(self.url()).await.unwrap());
+        for stream in self.streams().await {
+            let name = &stream.cached_info().config.name;
+            context.delete_stream(name).await.unwrap();
+        }
+    }
+
+    /// How many consumers all streams have together.
+    pub(crate) async fn consumers(&self) -> usize {
+        let streams = self.streams().await;
+        let count = |stream: &Stream| stream.cached_info().state.consumer_count;
+        streams.iter().map(count).sum()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

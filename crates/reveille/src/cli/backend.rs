@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use reveille_archive::{ArchiveBackend, ArchiveDurability, ArchiveOptions};
 use reveille_backend::Backend;
 use reveille_memory::MemoryBackend;
+use reveille_nats::{NatsBackend, NatsOptions};
 use reveille_queue::{Sessions, SessionsBuilder};
 use reveille_redis::{RedisBackend, RedisOptions};
 
@@ -20,6 +21,8 @@ pub(crate) enum BackendName {
     #[default]
     Memory,
     Archive(PathBuf),
+    /// A URL, or several with commas between, which may hold passwords.
+    Nats(String),
     /// A URL, which may hold a password.
     Redis(String),
 }
@@ -31,10 +34,13 @@ impl FromStr for BackendName {
         match text.split_once(':') {
             None if text == "memory" => Ok(Self::Memory),
             Some(("archive", dir)) if !dir.is_empty() => Ok(Self::Archive(dir.into())),
+            Some(("nats" | "tls", rest)) if rest.starts_with("//") => {
+                Ok(Self::Nats(text.to_owned()))
+            }
             Some(("redis" | "redis+sentinel", rest)) if rest.starts_with("//") => {
                 Ok(Self::Redis(text.to_owned()))
             }
-            _ => Err("expected memory, archive:DIR or redis://HOST".to_owned()),
+            _ => Err("expected memory, archive:DIR, redis://HOST or nats://HOST".to_owned()),
         }
     }
 }
@@ -44,6 +50,10 @@ impl fmt::Display for BackendName {
         match self {
             Self::Memory => f.write_str("memory"),
             Self::Archive(dir) => write!(f, "archive:{}", dir.display()),
+            Self::Nats(urls) => {
+                let shown: Vec<String> = urls.split(',').map(without_password).collect();
+                f.write_str(&shown.join(","))
+            }
             Self::Redis(url) => f.write_str(&without_password(url)),
         }
     }
@@ -70,7 +80,7 @@ pub(crate) enum Level {
 /// Where sessions are kept.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct BackendArgs {
-    /// Where sessions are kept: memory, archive:DIR for a directory, or redis://HOST:PORT
+    /// Where sessions are kept: memory, archive:DIR for a directory, redis://HOST:PORT or nats://HOST:PORT
     #[arg(
         long,
         value_name = "BACKEND",
@@ -95,6 +105,10 @@ impl BackendArgs {
                     Level::Fsync => ArchiveDurability::Fsync,
                 };
                 Some(Arc::new(ArchiveBackend::open(dir, options)?))
+            }
+            BackendName::Nats(url) => {
+                let connecting = NatsBackend::connect(url, NatsOptions::default());
+                Some(Arc::new(connecting.await?))
             }
             BackendName::Redis(url) => {
                 let connecting = RedisBackend::connect(url, RedisOptions::default());
@@ -125,7 +139,7 @@ impl BackendArgs {
                 "sessions are kept in {} and survive a loss of power",
                 dir.display()
             ),
-            (BackendName::Redis(_), _) => format!(
+            (BackendName::Nats(_) | BackendName::Redis(_), _) => format!(
                 "sessions are kept in {} and survive what its settings promise",
                 self.backend
             ),
@@ -145,7 +159,10 @@ mod tests {
         let redis = BackendName::Redis("redis://u:secret@h:1/2".into());
         assert_eq!("redis://u:secret@h:1/2".parse(), Ok(redis.clone()));
         assert_eq!(redis.to_string(), "redis://***@h:1/2");
-        for wrong in ["", "archive", "archive:", "memory:x", "nats://x", "redis:h"] {
+        let nats = BackendName::Nats("nats://u:secret@h:1,nats://i:2".into());
+        assert_eq!("nats://u:secret@h:1,nats://i:2".parse(), Ok(nats.clone()));
+        assert_eq!(nats.to_string(), "nats://***@h:1,nats://i:2");
+        for wrong in ["", "archive", "archive:", "memory:x", "nats:x", "redis:h"] {
             assert!(wrong.parse::<BackendName>().is_err(), "{wrong:?}");
         }
     }

@@ -50,6 +50,8 @@ pub(super) enum StartError {
     #[error(transparent)]
     Archive(#[from] reveille_archive::OpenError),
     #[error(transparent)]
+    Nats(#[from] reveille_nats::ConnectError),
+    #[error(transparent)]
     Redis(#[from] reveille_redis::ConnectError),
     #[error("stored sessions cannot be opened")]
     Stored(#[from] reveille_queue::SessionError),
@@ -64,6 +66,7 @@ impl StartError {
             Self::Address { .. }
             | Self::NoAddress { .. }
             | Self::Settings(_)
+            | Self::Nats(reveille_nats::ConnectError::Url)
             | Self::Redis(reveille_redis::ConnectError::Url(_))
             | Self::Serve(
                 ServeError::NotLoopback { .. }

@@ -65,7 +65,9 @@ pub(super) enum TransferError {
     Backend(#[from] BackendError),
     #[error(transparent)]
     Append(#[from] AppendError),
-    #[error("the backend keeps nothing: name one with --backend archive:DIR or redis://HOST")]
+    #[error(
+        "the backend keeps nothing: name one with --backend archive:DIR, redis://HOST or nats://HOST"
+    )]
     KeepsNothing,
 }
 

@@ -227,7 +227,7 @@ pub(crate) static SETTINGS: [Setting; 44] = [
     row!("tls_cert" "FILE" "The certificate chain in PEM, read again when it changes", option tls_cert),
     row!("tls_key" "FILE" "The private key of the certificate in PEM", option tls_key),
     row!("insecure_plain_http" "BOOL" "Serve plain HTTP on other than loopback addresses, because a proxy in front speaks TLS", one insecure_plain_http),
-    row!("backend" "BACKEND" "Where sessions are kept: memory, archive:DIR for a directory, or redis://HOST:PORT", one backend.backend),
+    row!("backend" "BACKEND" "Where sessions are kept: memory, archive:DIR for a directory, redis://HOST:PORT or nats://HOST:PORT", one backend.backend),
     row!("durability" "LEVEL" "What an acknowledged event survives in an archive: os (the end of the process) or fsync (a loss of power)", one backend.durability),
     row!("origins" "ORIGIN" "An origin of web pages that may read answers, and whose cookies count; may be repeated", many gateway.origins),
     Setting {

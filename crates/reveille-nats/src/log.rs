@@ -1,0 +1,100 @@
+//! The handle of one log.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reveille_backend::types::Position;
+use reveille_backend::{
+    AppendError, AppendOptions, BackendError, Entry, LogInfo, LogPage, ReadLimit, Seal, Slot,
+    StoredLog, Watch,
+};
+use tokio::sync::oneshot;
+
+use crate::core::Core;
+use crate::error::unavailable;
+use crate::message::Ready;
+use crate::writer::Job;
+
+/// The handle of one incarnation of one log.
+#[derive(Debug)]
+pub(crate) struct NatsLog(pub(crate) Arc<Core>);
+
+impl NatsLog {
+    /// Hands a job in; it is done whether or not somebody waits for it.
+    fn hand_in(&self, job: Job) {
+        if self.0.hand_in(job) {
+            tokio::spawn(Arc::clone(&self.0).work());
+        }
+    }
+}
+
+#[async_trait]
+impl StoredLog for NatsLog {
+    async fn append(
+        &self,
+        entries: Vec<Entry>,
+        options: AppendOptions,
+    ) -> Result<Vec<Slot>, AppendError> {
+        let shared = &self.0.shared;
+        if let Some(wanted) = options.durability
+            && !shared.durability.covers(wanted)
+        {
+            return Err(AppendError::Durability { wanted });
+        }
+        let ready = |entry| Ready::new(entry, &self.0.key, self.0.epoch);
+        let batch: Vec<Ready> = entries.into_iter().map(ready).collect();
+        let (limit, actual) = (
+            shared.max_batch_bytes,
+            batch.iter().map(Ready::weight).sum(),
+        );
+        if actual > limit {
+            return Err(AppendError::TooLarge { limit, actual });
+        }
+        let (answer, told) = oneshot::channel();
+        self.hand_in(Job::Append {
+            batch,
+            options,
+            answer,
+        });
+        // Without an answer the task has ended, with its runtime.
+        told.await.unwrap_or(Err(AppendError::OutcomeUnknown))
+    }
+
+    async fn read(&self, from: Position, limit: ReadLimit) -> Result<LogPage, BackendError> {
+        self.0.read(from, limit).await
+    }
+
+    async fn watch(&self, after: Position) -> Result<Watch, BackendError> {
+        // First armed, then looked: what happens after the look is heard.
+        let armed = self.0.shared.wakes.arm(&self.0.name, after.0);
+        let facts = self.0.facts().await?;
+        let is_ready = facts.latest > after || facts.seal.is_some();
+        Ok(Box::pin(async move {
+            if !is_ready {
+                armed.await;
+            }
+            Ok(())
+        }))
+    }
+
+    async fn seal(&self, seal: Seal) -> Result<bool, BackendError> {
+        let (answer, told) = oneshot::channel();
+        self.hand_in(Job::Seal { seal, answer });
+        told.await
+            .unwrap_or_else(|_| Err(unavailable("the runtime has ended")))
+    }
+
+    async fn trim(&self, before: Position) -> Result<(), BackendError> {
+        self.0.trim(before).await
+    }
+
+    async fn info(&self) -> Result<LogInfo, BackendError> {
+        let facts = self.0.facts().await?;
+        Ok(LogInfo {
+            epoch: self.0.epoch,
+            oldest: facts.oldest,
+            latest: facts.latest,
+            seal: facts.seal,
+        })
+    }
+}
