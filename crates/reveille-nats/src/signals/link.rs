@@ -1,7 +1,7 @@
 //! The connection to the broker: made anew when it is lost, and never waited for by the node.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -13,8 +13,12 @@ use super::error::JoinError;
 use super::options::SignalNodeOptions;
 use super::stats::{Counters, count};
 
-/// How many messages may wait to be sent.
-const OUTBOX_MAX: usize = 4096;
+/// How many messages may wait to be sent, and how many bytes they may have.
+const OUTBOX_MAX: (usize, usize) = (4096, 32 << 20);
+/// How many messages may wait to be taken up; more are lost, and said again.
+const INBOX_MAX: usize = 4096;
+/// How many messages the client may hold besides.
+const CLIENT_MAX: usize = 64;
 
 /// How often the connection was made.
 pub(super) type Connects = u64;
@@ -48,6 +52,8 @@ pub(super) async fn connect(
         .name("reveille signals")
         .connection_timeout(options.connect_timeout)
         .ping_interval(options.ping_interval)
+        .subscription_capacity(INBOX_MAX)
+        .client_capacity(CLIENT_MAX)
         .reconnect_delay_callback(move |attempts| {
             let doubled = shortest * (1 << attempts.min(10));
             doubled.min(longest)
@@ -70,24 +76,30 @@ pub(super) async fn connect(
 pub(super) struct Outbox {
     client: Client,
     queue: mpsc::Sender<(String, Bytes)>,
+    /// The bytes of what is in the queue.
+    queued: Arc<AtomicUsize>,
     counters: Arc<Counters>,
 }
 
 impl Outbox {
     /// The queue, and the task that sends what is in it until it is dropped.
     pub(super) fn new(client: Client, counters: Arc<Counters>) -> (Self, impl Future<Output = ()>) {
-        let (queue, mut queued) = mpsc::channel::<(String, Bytes)>(OUTBOX_MAX);
-        let sending = client.clone();
+        let (queue, mut waiting) = mpsc::channel::<(String, Bytes)>(OUTBOX_MAX.0);
+        let queued = Arc::new(AtomicUsize::new(0));
+        let (sending, sent) = (client.clone(), Arc::clone(&queued));
         let send = async move {
-            while let Some((subject, text)) = queued.recv().await {
+            while let Some((subject, text)) = waiting.recv().await {
+                let bytes = text.len();
                 // It is said again where that matters.
                 let _ = sending.publish(subject, text).await;
+                sent.fetch_sub(bytes, Ordering::Relaxed);
             }
             let _ = sending.flush().await;
         };
         let outbox = Self {
             client,
             queue,
+            queued,
             counters,
         };
         (outbox, send)
@@ -96,7 +108,10 @@ impl Outbox {
     /// Sends a message, unless the broker is not there or too slow: then it is said again later.
     pub(super) fn send(&self, subject: String, text: Bytes) {
         let is_connected = self.client.connection_state() == State::Connected;
-        if !is_connected || self.queue.try_send((subject, text)).is_err() {
+        let bytes = text.len();
+        let has_room = self.queued.fetch_add(bytes, Ordering::Relaxed) <= OUTBOX_MAX.1;
+        if !is_connected || !has_room || self.queue.try_send((subject, text)).is_err() {
+            self.queued.fetch_sub(bytes, Ordering::Relaxed);
             count(&self.counters.unsent);
         }
     }
