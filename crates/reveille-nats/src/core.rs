@@ -365,6 +365,10 @@ impl Core {
         let first_known = state.fold.first_known().unwrap_or(u64::MAX);
         drop(state);
         let before = seq.min(first_known).min(facts.head);
+        if before <= 1 {
+            // Nothing is before the first message; some servers would delete everything for it.
+            return Ok(());
+        }
         self.store()
             .purge(&self.stream, &self.subject, Some(before))
             .await

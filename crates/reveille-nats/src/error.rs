@@ -18,7 +18,7 @@ pub enum ConnectError {
         prefix: Box<str>,
     },
     /// The server is too old to append a batch in one step.
-    #[error("the server is version {version}, and 2.12 is the first that will do")]
+    #[error("the server is version {version}, and 2.12.2 is the first that will do")]
     Version {
         /// The server's version.
         version: Box<str>,

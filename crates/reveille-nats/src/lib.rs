@@ -1,4 +1,4 @@
-//! Session logs in NATS JetStream (nats-server 2.12 and later), and signals across nodes, for several
+//! Session logs in NATS JetStream (nats-server 2.12.2 and later), and signals across nodes, for several
 //! processes at once.
 //!
 //! [`NatsBackend`] is a [`Backend`](reveille_backend::Backend) on one server or a cluster. Each event is

@@ -17,8 +17,9 @@ use tokio::time::Instant;
 use crate::error::{ConnectError, Failure, Refusal, Silence, unavailable};
 use crate::options::NatsOptions;
 
-/// The first version whose streams take a batch in one step.
-const VERSION: (u64, u64) = (2, 12);
+/// The first version whose streams take a batch in one step, and always say so: 2.12.1 leaves some that
+/// come together without an answer.
+const VERSION: [u64; 3] = [2, 12, 2];
 /// The shortest and the longest pause between two attempts.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -243,11 +244,9 @@ impl Retry {
 
 /// Whether a version like `2.15.1-RC.1` will do.
 fn is_new_enough(version: &str) -> bool {
-    let mut parts = version.split('.').map(str::parse::<u64>);
-    match (parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= VERSION,
-        _ => false,
-    }
+    let numbers = version.split('-').next().unwrap_or_default();
+    let numbers: Result<Vec<u64>, _> = numbers.split('.').map(str::parse).collect();
+    numbers.is_ok_and(|numbers| numbers[..] >= VERSION[..])
 }
 
 #[cfg(test)]
@@ -259,9 +258,12 @@ mod tests {
         for (version, expected) in [
             ("2.9.10", false),
             ("2.11.99", false),
-            ("2.12.0", true),
+            ("2.12.1", false),
+            ("2.12.2", true),
+            ("2.14.0", true),
             ("2.15.1-RC.1", true),
             ("3.0.0", true),
+            ("2", false),
             ("", false),
             ("two", false),
         ] {

@@ -288,6 +288,42 @@ async fn missing_events_are_damage() {
     assert!(backend.remove(&key("s")).await.unwrap());
 }
 
+/// A stream that holds as much as it may refuses what is more, at once, and is read on; with room it takes
+/// events again.
+#[tokio::test]
+async fn a_full_stream_refuses_and_is_read() {
+    let server = Server::start();
+    let mut options = common::options();
+    options.max_bytes = Some(64 * 1024);
+    let backend = NatsBackend::connect(&server.url(), options).await.unwrap();
+    let log = log(&backend, "s").await;
+    let mut stored = 0;
+    let refused = loop {
+        let mut entry = entry(&stored.to_string());
+        entry.key = None;
+        match log.append(vec![entry], now()).await {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 1_000, "there is no limit");
+    };
+    let unavailable = matches!(
+        refused,
+        AppendError::Backend(BackendError::Unavailable { .. })
+    );
+    assert!(unavailable, "{refused:?}");
+    let begin = Instant::now();
+    assert!(log.append(vec![entry("more")], now()).await.is_err());
+    assert!(
+        begin.elapsed() < common::options().patience,
+        "it is tried on"
+    );
+    assert_eq!(contents(&log).await.len(), stored);
+    log.trim(Position(stored as u64)).await.unwrap();
+    let slots = log.append(vec![entry("more")], now()).await.unwrap();
+    assert_eq!(slots[0].position, Position(stored as u64));
+}
+
 /// One tenant's keys, sequence numbers and streams are nothing to another.
 #[tokio::test]
 async fn the_same_keys_of_two_tenants_do_not_meet() {

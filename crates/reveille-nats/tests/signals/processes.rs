@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use reveille_core::{PoisonKind, SignalHandle, SignalRequest, SignalStatus};
 use reveille_nats::{SignalNode, SignalNodeOptions};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::time::Instant;
 
-use crate::common::server::Server;
+use crate::common::server::{Server, signal_process};
 use crate::nodes::{LEASE, end, node, node_with, options, soon, until};
 
 const URL: &str = "REVEILLE_TEST_URL";
@@ -83,20 +83,7 @@ impl Owner {
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Stops it, all of its threads.
-    fn stop(&self) {
-        self.signal(Signal::STOP);
-        let threads = format!("/proc/{}/task", self.child.id());
-        let is_stopped = |thread: std::io::Result<std::fs::DirEntry>| {
-            let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
-            stat.rsplit_once(')').unwrap().1.starts_with(" T")
-        };
-        while !std::fs::read_dir(&threads).unwrap().all(is_stopped) {
-            std::thread::yield_now();
-        }
+        signal_process(&self.child, signal);
     }
 
     fn trigger_next(&mut self) {
@@ -159,7 +146,7 @@ async fn d022_owner_that_is_stopped_and_goes_on_has_one_truth() {
     assert_eq!(here.status(first).await, Ok(SignalStatus::Pending));
 
     let begin = Instant::now();
-    owner.stop();
+    owner.signal(Signal::STOP);
     // It waits in the socket of the stopped process.
     let trigger = |handle, value| here.system().request(handle, SignalRequest::Trigger(value));
     let given_up = soon(trigger(second, 100)).await;
