@@ -35,7 +35,8 @@ pub(super) async fn connect(
     let (shortest, longest) = (Duration::from_millis(10), options.lease / 8);
     let connected_now = move |event: &Event| match event {
         Event::Connected => {
-            if counted.is_connected.swap(true, Ordering::Relaxed) || *connects.borrow() > 0 {
+            counted.is_connected.store(true, Ordering::Relaxed);
+            if *connects.borrow() > 0 {
                 count(&counted.reconnects);
             }
             connects.send_modify(|connects| *connects += 1);
