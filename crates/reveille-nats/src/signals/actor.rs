@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
 use futures_util::{FutureExt, StreamExt};
+use reveille_core::SignalHandle;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use super::ends::not_carried;
-use super::link::{Connects, Outbox};
+use super::ends::{EndText, not_carried};
+use super::link::{Connects, INBOX_MAX, Outbox};
 use super::message::{Ask, Body, Envelope, VERSION};
 use super::outgoing::Outgoing;
 use super::owners::Owners;
@@ -71,7 +72,7 @@ pub(super) struct State {
 enum Next {
     Commands,
     Message(Message),
-    Ended(reveille_core::SignalHandle, super::ends::EndText),
+    Ended(Vec<(SignalHandle, EndText)>),
     Link,
     Tick,
     Nothing,
@@ -127,7 +128,7 @@ where
                     }
                 }
                 Next::Message(message) => self.message(now, &message),
-                Next::Ended(handle, end) => self.serving.ended(handle, end, &mut self.state.out),
+                Next::Ended(ended) => self.serving.ended(ended, &mut self.state.out),
                 Next::Link => self.link_changed(now),
                 Next::Tick => self.tick(now),
                 // Nobody is there who could want anything, or nothing comes any more.
@@ -146,9 +147,7 @@ where
                 _ => Next::Commands,
             },
             message = self.inbox.next() => message.map_or(Next::Nothing, Next::Message),
-            (handle, end) = self.serving.next_end(), if self.serving.is_waiting() => {
-                Next::Ended(handle, end)
-            }
+            ended = self.serving.next_ends(), if self.serving.is_waiting() => Next::Ended(ended),
             Ok(()) = self.connects.changed() => Next::Link,
             _ = ticks.tick() => Next::Tick,
         }
@@ -278,17 +277,25 @@ where
             if !self.state.is_fenced {
                 self.announce();
             }
-            self.owners.renew(&mut self.state.out);
+            self.owners.renew_all(&mut self.state.out);
         }
     }
 
     /// Begins all leases anew, since this node itself could not be reached.
     fn forgive(&mut self, now: Duration) {
         self.owners.extend(now);
-        self.serving.extend(now + 2 * self.lease);
+        self.serving.extend(now + 3 * self.lease);
     }
 
     fn tick(&mut self, now: Duration) {
+        // Nobody is given up whose word is here already.
+        for _ in 0..INBOX_MAX {
+            let next = tokio::task::unconstrained(self.inbox.next());
+            let Some(Some(message)) = next.now_or_never() else {
+                break;
+            };
+            self.message(now, &message);
+        }
         let out = &mut self.state.out;
         if let Some(since) = self.state.cut
             && now.saturating_sub(since) >= self.broker_patience
@@ -305,8 +312,8 @@ where
 
     /// Tells what has ended by now, and says farewell.
     fn leave(&mut self) {
-        while let Some((handle, end)) = self.serving.next_end().now_or_never() {
-            self.serving.ended(handle, end, &mut self.state.out);
+        while let Some(ended) = self.serving.next_ends().now_or_never() {
+            self.serving.ended(ended, &mut self.state.out);
         }
         let mut peers = self.serving.peers();
         peers.extend(self.owners.known());

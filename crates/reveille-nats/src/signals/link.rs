@@ -16,7 +16,7 @@ use super::stats::{Counters, count};
 /// How many messages may wait to be sent, and how many bytes they may have.
 const OUTBOX_MAX: (usize, usize) = (4096, 32 << 20);
 /// How many messages may wait to be taken up; more are lost, and said again.
-const INBOX_MAX: usize = 4096;
+pub(super) const INBOX_MAX: usize = 4096;
 /// How many messages the client may hold besides.
 const CLIENT_MAX: usize = 64;
 

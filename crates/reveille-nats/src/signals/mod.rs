@@ -23,8 +23,9 @@
 //!
 //! # How it works
 //!
-//! A node that waits says so four times a lease (`watch`), and any answer renews the lease. An owner keeps
-//! what it was told for two leases, and the end of a watched signal until it is fetched. So no message
+//! A node that waits asks four times a lease (`watch`, for each signal once a lease at least, or `hello`),
+//! and any answer renews the lease. An owner keeps what it was told for three leases, and the end of a
+//! watched signal until it is fetched. So no message
 //! must arrive: what is lost is said again.
 //!
 //! A request is repeated until it is answered or its deadline has come. `by` is that deadline on the

@@ -20,6 +20,12 @@ use super::run::{Run, System};
 /// How many signals one message names.
 const HANDLES_MAX: usize = 1000;
 
+/// So few are named at each renewal.
+const HANDLES_FEW: usize = 250;
+
+/// In how many renewals the others are named.
+const TURNS: u32 = 4;
+
 /// Somebody here waits.
 #[derive(Debug)]
 pub(super) struct Wait<T> {
@@ -54,6 +60,8 @@ pub(super) struct Owners<T> {
     /// Those with signals to be watched that they have not been told of.
     untold: Vec<System>,
     next_id: u64,
+    /// Which of the waits were renewed last.
+    turn: u32,
     /// How many owners were lost while somebody waited.
     pub(super) lost: u64,
 }
@@ -127,6 +135,7 @@ impl<T: DeserializeOwned> Owners<T> {
             owners: HashMap::new(),
             untold: Vec::new(),
             next_id: 0,
+            turn: 0,
             lost: 0,
         }
     }
@@ -296,23 +305,36 @@ impl<T: DeserializeOwned> Owners<T> {
         self.lost += lost;
     }
 
-    /// Tells all owners again what is wanted of them.
+    /// Tells all owners again what is wanted of them, as at each quarter of a lease: of many waits a
+    /// quarter, so that each is renewed once a lease.
     pub(super) fn renew(&mut self, out: &mut Vec<Outgoing>) {
+        self.turn = (self.turn + 1) % TURNS;
+        let turn = self.turn;
+        self.say_again(out, |handle| handle.index() % TURNS == turn);
+    }
+
+    /// Tells all owners again all that is wanted of them.
+    pub(super) fn renew_all(&mut self, out: &mut Vec<Outgoing>) {
+        self.say_again(out, |_| true);
+    }
+
+    fn say_again(&mut self, out: &mut Vec<Outgoing>, is_due: impl Fn(&SignalHandle) -> bool) {
         let ttl = ttl(self.lease);
         for (&system, owner) in &mut self.owners {
-            owner.untold.clear();
-            let handles: Vec<_> = owner.waits.keys().copied().collect();
+            let are_few = owner.waits.len() <= HANDLES_FEW;
+            let waits = owner.waits.keys().copied();
+            let handles: Vec<_> = waits.filter(|it| are_few || is_due(it)).collect();
             owner.watch(system, &handles, ttl, out);
             let asked: Vec<_> = owner.asked.keys().copied().collect();
-            if owner.known.is_none() && !asked.is_empty() {
+            let is_greeted = owner.known.is_none() && !asked.is_empty();
+            // Whoever is waited for is to answer each time.
+            if is_greeted || (handles.is_empty() && !owner.waits.is_empty()) {
                 out.push(hello(system));
-                continue;
             }
             for id in asked {
                 owner.send(system, id, out);
             }
         }
-        self.untold.clear();
     }
 
     /// Nobody could be heard for a while: all leases begin anew.
@@ -455,7 +477,7 @@ fn unwatch(system: System, run: Option<Run>, all: &[SignalHandle], out: &mut Vec
 fn ttl(lease: Duration) -> u64 {
     u64::try_from(lease.as_millis())
         .unwrap_or(u64::MAX)
-        .saturating_mul(2)
+        .saturating_mul(3)
 }
 
 fn millis(clock: u64) -> i64 {

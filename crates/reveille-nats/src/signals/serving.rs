@@ -26,6 +26,9 @@ use super::run::{Run, System};
 /// How far away the end of a request, and that of an interest, may be.
 pub(super) const AHEAD_MAX: Duration = Duration::from_secs(600);
 
+/// How many ends are told at a time.
+const ENDS_MAX: usize = 256;
+
 /// A node that waits or asks.
 type Peer = (System, Run);
 
@@ -174,17 +177,26 @@ where
         Ok(waiting)
     }
 
-    /// Whether there is anything to wait for with [`next_end`](Self::next_end).
+    /// Whether there is anything to wait for with [`next_ends`](Self::next_ends).
     pub(super) fn is_waiting(&self) -> bool {
         !self.ends.is_empty()
     }
 
-    /// The next signal that ended; pending for ever if there is none to wait for. Dropped, it loses
+    /// The next signals that ended; pending for ever if there is nothing to wait for. Dropped, it loses
     /// nothing.
-    pub(super) async fn next_end(&mut self) -> (SignalHandle, EndText) {
+    pub(super) async fn next_ends(&mut self) -> Vec<(SignalHandle, EndText)> {
         loop {
             match self.ends.next().await {
-                Some(Ok(ended)) => return ended,
+                Some(Ok(first)) => {
+                    let mut ended = vec![first];
+                    // Those that are ready now go the same way.
+                    while ended.len() < ENDS_MAX
+                        && let Some(Some(more)) = self.ends.next().now_or_never()
+                    {
+                        ended.extend(more);
+                    }
+                    return ended;
+                }
                 // Nobody waits for that one any more.
                 Some(Err(_aborted)) => {}
                 None => std::future::pending().await,
@@ -192,23 +204,31 @@ where
         }
     }
 
-    /// A signal has ended: all who are interested are told.
-    pub(super) fn ended(&mut self, handle: SignalHandle, end: EndText, out: &mut Vec<Outgoing>) {
-        let Some(watched) = self.watched.get_mut(&handle) else {
-            return;
-        };
-        let end = if end.size() > self.end_bytes_max {
-            let reason = format!("its value takes more than {} bytes", self.end_bytes_max);
-            EndText::Refused(ErrorText::write(&not_carried(reason)))
-        } else {
-            end
-        };
-        for &peer in watched.peers.keys() {
+    /// Signals have ended: all who are interested are told.
+    pub(super) fn ended(&mut self, ended: Vec<(SignalHandle, EndText)>, out: &mut Vec<Outgoing>) {
+        let mut told: HashMap<Peer, Vec<(SignalHandle, EndText)>> = HashMap::new();
+        for (handle, end) in ended {
+            let Some(watched) = self.watched.get_mut(&handle) else {
+                continue;
+            };
+            let end = if end.size() > self.end_bytes_max {
+                let reason = format!("its value takes more than {} bytes", self.end_bytes_max);
+                EndText::Refused(ErrorText::write(&not_carried(reason)))
+            } else {
+                end
+            };
+            for &peer in watched.peers.keys() {
+                told.entry(peer).or_default().push((handle, end.clone()));
+            }
+            watched.end = Some(end);
+        }
+        for (peer, ends) in told {
             let mut reports = Reports::to(peer, out);
-            reports.push(handle, end.clone());
+            for (handle, end) in ends {
+                reports.push(handle, end);
+            }
             reports.finish();
         }
-        watched.end = Some(end);
     }
 
     /// A node waits for these no more, or has got their ends.

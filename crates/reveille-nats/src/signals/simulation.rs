@@ -186,8 +186,8 @@ impl World {
         self.owners.tell(&mut out);
         self.send(out, true);
         let mut out = Vec::new();
-        while let Some((handle, end)) = self.serving.next_end().now_or_never() {
-            self.serving.ended(handle, end, &mut out);
+        while let Some(ended) = self.serving.next_ends().now_or_never() {
+            self.serving.ended(ended, &mut out);
         }
         self.send(out, false);
         self.look();

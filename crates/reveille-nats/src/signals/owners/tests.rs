@@ -138,28 +138,31 @@ fn d022_wait_that_comes_after_long_silence_has_a_lease_of_its_own() {
 }
 
 #[test]
-fn each_renewal_names_all_that_is_waited_for_in_bounded_messages() {
+fn all_waits_are_renewed_once_a_lease_in_bounded_messages() {
     let mut here = Here::new();
     let (router, commands) = Router::new(3000, 1);
     here.commands = commands;
     here.system = SignalSystem::builder().router(Arc::new(router)).build();
     let awaiters: Vec<_> = (0..2500).map(|index| here.wait(at(0), index)).collect();
     here.sent();
-    here.tick(at(250));
-    let named: Vec<_> = here
-        .sent()
-        .into_iter()
-        .map(|body| match body {
+    let named = |here: &mut Here| -> Vec<_> {
+        let sent = here.sent().into_iter().map(|body| match body {
             Body::Watch { handles, ttl_ms } => {
-                assert_eq!(ttl_ms, 2000);
+                assert_eq!(ttl_ms, 3000);
                 handles.len()
             }
             other => panic!("{other:?}"),
-        })
-        .collect();
-    assert_eq!(named, [1000, 1000, 500]);
+        });
+        sent.collect()
+    };
+    for quarter in 1..=4 {
+        here.tick(at(250 * quarter - 1));
+        assert_eq!(named(&mut here), [625], "each once a lease");
+    }
+    here.owners.renew_all(&mut here.out);
+    assert_eq!(named(&mut here), [1000, 1000, 500]);
     drop(awaiters);
-    here.tick(at(500));
+    here.tick(at(999));
     let unwatched = here.sent().into_iter().map(|body| match body {
         Body::Unwatch { handles } => handles.len(),
         other => panic!("{other:?}"),
