@@ -113,7 +113,7 @@ pub async fn log(backend: &dyn Backend, name: &str) -> Arc<dyn StoredLog> {
 pub fn entry() -> Entry {
     let session = SessionKey::in_tenant(Tenant::default_tenant(), "s").expect("the name is good");
     let text = format!("{{\"text\":\"{}\"}}", "x".repeat(244));
-    let payload = Payload::json_text(text).expect("it is JSON");
+    let payload = Payload::json_text(&text).expect("it is JSON");
     let draft = EventDraft::parse("a").expect("the kind is good");
     let event = draft.with_payload(payload).complete(DraftDefaults {
         id: EventId::parse("01a1fe8b-3cfa-77b5-a38b-a093fbcf9fc7").expect("the id is good"),

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) wakes: Arc<Wakes>,
     pub(crate) durability: Durability,
     pub(crate) max_batch_bytes: u64,
+    /// So few appends that wait are not worth a batch.
+    pub(crate) few: usize,
     /// As the records are kept, so are the events.
     settings: streams::Settings,
     /// The streams that are heard, when they were made, and by which task.
@@ -284,7 +286,7 @@ impl Shared {
 
 impl NatsBackend {
     /// Connects to `nats://[USER:PASSWORD@]HOST[:PORT]`, or to one of several servers of a cluster,
-    /// separated by commas; `tls://` instead of `nats://` asks for TLS, which is spoken anyway with a
+    /// separated by commas; a token may stand in the place of user and password. `tls://` instead of `nats://` asks for TLS, which is spoken anyway with a
     /// server that asks for it. Behind a `?` may stand `replicas=N`, `storage=file|memory`,
     /// `max_bytes=N` and `prefix=NAME`, separated by `&`, which go before the options. One connection is
     /// held, and made anew when it breaks.
@@ -312,6 +314,7 @@ impl NatsBackend {
             .map_err(ConnectError::Server)?;
         let shared = Shared {
             durability: durability(&settings),
+            few: streams::few(&settings),
             max_batch_bytes: max_payload.saturating_sub(OVERHEAD) as u64,
             settings,
             wakes: Arc::default(),

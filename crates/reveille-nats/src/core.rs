@@ -252,8 +252,8 @@ impl Core {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place in the stream not far before a position that is stored.
-    async fn locate(&self, position: Position, facts: &Facts) -> Result<u64, BackendError> {
+    /// A place in the stream not far before a position that is stored, and how far about.
+    async fn locate(&self, position: Position, facts: &Facts) -> Result<(u64, u64), BackendError> {
         let known = {
             let checkpoints = self.checkpoints();
             let known = checkpoints.range(..=position.0).next_back();
@@ -270,7 +270,7 @@ impl Core {
                 _ => high = middle,
             }
         }
-        Ok(low.1)
+        Ok((low.1, position.0.saturating_sub(low.0)))
     }
 
     /// The first message from this sequence on.
@@ -295,10 +295,11 @@ impl Core {
             return Ok(LogPage { oldest, events });
         }
         let most = limit.events.clamp(1, PAGE);
-        let mut seq = self.locate(next, &facts).await?;
+        let (mut seq, mut skip) = self.locate(next, &facts).await?;
         let mut retry = self.store().link.retry();
         while next < facts.latest && events.len() < most {
-            let wanted = most - events.len() + usize::try_from(SKIP).unwrap_or_default();
+            let wanted = most - events.len() + usize::try_from(skip).unwrap_or(PAGE);
+            skip = 0;
             let page = self
                 .store()
                 .page(
@@ -346,7 +347,7 @@ impl Core {
         if before <= facts.oldest {
             return Ok(());
         }
-        let seq = self.locate(before, &facts).await?;
+        let (seq, _) = self.locate(before, &facts).await?;
         let changed = self.shared.change_record(&self.key, |record| {
             if record.gone || *record.place != *self.place {
                 return Err(BackendError::NotFound);

@@ -176,3 +176,118 @@ pub(crate) fn slots(spots: &[Spot], position: Position, seq: u64) -> Vec<Slot> {
     };
     spots.iter().map(slot).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use reveille_backend::types::{
+        DraftDefaults, EndReason, Epoch, EventDraft, EventId, KindRegistry, SessionKey, Source,
+        Tenant,
+    };
+    use reveille_backend::{Entry, IdempotencyKey};
+
+    use super::*;
+
+    /// An event with this key and fingerprint, or with none.
+    fn ready(key: Option<(&str, u64)>) -> Ready {
+        let session = SessionKey::in_tenant(Tenant::default_tenant(), "s");
+        let session = session.unwrap_or_else(|e| panic!("{e}"));
+        let draft = EventDraft::parse("a").unwrap_or_else(|e| panic!("{e}"));
+        let event = draft.complete(DraftDefaults {
+            id: EventId::parse("id").unwrap_or_else(|e| panic!("{e}")),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            source: &Source::of_session(&session),
+            registry: &KindRegistry::empty(),
+        });
+        let key = key.map(|(key, fingerprint)| IdempotencyKey {
+            key: key.into(),
+            fingerprint,
+        });
+        let entry = Entry { event, key };
+        Ready::new(entry, &Arc::new(session), Epoch::from_parts(1, 1))
+    }
+
+    /// A log with the keys `a` at position 0 and `b` at 1.
+    fn fold(now: Instant) -> Fold {
+        let mut fold = Fold::default();
+        fold.append(&ready(Some(("a", 1))), 10, now);
+        fold.append(&ready(Some(("b", 1))), 15, now);
+        fold
+    }
+
+    #[test]
+    fn entries_are_new_known_or_there_twice() {
+        let now = Instant::now();
+        let batch = [Some(("c", 1)), None, Some(("c", 1)), Some(("b", 1))].map(ready);
+        let spots = fold(now).place(&batch, &AppendOptions::at(now), 7);
+        let spots = spots.unwrap_or_else(|e| panic!("{e}"));
+        let expected = [
+            Spot::New(0),
+            Spot::New(1),
+            Spot::Again(0),
+            Spot::Known(Position(1), Seq(15)),
+        ];
+        assert_eq!(spots, expected);
+        let placed = slots(&spots, Position(9), 20);
+        let placed: Vec<_> = placed
+            .iter()
+            .map(|slot| (slot.position.0, slot.seq.0, slot.deduplicated))
+            .collect();
+        let expected = [
+            (9, 20, false),
+            (10, 21, false),
+            (9, 20, true),
+            (1, 15, true),
+        ];
+        assert_eq!(placed, expected);
+    }
+
+    #[test]
+    fn what_is_known_is_answered_by_a_sealed_log() {
+        let now = Instant::now();
+        let mut fold = fold(now);
+        fold.seal = Some(Seal {
+            reason: EndReason::Closed,
+            message: None,
+        });
+        let mut elsewhere = AppendOptions::at(now);
+        elsewhere.expected = Some(Position(99));
+        assert!(fold.place(&[ready(Some(("a", 1)))], &elsewhere, 0).is_ok());
+        let refused = fold.place(&[ready(Some(("a", 1))), ready(None)], &elsewhere, 0);
+        assert!(matches!(refused, Err(AppendError::Sealed { .. })));
+        let refused = fold.place(&[ready(Some(("a", 2)))], &elsewhere, 0);
+        assert!(matches!(
+            refused,
+            Err(AppendError::IdempotencyConflict { .. })
+        ));
+    }
+
+    #[test]
+    fn an_expected_position_counts_what_comes_before_in_the_step() {
+        let now = Instant::now();
+        let mut options = AppendOptions::at(now);
+        options.expected = Some(Position(5));
+        assert!(fold(now).place(&[ready(None)], &options, 3).is_ok());
+        let refused = fold(now).place(&[ready(None)], &options, 0);
+        assert!(matches!(
+            refused,
+            Err(AppendError::PositionConflict {
+                actual: Position(2),
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn keys_are_forgotten_after_their_window_and_not_before() {
+        let now = Instant::now();
+        let mut fold = fold(now);
+        fold.expire(now + Duration::from_secs(600));
+        assert_eq!(fold.first_known(), Some(10));
+        fold.expire(now + KEY_WINDOW + Duration::from_secs(1));
+        assert_eq!(fold.first_known(), None);
+        let spots = fold.place(&[ready(Some(("a", 2)))], &AppendOptions::at(now), 0);
+        assert!(spots.is_ok_and(|spots| spots == [Spot::New(0)]));
+    }
+}

@@ -9,6 +9,7 @@ use async_nats::{
     Client, ConnectOptions, Event, Message, Request, RequestErrorKind, ServerAddr, Subject,
 };
 use futures_util::StreamExt;
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -40,7 +41,7 @@ impl Link {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| ConnectError::Url)?;
         let (count, broken) = watch::channel(0);
-        let connecting = ConnectOptions::new()
+        let connecting = authenticated(&addresses)
             .connection_timeout(options.connect_timeout)
             .request_timeout(Some(options.response_timeout))
             .ping_interval(options.ping_interval)
@@ -188,6 +189,20 @@ impl Link {
             deadline: Instant::now() + self.options.patience,
             pause: PAUSE.0,
         }
+    }
+}
+
+/// With the user and password, or the token, of the first address that has any.
+pub(crate) fn authenticated(addresses: &[ServerAddr]) -> ConnectOptions {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let user = addresses.iter().find_map(|address| {
+        let user = address.username()?;
+        Some((decoded(user), address.password().map(decoded)))
+    });
+    match user {
+        Some((user, Some(password))) => ConnectOptions::with_user_and_password(user, password),
+        Some((token, None)) => ConnectOptions::with_token(token),
+        None => ConnectOptions::new(),
     }
 }
 

@@ -41,6 +41,15 @@ pub(crate) fn durability(settings: &Settings) -> Durability {
     }
 }
 
+/// How many messages a server stores one after the other in the time that it takes to begin a batch: it
+/// keeps what comes of a batch in files of its own, unless it is one of several or stores in memory.
+pub(crate) fn few(settings: &Settings) -> usize {
+    match settings.in_files && settings.replicas == 1 {
+        true => 16,
+        false => 1,
+    }
+}
+
 /// Sees to it that the stream of records is there. When it was made, and how it is kept.
 pub(crate) async fn of_records(store: &Store) -> Result<(String, Settings), BackendError> {
     let options = store.link.options();

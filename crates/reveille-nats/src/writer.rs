@@ -151,6 +151,8 @@ impl Core {
             }
             state.fold.expire(Instant::now());
             step.add(job, state);
+            // So few are stored sooner one after the other.
+            step.is_full |= jobs.len() < self.shared.few;
         }
         if step.jobs.is_empty() {
             return;

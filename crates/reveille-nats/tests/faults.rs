@@ -391,6 +391,24 @@ async fn a_server_that_will_not_do_is_named() {
     assert_eq!(refused.unwrap_err().code(), "nats_prefix_invalid");
 }
 
+#[tokio::test]
+async fn who_may_not_connect_is_told() {
+    for (authorization, right) in [
+        ("user: u, password: \"p@ss\"", "u:p%40ss@"),
+        ("token: \"s3cret\"", "s3cret@"),
+    ] {
+        let server = Server::with_authorization(authorization);
+        for (who, may) in [(right, true), ("u:wrong@", false), ("", false)] {
+            let url = format!("nats://{who}127.0.0.1:{}", server.port());
+            let connected = NatsBackend::connect(&url, common::options()).await;
+            assert_eq!(connected.is_ok(), may, "{authorization}: {who}");
+            if let Err(error) = connected {
+                assert_eq!(error.code(), "nats_unavailable");
+            }
+        }
+    }
+}
+
 /// A connect that is dropped at any point leaves no connection behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn connect_that_is_dropped_leaves_nothing() {

@@ -47,6 +47,11 @@ const FIGURES: &[(&str, Figure)] = &[
     ("archive_append_fsync", Of(1.25, "sqlite")),
     ("archive_append_os", Of(1.25, "sqlite")),
     ("archive_commit", Of(2.0, "fdatasync")),
+    // At least the bare client's rate, and 0.8 of it.
+    ("nats_publish_256", Of(1.0, "async-nats")),
+    ("nats_publish_256_logs", Of(1.0, "async-nats")),
+    ("redis_publish_256", Of(1.25, "redis")),
+    ("redis_publish_256_logs", Of(1.25, "redis")),
     // A million a second.
     ("archive_replay", AtMost(1000.0)),
     // A rate: not below the channel's.

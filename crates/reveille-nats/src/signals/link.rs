@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, Event, ServerAddr};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::error::JoinError;
 use super::options::SignalNodeOptions;
 use super::stats::{Counters, count};
+use crate::link::authenticated;
 
 /// How many messages may wait to be sent, and how many bytes they may have.
 const OUTBOX_MAX: (usize, usize) = (4096, 32 << 20);
@@ -48,8 +50,10 @@ pub(super) async fn connect(
         _ => {}
     };
     let connected_now = Arc::new(connected_now);
-    let addresses: Vec<_> = address.split(',').map(str::trim).collect();
-    let client = ConnectOptions::new()
+    let addresses = address.split(',').map(str::parse);
+    let addresses = addresses.collect::<Result<Vec<ServerAddr>, _>>();
+    let addresses = addresses.map_err(JoinError::broker)?;
+    let connecting = authenticated(&addresses)
         .name("reveille signals")
         .connection_timeout(options.connect_timeout)
         .ping_interval(options.ping_interval)
@@ -66,10 +70,11 @@ pub(super) async fn connect(
                 connected_now(&event);
             }
         })
-        .connect(addresses)
-        .await
-        .map_err(JoinError::broker)?;
-    Ok((client, connected))
+        .connect(addresses);
+    // One that takes a connection and says nothing is none.
+    let client = timeout(options.broker_patience, connecting).await;
+    let client = client.map_err(JoinError::broker)?;
+    Ok((client.map_err(JoinError::broker)?, connected))
 }
 
 /// Messages to be sent in their order, by a task of its own, so that nobody waits for the broker.

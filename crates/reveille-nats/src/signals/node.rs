@@ -66,8 +66,8 @@ impl<T> SignalNode<T>
 where
     T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    /// Connects to the broker (`nats://[USER:PASSWORD@]HOST[:PORT]`, several with commas between), makes
-    /// the system and has others reach it.
+    /// Connects to the broker (`nats://[USER:PASSWORD@]HOST[:PORT]` or `nats://[TOKEN@]HOST[:PORT]`, several
+    /// with commas between), makes the system and has others reach it.
     ///
     /// Let the system's id be random: a handle says no more of a process than that id, so one that is
     /// used again by a later process answers for the signals of the former. Within a tokio runtime.

@@ -69,6 +69,17 @@ impl Server {
         panic!("nats-server does not start: {log:?}");
     }
 
+    /// One server that takes nobody without this in its block of that name.
+    pub(crate) fn with_authorization(authorization: &str) -> Self {
+        let more = format!("authorization {{ {authorization} }}\n");
+        for _ in 0..20 {
+            if let Ok(server) = Self::at(free_port(), TempDir::new().unwrap(), "", &more) {
+                return server;
+            }
+        }
+        panic!("nats-server does not start");
+    }
+
     /// A server at this port; `more` stands at the end of its configuration. The directory if it ends.
     pub(crate) fn at(
         port: u16,

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use reveille_core::{PoisonKind, SignalRequest};
+use reveille_nats::SignalNode;
 use rustix::process::Signal;
 
 use crate::common::server::Server;
-use crate::nodes::{LEASE, end, loose, node_with, options, soon, two, until};
+use crate::nodes::{LEASE, end, loose, node_with, options, soon, system, two, until};
 
 /// A wait outlives the broker, and what ended while it was away is asked for again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,4 +100,22 @@ async fn request_that_a_stopped_broker_delivers_late_has_no_effect() {
     );
     owner.system().trigger(known, 1).unwrap();
     assert_eq!(soon(awaiter).await.ok(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn brokers_that_take_not_everybody_are_joined_with_what_stands_in_the_address() {
+    for (takes, gives) in [
+        ("user: u, password: \"p@ss\"", "u:p%40ss@"),
+        ("token: \"t/k\"", "t%2Fk@"),
+    ] {
+        let server = Server::with_authorization(takes);
+        let url = server.url();
+        let refused = SignalNode::join(&url, system::<()>(1), options()).await;
+        assert_eq!(refused.unwrap_err().code(), "nats_unavailable");
+        let url = url.replacen("nats://", &format!("nats://{gives}"), 1);
+        let node = SignalNode::join(&url, system::<()>(1), options()).await;
+        soon(node.unwrap().leave()).await;
+    }
+    let nonsense = SignalNode::join("nats://a b", system::<()>(1), options()).await;
+    assert_eq!(nonsense.unwrap_err().code(), "nats_unavailable");
 }
