@@ -115,8 +115,10 @@ where
             let next = self.next(&mut ticks, &mut commands).await;
             let now = self.me.now();
             // A process that was stopped has heard nobody, which says nothing of the others.
-            if now.saturating_sub(self.state.seen) > self.lease / 2 {
-                self.forgive(now);
+            let stopped = now.saturating_sub(self.state.seen);
+            if stopped > self.lease / 2 {
+                self.owners.excuse(now, stopped);
+                self.serving.extend(now + 3 * self.lease);
             }
             self.state.seen = now;
             match next {

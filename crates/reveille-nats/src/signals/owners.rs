@@ -337,7 +337,14 @@ impl<T: DeserializeOwned> Owners<T> {
         }
     }
 
-    /// Nobody could be heard for a while: all leases begin anew.
+    /// Nobody could be heard for so long, which counts for no lease.
+    pub(super) fn excuse(&mut self, now: Duration, silence: Duration) {
+        for owner in self.owners.values_mut() {
+            owner.heard = now.min(owner.heard + silence);
+        }
+    }
+
+    /// Nobody could be heard for a while, and may be late: all leases begin anew.
     pub(super) fn extend(&mut self, now: Duration) {
         for owner in self.owners.values_mut() {
             owner.heard = now;

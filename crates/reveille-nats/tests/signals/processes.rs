@@ -10,7 +10,10 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use crate::common::server::{Server, signal_process};
-use crate::nodes::{LEASE, end, node, node_with, options, soon, until};
+use crate::nodes::{end, node, node_with, options, soon, until};
+
+/// Long enough for two leases to be told from one and a quarter on a busy machine.
+const LEASE: Duration = Duration::from_secs(4);
 
 const URL: &str = "REVEILLE_TEST_URL";
 
@@ -101,7 +104,9 @@ impl Drop for Owner {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d022_owner_that_is_killed_is_lost_within_two_leases() {
     let server = Server::start();
-    let here = node::<u32>(&server, 2).await;
+    let mut slow = options();
+    slow.lease = LEASE;
+    let here = node_with::<u32>(&server, 2, slow).await;
     let mut owner = Owner::start(&server);
     let handle = owner.handles[1];
     let merged = here.system().merge(&[handle]).unwrap();
@@ -137,6 +142,7 @@ async fn d022_owner_that_is_stopped_and_goes_on_has_one_truth() {
     let server = Server::start();
     let mut impatient = options();
     impatient.request_deadline = Duration::from_millis(500);
+    impatient.lease = LEASE;
     let here = node_with::<u32>(&server, 2, impatient).await;
     let owner = Owner::start(&server);
     let [first, second, third] = owner.handles[..] else {

@@ -123,6 +123,18 @@ fn d022_nobody_is_lost_while_this_node_cannot_hear() {
 }
 
 #[test]
+fn d022_time_that_this_node_was_stopped_for_counts_for_no_lease() {
+    let mut here = Here::new();
+    let mut awaiter = here.wait(at(0), 0);
+    assert!(here.hear(at(100), RUN, 0));
+    here.owners.excuse(at(9000), at(8000));
+    here.tick(at(9099));
+    assert_pending!(awaiter.poll());
+    here.tick(at(9100));
+    assert_ready_err!(awaiter.poll());
+}
+
+#[test]
 fn d022_wait_that_comes_after_long_silence_has_a_lease_of_its_own() {
     let mut here = Here::new();
     let mut receipt = here.trigger(at(0));
