@@ -59,10 +59,12 @@ mod prepare;
 mod read;
 mod stored;
 
+mod group_log;
 mod groups;
 mod multi_wait;
 mod subscription;
 mod take;
+mod taking_stored;
 mod token;
 mod wait;
 
@@ -75,7 +77,7 @@ mod window;
 
 pub use builder::SessionsBuilder;
 pub use environment::TokioClock;
-pub use error::{AppendError, ReadError, SessionError, SettleError};
+pub use error::{AppendError, ReadError, SessionError, SettleError, StoreFailure};
 pub use keep_alive::KeepAlive;
 pub use listing::{ListOptions, SessionsInfo};
 pub use log::SessionLog;
