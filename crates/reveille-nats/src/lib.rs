@@ -1,4 +1,5 @@
-//! Session logs in NATS JetStream (nats-server 2.12.2 and later), for several processes at once.
+//! Session logs in NATS JetStream (nats-server 2.12.2 and later), and signals across nodes, for several
+//! processes at once.
 //!
 //! [`NatsBackend`] is a [`Backend`](reveille_backend::Backend) on one server or a cluster. Each event is
 //! a message, whose payload is the event's JSON. A tenant has one stream, so a message's sequence is the
@@ -27,6 +28,27 @@
 //! # In production
 //! Three servers with `replicas=3`, each with its own disk. The streams belong to this crate: limits that
 //! drop messages must not be set on them. An event can be at most as large as the server's `max_payload`.
+//!
+//! # Signals across nodes
+//! [`SignalNode`] joins a [`SignalSystem`](reveille_core::SignalSystem) to others on the same servers: it
+//! takes their handles wherever it takes its own, and serves theirs. It needs no JetStream.
+//!
+//! - An owner alone decides how a signal ends, and everybody is told its word: the true causes, whoever
+//!   asks and whenever; [`OutcomeForgotten`](reveille_core::SignalError::OutcomeForgotten) where it has
+//!   forgotten, never success.
+//! - A request has its effect once, however often it is sent, and none after its deadline by the owner's
+//!   clock. One that is not answered until then is
+//!   [`OwnerLost`](reveille_core::SignalError::OwnerLost): whether it had an effect before is not known.
+//! - An owner that is silent for a lease is given up:
+//!   [`OwnerLost`](reveille_core::PoisonKind::OwnerLost), within two leases of its death. That is of the
+//!   wait, not of the signal, and is not remembered: an owner that was only stopped goes on, and whoever
+//!   asks again is told by it.
+//! - Of two processes with one system id the later one counts; the former is silent once it learns of it.
+//! - Whatever the broker loses is said again. A wait outlives a broker that is away for up to
+//!   [`broker_patience`](SignalNodeOptions::broker_patience).
+//! - Whoever has a handle can complete a signal of which nobody holds the right
+//!   ([`Signal`](reveille_core::Signal)), as within a process. Whoever may publish on the subjects can
+//!   speak for any node: the broker's permissions for `PREFIX.signals.v1.>` are the wall.
 
 mod backend;
 mod core;
@@ -39,6 +61,7 @@ mod names;
 mod options;
 mod reader;
 mod record;
+mod signals;
 mod store;
 mod streams;
 mod wake;
@@ -47,3 +70,4 @@ mod writer;
 pub use backend::NatsBackend;
 pub use error::ConnectError;
 pub use options::{NatsOptions, Storage};
+pub use signals::{JoinError, SignalNode, SignalNodeOptions, SignalNodeStats};

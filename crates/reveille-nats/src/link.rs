@@ -193,7 +193,7 @@ impl Link {
 }
 
 /// With the user and password, or the token, of the first address that has any.
-fn authenticated(addresses: &[ServerAddr]) -> ConnectOptions {
+pub(crate) fn authenticated(addresses: &[ServerAddr]) -> ConnectOptions {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let user = addresses.iter().find_map(|address| {
         let user = address.username()?;

@@ -76,6 +76,13 @@ pub enum SignalError {
         /// The system that owns the signal.
         owner: u64,
     },
+    /// The request, or the value of the signal, cannot be carried between the systems. A request
+    /// had no effect.
+    #[error("signal cannot be carried between systems: {reason}")]
+    NotCarried {
+        /// What is in the way, a text of the router.
+        reason: Arc<str>,
+    },
     /// As many signals are pending, or complete and still referred to, as the system allows, or
     /// as many awaiters wait for one signal.
     #[error("more than {limit} are not possible")]
@@ -107,6 +114,7 @@ impl SignalError {
             Self::UnreachableMerge { .. } => "unreachable_merge",
             Self::ShutDown { .. } => "shut_down",
             Self::OwnerLost { .. } => "owner_lost",
+            Self::NotCarried { .. } => "not_carried",
             Self::Exhausted { .. } => "exhausted",
         }
     }

@@ -170,9 +170,9 @@ impl Server {
         streams.iter().map(count).sum()
     }
 
+    /// Sends it a signal. Once this returns, a stopped one does nothing.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).unwrap();
+        signal_process(&self.child, signal);
     }
 
     pub(crate) fn kill(&mut self) {
@@ -196,6 +196,23 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal. A stopped process has stopped once this returns, all of its threads.
+pub(crate) fn signal_process(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+    if signal != Signal::STOP {
+        return;
+    }
+    let threads = format!("/proc/{}/task", child.id());
+    let is_stopped = |thread: std::io::Result<fs::DirEntry>| {
+        let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        let (_name, rest) = stat.rsplit_once(')').unwrap();
+        rest.starts_with(" T")
+    };
+    while !fs::read_dir(&threads).unwrap().all(is_stopped) {
+        std::thread::yield_now();
     }
 }
 
