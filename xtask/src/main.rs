@@ -4,7 +4,7 @@
 //! the rules about the tree that neither the compiler nor clippy knows. Reading order:
 //! [`ci`] lists the steps, [`preflight`] the tools they need, [`tally`] how results are counted,
 //! [`process`] how commands are started, [`tidy`] the rules, [`mod@bench`] the measurements. What
-//! takes too long for the gate: [`deep`], [`sanitize`], [`fuzz`] and all of [`clients`].
+//! takes too long for the gate: [`deep`], [`chaos`], [`sanitize`], [`fuzz`] and all of [`clients`].
 //!
 //! Everything a person reads goes to standard error; standard output carries what the commands
 //! print and, last, the verdict of `ci`.
@@ -16,6 +16,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod ci;
 mod clients;
 mod deep;
@@ -33,6 +34,9 @@ const USAGE: &str = "\
 usage: cargo xtask <task>
 
 tasks:
+  chaos [--rounds N]
+        the tests that kill, stop and cut off servers and take away disk and power, with
+        100 rounds if nobody says
   ci    every check and test, going on after a failure; ends with `N passed, N failed`
   clients
         every client that other people wrote, through a restart and a gap; installs them
@@ -57,6 +61,10 @@ fn main() -> ExitCode {
     let args: Vec<_> = args.iter().map(|arg| arg.to_str()).collect();
     let root = process::workspace_root();
     let ok = match args.as_slice() {
+        [Some("chaos"), rest @ ..] => match chaos::run(&root, rest) {
+            Some(ok) => ok,
+            None => return usage(),
+        },
         [Some("ci")] => ci::run(&root),
         [Some("clients")] => clients::run(&root),
         [Some("deep")] => deep::run(&root),
