@@ -251,6 +251,14 @@ clients! {
     nginx_before_pypi_httpx_sse => script(python(), "httpx_client.py"), Break::Proxy;
 }
 
+/// Written in Rust, this one needs nothing that would have to be installed.
+#[tokio::test]
+async fn crate_eventsource_stream() {
+    let mut client = Command::new(env!("CARGO_BIN_EXE_eventsource_client"));
+    client.stdin(Stdio::null()).kill_on_drop(true);
+    survives(client, Break::Wire).await;
+}
+
 async fn publishes_and_reads(client: Command) {
     let server = Server::start().await;
     let mut client = client;

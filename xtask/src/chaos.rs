@@ -15,7 +15,10 @@ const ROUNDS: u32 = 100;
 
 /// The test binaries that break things: a package, and its binaries.
 const BREAKING: &[(&str, &[&str])] = &[
-    ("reveille-archive", &["kill", "power", "damage", "full_disk"]),
+    (
+        "reveille-archive",
+        &["kill", "power", "damage", "full_disk"],
+    ),
     ("reveille-redis", &["faults"]),
     ("reveille-nats", &["faults", "cluster", "signals"]),
     ("reveille-e2e", &["faults", "bus_restart", "two_gateways"]),

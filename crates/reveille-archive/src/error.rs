@@ -86,7 +86,8 @@ impl OpenError {
     }
 }
 
-/// What the store said: the source of [`BackendError::Unavailable`] of an archive.
+/// What the store said: the source of [`BackendError::Unavailable`] and [`BackendError::Full`] of an
+/// archive.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -160,6 +161,10 @@ impl From<StoreError> for BackendError {
             StoreError::Damaged { place } => Self::Corrupt {
                 backend: NAME,
                 place,
+            },
+            StoreError::DiskFull => Self::Full {
+                backend: NAME,
+                source: Box::new(error),
             },
             other => Self::Unavailable {
                 backend: NAME,

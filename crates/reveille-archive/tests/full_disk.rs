@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 /// The source of an error of the backend.
 fn store_error(error: &AppendError) -> &StoreError {
-    let AppendError::Backend(BackendError::Unavailable { source, .. }) = error else {
+    let AppendError::Backend(BackendError::Full { source, .. }) = error else {
         panic!("{error:?}");
     };
     source.downcast_ref().unwrap()

@@ -29,6 +29,15 @@ pub enum BackendError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The store has no room. Nothing was stored; reads go on, and so do appends once there is room.
+    #[error("backend {backend} has no room")]
+    Full {
+        /// The backend's name.
+        backend: &'static str,
+        /// What the store said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// What was read is damaged.
     #[error("backend {backend} holds damaged data at {place}")]
     Corrupt {

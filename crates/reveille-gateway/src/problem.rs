@@ -226,6 +226,9 @@ impl From<AppendError> for Refusal {
                 refusal.0.latest = Some(actual);
                 refusal
             }
+            AppendError::Backend(_) if code == "store_full" => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, code)
+            }
             _ => Self::unavailable(code),
         }
         .detail(detail)

@@ -120,7 +120,7 @@ impl Shared {
             let putting = self.store.append(&subject, expected, vec![message], "");
             let failure = match putting.await {
                 Appended::At(seq) => return Ok(Some(seq)),
-                Appended::Refused(refusal) => return Err(unavailable(refusal)),
+                Appended::Refused(refusal) => return Err(refusal.into()),
                 Appended::NotNow(failure) => failure.to_string(),
                 Appended::Conflict => String::new(),
                 Appended::Lost => "the answer was lost".to_owned(),

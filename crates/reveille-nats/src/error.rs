@@ -55,6 +55,14 @@ pub(crate) fn unavailable(
     }
 }
 
+/// The servers have no room.
+pub(crate) fn full(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> BackendError {
+    BackendError::Full {
+        backend: NAME,
+        source: source.into(),
+    }
+}
+
 /// What is stored cannot be what was written.
 pub(crate) fn corrupt(place: impl Into<String>) -> BackendError {
     BackendError::Corrupt {
@@ -100,11 +108,14 @@ impl Refusal {
         self.err_code == 10_037
     }
 
+    /// The stream, or the disk of the server, holds as much as it may. That is 503, too.
+    fn is_full(&self) -> bool {
+        matches!(self.err_code, 10_047 | 10_077)
+    }
+
     /// The same request may be taken later: no leader (503), or too many batches at once.
     pub(crate) fn is_temporary(&self) -> bool {
-        // A stream that holds as much as it may is 503, too.
-        let is_full = matches!(self.err_code, 10_047 | 10_077);
-        (self.code == 503 && !is_full) || matches!(self.err_code, 10_176 | 10_210)
+        (self.code == 503 && !self.is_full()) || matches!(self.err_code, 10_176 | 10_210)
     }
 }
 
@@ -121,6 +132,18 @@ pub(crate) enum Failure {
 
 impl From<Failure> for BackendError {
     fn from(failure: Failure) -> Self {
-        unavailable(failure)
+        match failure {
+            Failure::Refusal(refusal) => refusal.into(),
+            other => unavailable(other),
+        }
+    }
+}
+
+impl From<Refusal> for BackendError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.is_full() {
+            true => full(refusal),
+            false => unavailable(refusal),
+        }
     }
 }

@@ -13,7 +13,7 @@ use reveille_backend::{AppendError, AppendOptions, BackendError, Seal, Slot};
 use tokio::sync::oneshot;
 
 use crate::core::{Core, State};
-use crate::error::{Failure, unavailable};
+use crate::error::{Failure, full, unavailable};
 use crate::fold::{Spot, slots};
 use crate::message::{Ready, Stored, seal_header};
 use crate::store::{Appended, Outgoing, PAGE};
@@ -59,6 +59,7 @@ enum Why {
     Unknown,
     NotFound,
     Corrupt(String),
+    Full(String),
     Unavailable(String),
 }
 
@@ -68,6 +69,7 @@ impl Why {
             BackendError::NotFound => Self::NotFound,
             _ if lost => Self::Unknown,
             BackendError::Corrupt { place, .. } => Self::Corrupt(place.clone()),
+            BackendError::Full { source, .. } => Self::Full(source.to_string()),
             BackendError::Unavailable { source, .. } => Self::Unavailable(source.to_string()),
             other => Self::Unavailable(other.to_string()),
         }
@@ -78,6 +80,7 @@ impl Why {
             Self::Unknown => unavailable("whether the log is sealed is unknown"),
             Self::NotFound => BackendError::NotFound,
             Self::Corrupt(place) => crate::error::corrupt(place.clone()),
+            Self::Full(why) => full(why.clone()),
             Self::Unavailable(why) => unavailable(why.clone()),
         }
     }
@@ -183,10 +186,7 @@ impl Core {
                     return Settled::Done;
                 }
                 Appended::Refused(refusal) => {
-                    let why = match lost {
-                        true => Why::Unknown,
-                        false => Why::Unavailable(refusal.to_string()),
-                    };
+                    let why = Why::new(&refusal.into(), lost);
                     step.fail(&why);
                     return Settled::Done;
                 }

@@ -307,11 +307,8 @@ async fn a_full_stream_refuses_and_is_read() {
         }
         assert!(stored < 1_000, "there is no limit");
     };
-    let unavailable = matches!(
-        refused,
-        AppendError::Backend(BackendError::Unavailable { .. })
-    );
-    assert!(unavailable, "{refused:?}");
+    let full = matches!(refused, AppendError::Backend(BackendError::Full { .. }));
+    assert!(full, "{refused:?}");
     let begin = Instant::now();
     assert!(log.append(vec![entry("more")], now()).await.is_err());
     assert!(

@@ -231,6 +231,9 @@ impl AppendError {
                 "durability_not_offered"
             }
             Self::Backend(reveille_backend::AppendError::TooLarge { .. }) => "batch_too_large",
+            Self::Backend(reveille_backend::AppendError::Backend(BackendError::Full {
+                ..
+            })) => "store_full",
             Self::Backend(_) => "backend_unavailable",
         }
     }

@@ -68,6 +68,11 @@ pub(crate) fn failed(error: RedisError) -> BackendError {
         ErrorKind::Server(ServerErrorKind::ResponseError) => corrupt(error.to_string()),
         ErrorKind::Extension if error.code() == Some("WRONGTYPE") => corrupt(error.to_string()),
         ErrorKind::UnexpectedReturnType => corrupt(error.to_string()),
+        // Out of the memory that it may use, or of the disk that it writes to.
+        _ if matches!(error.code(), Some("OOM" | "MISCONF")) => BackendError::Full {
+            backend: NAME,
+            source: error.into(),
+        },
         _ => unavailable(error),
     }
 }

@@ -402,6 +402,24 @@ async fn sentinels_name_the_server() {
 }
 
 /// A connect that is dropped at any point leaves no connection behind.
+/// A server that may not use more memory refuses what is more, and is read; with room it takes events
+/// again.
+#[tokio::test]
+async fn a_server_without_memory_refuses_and_is_read() {
+    let server = Server::start(Keeps::Nothing);
+    let backend = server.backend().await;
+    let log = log(&backend, "s").await;
+    log.append(vec![entry("a")], now()).await.unwrap();
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = log.append(vec![entry("b")], now()).await.unwrap_err();
+    let full = matches!(refused, AppendError::Backend(BackendError::Full { .. }));
+    assert!(full, "{refused:?}");
+    assert_eq!(log.info().await.unwrap().latest, Position(1));
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    let slots = log.append(vec![entry("b")], now()).await.unwrap();
+    assert_eq!(slots[0].position, Position(1));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn connect_that_is_dropped_leaves_nothing() {
     let server = Server::start(Keeps::Nothing);
