@@ -118,19 +118,37 @@ impl Ring {
         let Some((first, _)) = self.early.first_key_value() else {
             return;
         };
-        let hole = first.0 - self.latest().0 - 1;
-        match usize::try_from(hole) {
+        self.miss(Seq(first.0 - 1), litter);
+        self.show_early(&mut show);
+        self.evict(litter);
+    }
+
+    /// Does not wait any more for anything up to `seq`.
+    pub(super) fn pass_to(&mut self, seq: Seq, litter: &mut Litter, mut show: impl FnMut(&Event)) {
+        while let Some((first, _)) = self.early.first_key_value()
+            && *first <= seq
+        {
+            self.pass(litter, &mut show);
+        }
+        if self.latest() < seq {
+            self.miss(seq, litter);
+            self.show_early(&mut show);
+            self.evict(litter);
+        }
+    }
+
+    /// What lies between the watermark and `last`, inclusive, is missing.
+    fn miss(&mut self, last: Seq, litter: &mut Litter) {
+        match usize::try_from(last.0 - self.latest().0) {
             Ok(hole) if hole <= self.limits.events => {
                 self.shown.extend(std::iter::repeat_n(None, hole));
             }
             // Larger than all that is retained.
             _ => {
                 litter.extend(self.shown.drain(..).flatten());
-                (self.oldest, self.bytes) = (Seq(first.0 - 1), 0);
+                (self.oldest, self.bytes) = (last, 0);
             }
         }
-        self.show_early(&mut show);
-        self.evict(litter);
     }
 
     /// Shows what has no hole before it.
