@@ -310,6 +310,44 @@ mod tests {
         event.at(place)
     }
 
+    #[test]
+    fn what_was_looked_through_is_not_waited_for() {
+        let mut ring = Ring::after(Seq(0), TailLimits::default());
+        let (mut litter, mut shown) = (Litter::new(), Vec::new());
+        let mut show = |event: &Event| shown.push(event.place().seq.0);
+        for seq in [3, 5, 8, 9] {
+            ring.push(event(seq), &mut litter, &mut show);
+        }
+        ring.pass_to(Seq(6), &mut litter, &mut show);
+        assert_eq!(ring.latest(), Seq(6));
+        // It comes again, or too late.
+        for seq in [3, 6] {
+            ring.push(event(seq), &mut litter, &mut show);
+        }
+        ring.pass_to(Seq(7), &mut litter, &mut show);
+        assert_eq!(ring.latest(), Seq(9), "what follows had come");
+        ring.pass_to(Seq(8), &mut litter, &mut show);
+        assert_eq!(ring.latest(), Seq(9), "nothing goes back");
+        assert_eq!(shown, [3, 5, 8, 9]);
+        let read = ring.read(Seq(3), &Filter::all(), 9, usize::MAX);
+        assert_eq!(read.missing.as_slice(), [(4, 4)]);
+    }
+
+    #[test]
+    fn a_hole_beyond_what_is_retained_leaves_nothing_before_it() {
+        let limits = TailLimits {
+            events: 4,
+            bytes: usize::MAX,
+        };
+        let mut ring = Ring::after(Seq(0), limits);
+        let mut litter = Litter::new();
+        ring.push(event(1), &mut litter, |_| {});
+        let far = Seq(u64::MAX / 2);
+        ring.pass_to(far, &mut litter, |_| {});
+        assert_eq!((ring.oldest(), ring.latest(), ring.len()), (far, far, 0));
+        assert_eq!(ring.bytes(), 0);
+    }
+
     proptest! {
         /// Whatever the order in which events come: they are shown in the order of their numbers,
         /// each once, and only when all lower ones are there.
