@@ -1,10 +1,12 @@
 //! Servers that gateways share, as child processes of a test.
 
+use std::env;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use reveille_nats::{NatsBackend, NatsOptions};
 use reveille_redis::{RedisBackend, RedisOptions};
 use tempfile::TempDir;
 
@@ -46,6 +48,32 @@ impl Broker {
             .await
     }
 
+    /// A `nats-server` that keeps what it is given: the one that the environment names, else the one
+    /// beside the tests, else the one on the search path.
+    ///
+    /// # Panics
+    /// When it does not start.
+    ///
+    /// # Cancel safety
+    /// A dropped future has started nothing.
+    pub async fn nats() -> Self {
+        let broker = Self::start("nats", |dir, port| {
+            let mut command = Command::new(nats_server());
+            command
+                .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
+                .args(["--jetstream", "--store_dir"])
+                .arg(dir);
+            command
+        });
+        broker
+            .answering(async |url| {
+                let mut options = NatsOptions::default();
+                options.patience = Duration::from_secs(1);
+                NatsBackend::connect(url, options).await.is_ok()
+            })
+            .await
+    }
+
     fn start(scheme: &str, command: impl Fn(&Path, u16) -> Command) -> Self {
         let dir = TempDir::new().expect("a directory can be made");
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
@@ -73,6 +101,19 @@ impl Broker {
         }
         self
     }
+}
+
+fn nats_server() -> PathBuf {
+    if let Some(named) = env::var_os("REVEILLE_NATS_SERVER") {
+        return named.into();
+    }
+    // The test is at `TARGET/debug/deps/NAME`.
+    let test = env::current_exe().expect("a test has a path");
+    let target = test.ancestors().nth(3);
+    let installed = target.map(|target| target.join("nats/bin/nats-server"));
+    installed
+        .filter(|program| program.is_file())
+        .unwrap_or_else(|| "nats-server".into())
 }
 
 impl Drop for Broker {

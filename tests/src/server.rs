@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use reveille_archive::{ArchiveBackend, ArchiveOptions};
 use reveille_gateway::{Authorizer, Gateway, GatewayConfig, ListenOptions, bind, serve};
 use reveille_memory::MemoryBackend;
+use reveille_nats::{NatsBackend, NatsOptions};
 use reveille_queue::{Sessions, TailLimits};
 use reveille_redis::{RedisBackend, RedisOptions};
 use reveille_types::Tenant;
@@ -103,6 +104,26 @@ impl Server {
     pub async fn on_redis() -> Self {
         let broker = Broker::redis().await;
         let backend = RedisBackend::connect(&broker.url, RedisOptions::default()).await;
+        let sessions = Sessions::builder(backend.expect("the broker answers"))
+            .tail(TailLimits::default())
+            .build();
+        tokio::spawn(sessions.drive());
+        let config = GatewayConfig::default();
+        let mut server = Self::on(own_address(), sessions, config, None).await;
+        server.broker = Some(broker);
+        server
+    }
+
+    /// Starts a gateway on a free port, over a NATS of its own.
+    ///
+    /// # Panics
+    /// When there is no nats-server.
+    ///
+    /// # Cancel safety
+    /// A dropped future has started nothing.
+    pub async fn on_nats() -> Self {
+        let broker = Broker::nats().await;
+        let backend = NatsBackend::connect(&broker.url, NatsOptions::default()).await;
         let sessions = Sessions::builder(backend.expect("the broker answers"))
             .tail(TailLimits::default())
             .build();
@@ -245,7 +266,7 @@ pub async fn publish(url: &str, session: &str, events: &Value) -> Value {
 }
 
 /// Makes tests of functions that take a [`Server`]: each on the default backend, on a stranger's, on an
-/// archive and on a Redis.
+/// archive, on a Redis and on a NATS.
 #[macro_export]
 macro_rules! on_every_backend {
     ($($name:ident),* $(,)?) => {
@@ -274,6 +295,13 @@ macro_rules! on_every_backend {
             $(#[tokio::test]
             async fn $name() {
                 super::$name($crate::Server::on_redis().await).await;
+            })*
+        }
+
+        mod on_nats {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::Server::on_nats().await).await;
             })*
         }
     };

@@ -172,6 +172,55 @@ async fn both_list_the_same_sessions(cluster: Cluster) {
     assert_eq!(lists[0], lists[1]);
 }
 
+async fn events_of_all_sessions_are_shown_by_both(cluster: Cluster) {
+    const ROUNDS: u64 = 20;
+    let Cluster { a, b, .. } = &cluster;
+    let all = |gateway: &Program| format!("{}/v1/events", gateway.url);
+    let mut at_a = SseReader::open(&all(a), None).await;
+    let mut at_b = SseReader::open(&all(b), None).await;
+    // Each gateway has sessions that the other one never opens.
+    publish(&a.url, "of-a", &step(0)).await;
+    assert_eq!(at_b.event().await.json()["data"]["n"], 0);
+    let begin = at_a.event().await.id;
+    let publishing =
+        [(a, "of-a"), (b, "of-b"), (a, "other"), (b, "more")].map(async |(gateway, session)| {
+            for n in 1..=ROUNDS {
+                publish(&gateway.url, session, &step(n)).await;
+            }
+        });
+    futures_util::future::join_all(publishing).await;
+    let mut shown = Vec::new();
+    for stream in [&mut at_a, &mut at_b] {
+        let mut events = Vec::new();
+        for _ in 0..4 * ROUNDS {
+            let frame = soon("an event", stream.event()).await;
+            let event = frame.json();
+            let data = (event["source"].clone(), event["data"]["n"].clone());
+            events.push((frame.id, data));
+        }
+        shown.push(events);
+    }
+    assert_eq!(shown[0], shown[1], "two orders");
+    // A cursor of one gateway is one of the other, also of what the latter did not show yet.
+    let (half, rest) = shown[1].split_at(shown[1].len() / 2);
+    let last = half.last().unwrap().0.as_deref();
+    for (gateway, from, expected) in [
+        (a, last, rest),
+        (b, last, rest),
+        (a, begin.as_deref(), &shown[0]),
+    ] {
+        let mut resumed = SseReader::open(&all(gateway), from).await;
+        for (id, _) in expected {
+            assert_eq!(&soon("an event", resumed.event()).await.id, id);
+        }
+    }
+    publish(&b.url, "last", &step(0)).await;
+    let last = at_b.event().await.id;
+    let mut resumed = SseReader::open(&all(a), last.as_deref()).await;
+    publish(&b.url, "last", &step(1)).await;
+    assert_eq!(resumed.event().await.json()["data"]["n"], 1);
+}
+
 macro_rules! on_each_store {
     ($($name:ident)+) => {
         mod on_redis {
@@ -179,6 +228,16 @@ macro_rules! on_each_store {
                 #[tokio::test]
                 async fn $name() {
                     let broker = super::Broker::redis().await;
+                    super::$name(super::Cluster::on(broker).await).await;
+                }
+            )+
+        }
+
+        mod on_nats {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let broker = super::Broker::nats().await;
                     super::$name(super::Cluster::on(broker).await).await;
                 }
             )+
@@ -193,4 +252,5 @@ on_each_store! {
     a_lease_of_a_gateway_that_was_killed_comes_back
     a_cancel_here_is_told_there
     both_list_the_same_sessions
+    events_of_all_sessions_are_shown_by_both
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use reveille_types::{Durability, Epoch, Event, Position, Seq, SessionKey, Tenant};
 
 use crate::error::BackendError;
-use crate::log::{LogHandle, ReadLimit, Seal};
+use crate::log::{LogHandle, ReadLimit, Seal, Watch};
 
 /// What a backend offers. Fixed for the life of the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,7 +187,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// The last sequence number that was assigned in a tenant; 0 if none was. Sequence numbers ascend
     /// from 1 over all logs of the tenant, without holes unless the backend is
-    /// [shared](Capabilities::shared). None is assigned twice, whatever is removed.
+    /// [shared](Capabilities::shared): such a one may also begin elsewhere, and tells the number before
+    /// the first once it was asked for the [epoch](Backend::order_epoch) of the order. None is assigned
+    /// twice, whatever is removed.
     ///
     /// # Errors
     /// [`BackendError`].
@@ -212,6 +214,21 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         after: Seq,
         limit: ReadLimit,
     ) -> Result<OrderPage, BackendError>;
+
+    /// A watch of a tenant's order as [`StoredLog::watch`](crate::StoredLog::watch) is one of a log: it
+    /// resolves once an event with a higher sequence number than `after` was stored by any process, and
+    /// is armed before this returns. What [reads the order](Capabilities::reads_order) and is
+    /// [shared](Capabilities::shared) must have it: so each process learns what others append.
+    ///
+    /// # Errors
+    /// [`BackendError`]; [`BackendError::NotSupported`] is what a backend says that need not have it.
+    async fn watch_order(&self, tenant: &Tenant, after: Seq) -> Result<Watch, BackendError> {
+        let _ = (tenant, after);
+        Err(BackendError::NotSupported {
+            backend: self.capabilities().name,
+            operation: "watch_order",
+        })
+    }
 
     /// Lists the stored logs of a tenant by namespace and id, from the first one behind `after`, which
     /// need not be stored any more; none for an immediate backend.

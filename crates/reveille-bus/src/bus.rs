@@ -151,9 +151,7 @@ impl Bus {
             .await?
             .ok_or(BusError::NoTail)?;
         let backend = sessions.backend();
-        let capabilities = backend.capabilities();
-        // What several processes store does not all pass through this tail.
-        let reads_order = capabilities.reads_order && !capabilities.shared;
+        let reads_order = backend.capabilities().reads_order;
         let store = reads_order.then(|| Arc::clone(backend));
         Ok(Self(Arc::new(Inner {
             publisher: Publisher {
@@ -320,7 +318,7 @@ impl BusSubscription {
                 info.begin
             }
             (BusStart::After(cursor), _) => {
-                cursor.resolve_bus(epoch, fingerprint, info.oldest, info.latest)?
+                cursor.resolve_bus(epoch, fingerprint, info.oldest, info.reach)?
             }
         };
         let tenant = bus.tenant().clone();

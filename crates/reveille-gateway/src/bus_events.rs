@@ -190,7 +190,7 @@ async fn page(
             bus.tail().epoch(),
             asking.filter.fingerprint(),
             info.oldest,
-            info.latest,
+            info.reach,
         )?,
         Start::Earliest | Start::At(_) => info.oldest,
     };

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use reveille_backend::types::{Durability, Epoch, Fingerprint, Seq, SessionKey, Tenant};
 use reveille_backend::{
     Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
-    OrderPage, ReadLimit, StoredPage,
+    OrderPage, ReadLimit, StoredPage, Watch,
 };
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -22,6 +22,7 @@ use crate::link::Link;
 use crate::log::NatsLog;
 use crate::names::{Names, parse_log_name};
 use crate::options::NatsOptions;
+use crate::order;
 use crate::reader::{LOUD, QUIET, hear};
 use crate::record::Record;
 use crate::store::{Appended, Outgoing, Store};
@@ -339,6 +340,7 @@ impl Backend for NatsBackend {
         capabilities.durability = self.0.durability;
         capabilities.survives_restart = self.0.durability != Durability::Volatile;
         capabilities.shared = true;
+        capabilities.reads_order = true;
         capabilities.max_batch_bytes = Some(self.0.max_batch_bytes);
         capabilities
     }
@@ -392,14 +394,32 @@ impl Backend for NatsBackend {
 
     async fn read_order(
         &self,
-        _: &Tenant,
-        _: Seq,
-        _: ReadLimit,
+        tenant: &Tenant,
+        after: Seq,
+        limit: ReadLimit,
     ) -> Result<OrderPage, BackendError> {
-        Err(BackendError::NotSupported {
-            backend: NAME,
-            operation: "read_order",
-        })
+        order::read(&self.0, tenant, after, limit).await
+    }
+
+    async fn watch_order(&self, tenant: &Tenant, after: Seq) -> Result<Watch, BackendError> {
+        let store = &self.0.store;
+        let stream = store.names.events(tenant);
+        // First armed, then looked: what happens after the look is heard.
+        let armed = self.0.wakes.arm(&stream, after.0);
+        let info = store.info(&stream).await?;
+        let is_ready = info
+            .as_ref()
+            .is_none_or(|info| info.state.last_seq > after.0);
+        match info {
+            Some(info) => self.0.listen(stream, info.created).await?,
+            None => self.0.ensure(tenant).await?,
+        }
+        Ok(Box::pin(async move {
+            if !is_ready {
+                armed.await;
+            }
+            Ok(())
+        }))
     }
 
     async fn list(

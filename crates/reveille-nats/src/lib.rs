@@ -59,6 +59,7 @@ mod log;
 mod message;
 mod names;
 mod options;
+mod order;
 mod reader;
 mod record;
 mod signals;

@@ -21,6 +21,11 @@ const NONE: &str = "-";
 /// The event says that its key is the one that it is recognised by.
 const SAME: &str = "=";
 
+/// A header of a message.
+pub(crate) fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    Some(message.headers.as_ref()?.get(name)?.as_str())
+}
+
 /// One message as it is stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
@@ -68,7 +73,7 @@ impl Stored {
 
     /// The message as a direct get answers it.
     pub(crate) fn of_answer(message: &Message) -> Result<Self, BackendError> {
-        let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
+        let header = |name| header(message, name);
         let seq = header("Nats-Sequence").and_then(|seq| seq.parse().ok());
         let seq = seq.ok_or_else(|| corrupt("a message without a sequence"))?;
         Self::read(seq, header(HEADER), message.payload.to_vec())

@@ -53,6 +53,12 @@ impl Names {
         format!("{}.events.{}.{place}", self.prefix, log_name(key))
     }
 
+    /// The incarnation of whose event this is the subject, as [`log`](Self::log) names it.
+    pub(crate) fn place_of<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        let rest = subject.strip_prefix(&*self.prefix)?;
+        Some(rest.strip_prefix(".events.")?.rsplit_once('.')?.1)
+    }
+
     /// The log of whose record or event this is the subject, as [`log_name`] names it.
     pub(crate) fn log_of<'a>(&self, subject: &'a str) -> Option<&'a str> {
         let rest = subject.strip_prefix(&*self.prefix)?;
@@ -124,5 +130,7 @@ mod tests {
             );
         }
         assert_eq!(names.log_of("other.log.a.b.c"), None);
+        assert_eq!(names.place_of(&names.log(&key, "place")), Some("place"));
+        assert_eq!(names.place_of(&names.record(&key)), None);
     }
 }

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Message, Subscriber};
+use async_nats::Subscriber;
 use futures_util::StreamExt;
 use reveille_backend::BackendError;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::message::HEADER;
+use crate::message::{HEADER, header};
 use crate::store::Store;
 use crate::wake::Wakes;
 
@@ -49,7 +49,7 @@ pub(crate) async fn hear(
                     let _ = ready.send(());
                 }
                 tokio::select! {
-                    () = reader.listen(&store, &wakes) => {}
+                    () = reader.listen(&store, &wakes, &stream) => {}
                     changed = broken.changed() => {
                         if changed.is_err() {
                             return;
@@ -114,7 +114,7 @@ impl Reader {
     }
 
     /// Tells what it hears, until something is missing.
-    async fn listen(&mut self, store: &Store, wakes: &Wakes) {
+    async fn listen(&mut self, store: &Store, wakes: &Wakes, stream: &str) {
         let silence = store.link.options().ping_interval * MISSING;
         loop {
             let next = tokio::time::timeout(silence, self.messages.next()).await;
@@ -135,6 +135,7 @@ impl Reader {
                 }
                 _ => return,
             }
+            wakes.tell(stream, Some(self.heard));
             let header = header(&message, HEADER).unwrap_or(LOUD);
             if header != QUIET
                 && let Some(name) = store.names.log_of(&message.subject)
@@ -143,10 +144,6 @@ impl Reader {
             }
         }
     }
-}
-
-fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
-    Some(message.headers.as_ref()?.get(name)?.as_str())
 }
 
 /// The sequences in the stream and of the consumer, of a reply subject:

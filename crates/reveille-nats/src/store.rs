@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use async_nats::Message;
 use async_nats::header::HeaderMap;
 use reveille_backend::BackendError;
 use serde_json::{Value, json};
@@ -133,6 +134,19 @@ impl Store {
         most: usize,
         bytes: usize,
     ) -> Result<Vec<Stored>, BackendError> {
+        let messages = self.messages(stream, subject, start, most, bytes).await?;
+        messages.iter().map(Stored::of_answer).collect()
+    }
+
+    /// As [`page`](Self::page), of a subject that may have wildcards: the messages as they came.
+    pub(crate) async fn messages(
+        &self,
+        stream: &str,
+        subject: &str,
+        start: Start,
+        most: usize,
+        bytes: usize,
+    ) -> Result<Vec<Message>, BackendError> {
         let mut request = json!({
             "next_by_subj": subject,
             "batch": most.clamp(1, PAGE),
@@ -149,7 +163,7 @@ impl Store {
         let mut retry = self.link.retry();
         loop {
             match self.link.many(&address, &request).await {
-                Ok(messages) => return messages.iter().map(Stored::of_answer).collect(),
+                Ok(messages) => return Ok(messages),
                 Err(silence) if !retry.again().await => return Err(unavailable(silence)),
                 Err(_) => {}
             }

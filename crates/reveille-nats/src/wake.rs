@@ -1,4 +1,4 @@
-//! Who waits in this process for a log to change.
+//! Who waits in this process for a log, or a whole stream, to change.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-/// Who waits, by the name of the log.
+/// Who waits, by the name of the log or the stream: the former have dots, the latter none.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes(Mutex<Table>);
 

@@ -125,7 +125,9 @@ impl Sessions {
         let backend = &self.0.backend;
         let epoch = backend.order_epoch(tenant, self.new_epoch()).await?;
         let seq = backend.last_seq(tenant).await?;
-        Ok(Some(tails.get_or_begin(tenant, epoch, seq)))
+        let tail = tails.get_or_begin(tenant, epoch, seq);
+        tail.follow(backend, tenant);
+        Ok(Some(tail))
     }
 
     /// How many sessions can be found, ended ones included.

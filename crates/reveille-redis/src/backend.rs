@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reveille_backend::{
     Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
-    OrderPage, ReadLimit, StoredPage,
+    OrderPage, ReadLimit, StoredPage, Watch,
 };
 use reveille_types::{Durability, Epoch, Seq, SessionKey, Tenant};
 use tokio::sync::oneshot;
@@ -17,9 +17,10 @@ use crate::answer::{Answer, Facts, number};
 use crate::error::{ConnectError, corrupt, failed, unavailable};
 use crate::link::{Link, Live, Request};
 use crate::log::RedisLog;
-use crate::names::{TenantNames, channel, member, parse_member, wake_name};
+use crate::names::{TenantNames, channel, member, parse_member, tenant_name, wake_name};
 use crate::options::RedisOptions;
-use crate::scripts::{OPEN, REMOVE};
+use crate::order;
+use crate::scripts::{BEGIN, OPEN, REMOVE};
 use crate::wake::{Wakes, listen};
 
 /// The backend's name in messages.
@@ -99,6 +100,7 @@ impl Backend for RedisBackend {
         capabilities.durability = self.0.link.durability();
         capabilities.survives_restart = capabilities.durability != Durability::Volatile;
         capabilities.shared = true;
+        capabilities.reads_order = true;
         capabilities
     }
 
@@ -150,22 +152,14 @@ impl Backend for RedisBackend {
     }
 
     async fn order_epoch(&self, tenant: &Tenant, new_epoch: Epoch) -> Result<Epoch, BackendError> {
-        let link = &self.0.link;
-        let counters = |store: &str| TenantNames::new(store, tenant).counters();
         // Of several nodes that begin the order the first one does; asking again changes nothing.
-        let beginning = link.repeatable::<bool>(|live| {
-            let mut command = redis::cmd("HSETNX");
-            command.arg(counters(&live.store)).arg("epoch");
-            command.arg(new_epoch.as_str());
-            Request::Command(command)
+        let beginning = self.0.link.repeatable::<String>(|live| {
+            let mut call = BEGIN.prepare_invoke();
+            call.key(TenantNames::new(&live.store, tenant).counters());
+            call.arg(new_epoch.as_str());
+            Request::Script(call)
         });
-        beginning.await?;
-        let asking = link.repeatable::<String>(|live| {
-            let mut command = redis::cmd("HGET");
-            command.arg(counters(&live.store)).arg("epoch");
-            Request::Command(command)
-        });
-        asking.await?.parse().map_err(|_| BackendError::Corrupt {
+        beginning.await?.parse().map_err(|_| BackendError::Corrupt {
             backend: NAME,
             place: format!("the order of tenant {tenant}"),
         })
@@ -173,14 +167,23 @@ impl Backend for RedisBackend {
 
     async fn read_order(
         &self,
-        _: &Tenant,
-        _: Seq,
-        _: ReadLimit,
+        tenant: &Tenant,
+        after: Seq,
+        limit: ReadLimit,
     ) -> Result<OrderPage, BackendError> {
-        Err(BackendError::NotSupported {
-            backend: NAME,
-            operation: "read_order",
-        })
+        order::read(&self.0.link, tenant, after, limit).await
+    }
+
+    async fn watch_order(&self, tenant: &Tenant, after: Seq) -> Result<Watch, BackendError> {
+        // First armed, then looked: what happens after the look is heard.
+        let armed = self.0.wakes.arm(&tenant_name(tenant), after.0);
+        let is_ready = self.last_seq(tenant).await? > after;
+        Ok(Box::pin(async move {
+            if !is_ready {
+                armed.await;
+            }
+            Ok(())
+        }))
     }
 
     async fn list(

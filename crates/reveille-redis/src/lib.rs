@@ -36,6 +36,7 @@ mod link;
 mod log;
 mod names;
 mod options;
+mod order;
 mod scripts;
 mod server;
 mod wake;

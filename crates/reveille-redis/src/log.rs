@@ -25,11 +25,11 @@ const KEY_WINDOW: Duration = Duration::from_secs(600);
 /// How many idempotency keys of one log are known.
 const KEYS: usize = 100_000;
 /// The most that one read asks for, so that nobody else waits long for the server.
-const READ_EVENTS: usize = 4_096;
+pub(crate) const READ_EVENTS: usize = 4_096;
 /// As above, in bytes.
-const READ_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const READ_BYTES: usize = 16 * 1024 * 1024;
 /// Beyond the end of any log, and still a whole number for a script.
-const FAR: u64 = 1 << 52;
+pub(crate) const FAR: u64 = 1 << 52;
 
 /// The handle of one incarnation of one log.
 pub(crate) struct RedisLog {
@@ -90,6 +90,7 @@ impl RedisLog {
 
     fn batch(&self, live: &Live, entries: Vec<Entry>, options: &AppendOptions) -> Request {
         let mut call = self.call(&APPEND, live);
+        call.key(TenantNames::new(&live.store, &self.key.tenant).sequence());
         let expected = options.expected.map(|position| position.0.to_string());
         let seal = options.seal.map_or("", |reason| reason.as_str());
         call.arg(self.channel())

@@ -19,7 +19,7 @@ pub(crate) struct TenantNames {
 impl TenantNames {
     /// `store` is the prefix, and whatever else tells one store of another.
     pub(crate) fn new(store: &str, tenant: &Tenant) -> Self {
-        let tenant = BASE32HEX_NOPAD.encode(tenant.as_str().as_bytes());
+        let tenant = tenant_name(tenant);
         Self {
             base: format!("{store}:{{{tenant}}}"),
         }
@@ -28,6 +28,16 @@ impl TenantNames {
     /// The hash that holds the last sequence number.
     pub(crate) fn counters(&self) -> String {
         format!("{}:tenant", self.base)
+    }
+
+    /// The stream that says which event has which sequence number.
+    pub(crate) fn sequence(&self) -> String {
+        format!("{}:sequence", self.base)
+    }
+
+    /// What the keys of all logs begin with.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 
     /// The sorted set of the tenant's logs.
@@ -44,8 +54,23 @@ impl TenantNames {
 
 /// The name of a log among those of all tenants, in messages.
 pub(crate) fn wake_name(key: &SessionKey) -> String {
-    let tenant = BASE32HEX_NOPAD.encode(key.tenant.as_str().as_bytes());
-    format!("{tenant}.{}", local_name(key))
+    format!("{}.{}", tenant_name(&key.tenant), local_name(key))
+}
+
+/// The name of a tenant in messages: what the names of its logs begin with, up to the first dot.
+pub(crate) fn tenant_name(tenant: &Tenant) -> String {
+    BASE32HEX_NOPAD.encode(tenant.as_str().as_bytes())
+}
+
+/// The log of this tenant that has this name behind the tenant's.
+pub(crate) fn parse_local_name(tenant: &Tenant, name: &str) -> Option<SessionKey> {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok();
+    let (namespace, id) = name.split_once('.')?;
+    let namespace = text(BASE32HEX_NOPAD.decode(namespace.as_bytes()).ok()?)?;
+    let id = text(BASE64URL_NOPAD.decode(id.as_bytes()).ok()?)?;
+    let namespace = Namespace::parse(namespace).ok()?;
+    let id = SessionId::parse(id).ok()?;
+    Some(SessionKey::new(tenant.clone(), namespace, id))
 }
 
 fn local_name(key: &SessionKey) -> String {
@@ -91,6 +116,7 @@ mod tests {
         let expected = tag(&names.index());
         assert!(expected.is_some());
         assert_eq!(tag(&names.counters()), expected);
+        assert_eq!(tag(&names.sequence()), expected);
         for key in names.log(&key("run/a:b")) {
             assert_eq!(tag(&key), expected, "{key}");
         }
@@ -101,6 +127,14 @@ mod tests {
         let names = ["a", "ab", "run/a", "run/b", "runa/b"].map(|name| wake_name(&key(name)));
         for (n, name) in names.iter().enumerate() {
             assert!(!names[..n].contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_local_name_reads_back() {
+        for key in ["a", "run/a.b:c"].map(key) {
+            let read = parse_local_name(&key.tenant, &local_name(&key));
+            assert_eq!(read, Some(key));
         }
     }
 

@@ -34,6 +34,14 @@ script! {
     SEAL, "scripts/seal.lua"
 }
 script! {
+    /// The epoch of a tenant's order, which begins with it.
+    BEGIN, "scripts/begin.lua"
+}
+script! {
+    /// Reads events of all logs of a tenant.
+    ORDER, "scripts/order.lua"
+}
+script! {
     /// Drops events from the front.
     TRIM, "scripts/trim.lua"
 }

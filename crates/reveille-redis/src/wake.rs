@@ -20,7 +20,7 @@ use crate::names::channel;
 /// How long after a broken connection the next one is made.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Who waits, by the name of the log.
+/// Who waits, by the name of the log or the tenant: the former have dots, the latter none.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes(Mutex<Table>);
 
@@ -58,12 +58,21 @@ impl Wakes {
         }
     }
 
-    /// Wakes whom a message concerns: `NAME END`, or `NAME x` when the log is sealed or gone.
+    /// Wakes whom a message concerns: `NAME END`, or `NAME x` when the log is sealed or gone. An append
+    /// has the sequence number of its last event behind that, for those who wait for the tenant.
     fn tell(&self, message: &str) {
-        let Some((name, end)) = message.rsplit_once(' ') else {
+        let mut words = message.split(' ');
+        let (Some(name), Some(end)) = (words.next(), words.next()) else {
             return;
         };
-        let end: Option<u64> = end.parse().ok();
+        self.tell_of(name, end.parse().ok());
+        let last = words.next().and_then(|last| last.parse().ok());
+        if let (Some(last), Some((tenant, _))) = (last, name.split_once('.')) {
+            self.tell_of(tenant, Some(last));
+        }
+    }
+
+    fn tell_of(&self, name: &str, end: Option<u64>) {
         let woken: Vec<Waiting> = {
             let mut table = self.lock();
             let Some(waiting) = table.logs.get_mut(name) else {
@@ -237,11 +246,16 @@ mod tests {
         let mut behind = wakes.arm("a", 3);
         let mut ahead = wakes.arm("a", 4);
         let mut other = wakes.arm("b", 0);
+        let mut tenant = wakes.arm("t", 7);
         for message in ["a 4", "c 9", "", "a"] {
             wakes.tell(message);
         }
         assert!(is_woken(&mut behind));
         assert!(!is_woken(&mut ahead), "the log ends where it did");
+        wakes.tell("t.a 5 7");
+        assert!(!is_woken(&mut tenant), "the order ends where it did");
+        wakes.tell("t.a x 8");
+        assert!(is_woken(&mut tenant));
         wakes.tell("a x");
         assert!(is_woken(&mut ahead), "a seal wakes everybody");
         assert!(!is_woken(&mut other));

@@ -6,9 +6,13 @@
 //! ever appears behind a reader. What a store has assigned and never gives out is not waited for longer
 //! than [`HOLE_TIME`]: then it is missing, which readers are told.
 //!
+//! Where other processes append, too, the order is [followed](follow) in the store instead: what was
+//! appended here is shown at once if nothing is before it, and what is before it is read.
+//!
 //! Events are shared with the session logs by reference count. The tail keeps the newest ones up to
 //! its own bounds, whatever the sessions retain.
 
+mod follow;
 mod index;
 mod kinds;
 mod recent;
@@ -16,13 +20,14 @@ mod ring;
 mod watchers;
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use reveille_backend::{Backend, OrderPage};
 use reveille_core::sync::Mutex;
 use reveille_core::{WaiterKey, WakeBatch};
-use reveille_types::{Epoch, Event, Filter, Kind, PositionRanges, Seq, SessionKey};
+use reveille_types::{Epoch, Event, Filter, Kind, PositionRanges, Seq, SessionKey, Tenant};
 
 use crate::runtime;
 use crate::state::Litter;
@@ -42,6 +47,16 @@ pub struct Tail(Arc<Inner>);
 struct Inner {
     epoch: Epoch,
     state: Mutex<State>,
+    /// Reads what others append, if others do. Ends with the tail.
+    following: OnceLock<runtime::AbortHandle>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(following) = self.following.get() {
+            following.abort();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -80,6 +95,9 @@ pub struct TailInfo {
     pub oldest: Seq,
     /// The last sequence number that is shown.
     pub latest: Seq,
+    /// The last sequence number that a reader may have read: beyond [`latest`](Self::latest) if other
+    /// processes show the same order, and may be further on.
+    pub reach: Seq,
     /// How many events are retained.
     pub retained: usize,
     /// How many bytes they cost.
@@ -103,7 +121,19 @@ impl Tail {
         Self(Arc::new(Inner {
             epoch,
             state: Mutex::new(state),
+            following: OnceLock::new(),
         }))
+    }
+
+    /// Shows from now on what any process appends, if the backend can tell. Needs a tokio runtime then.
+    pub(crate) fn follow(&self, backend: &Arc<dyn Backend>, tenant: &Tenant) {
+        let capabilities = backend.capabilities();
+        if capabilities.shared && capabilities.reads_order {
+            self.0.following.get_or_init(|| {
+                let tail = Arc::downgrade(&self.0);
+                runtime::spawn(follow::follow(tail, Arc::clone(backend), tenant.clone()))
+            });
+        }
     }
 
     /// The incarnation of the order.
@@ -115,11 +145,14 @@ impl Tail {
     /// What is known of the tail.
     #[must_use]
     pub fn info(&self) -> TailInfo {
+        let is_followed = self.0.following.get().is_some();
         let state = self.0.state.lock();
+        let latest = state.ring.latest();
         TailInfo {
             begin: state.ring.begin(),
             oldest: state.ring.oldest(),
-            latest: state.ring.latest(),
+            latest,
+            reach: if is_followed { Seq(u64::MAX) } else { latest },
             retained: state.ring.len(),
             bytes: state.ring.bytes(),
             watchers: state.watchers.len(),
@@ -200,9 +233,32 @@ impl Tail {
         });
     }
 
+    /// Adds what was read behind what is shown. What it has looked through and not found is missing.
+    fn add(&self, page: OrderPage) {
+        let mut batch = WakeBatch::new();
+        // Dropped after the lock.
+        let mut litter = Litter::new();
+        let state = &mut *self.0.state.lock();
+        let (watchers, counts) = (&mut state.watchers, &mut state.counts);
+        let mut show = |shown: &Event| {
+            counts.count(shown.kind());
+            watchers.offer(shown, &mut batch);
+        };
+        for event in page.events {
+            // What is before it was looked through.
+            let before = Seq(event.place().seq.0.saturating_sub(1));
+            state.ring.pass_to(before, &mut litter, &mut show);
+            state.ring.push(event, &mut litter, &mut show);
+        }
+        state.ring.pass_to(page.through, &mut litter, &mut show);
+    }
+
     /// Sees to it that a hole does not stop the order for ever: what does not come in time never comes,
     /// since its log was trimmed or removed before it was read here, or is not read here at all.
     pub(crate) fn mind_holes(&self) {
+        if self.0.following.get().is_some() {
+            return;
+        }
         {
             let mut state = self.0.state.lock();
             if state.is_minded || state.ring.hole().is_none() {

@@ -118,19 +118,37 @@ impl Ring {
         let Some((first, _)) = self.early.first_key_value() else {
             return;
         };
-        let hole = first.0 - self.latest().0 - 1;
-        match usize::try_from(hole) {
+        self.miss(Seq(first.0 - 1), litter);
+        self.show_early(&mut show);
+        self.evict(litter);
+    }
+
+    /// Does not wait any more for anything up to `seq`.
+    pub(super) fn pass_to(&mut self, seq: Seq, litter: &mut Litter, mut show: impl FnMut(&Event)) {
+        while let Some((first, _)) = self.early.first_key_value()
+            && *first <= seq
+        {
+            self.pass(litter, &mut show);
+        }
+        if self.latest() < seq {
+            self.miss(seq, litter);
+            self.show_early(&mut show);
+            self.evict(litter);
+        }
+    }
+
+    /// What lies between the watermark and `last`, inclusive, is missing.
+    fn miss(&mut self, last: Seq, litter: &mut Litter) {
+        match usize::try_from(last.0 - self.latest().0) {
             Ok(hole) if hole <= self.limits.events => {
                 self.shown.extend(std::iter::repeat_n(None, hole));
             }
             // Larger than all that is retained.
             _ => {
                 litter.extend(self.shown.drain(..).flatten());
-                (self.oldest, self.bytes) = (Seq(first.0 - 1), 0);
+                (self.oldest, self.bytes) = (last, 0);
             }
         }
-        self.show_early(&mut show);
-        self.evict(litter);
     }
 
     /// Shows what has no hole before it.
@@ -290,6 +308,44 @@ mod tests {
             seq: Seq(seq),
         };
         event.at(place)
+    }
+
+    #[test]
+    fn what_was_looked_through_is_not_waited_for() {
+        let mut ring = Ring::after(Seq(0), TailLimits::default());
+        let (mut litter, mut shown) = (Litter::new(), Vec::new());
+        let mut show = |event: &Event| shown.push(event.place().seq.0);
+        for seq in [3, 5, 8, 9] {
+            ring.push(event(seq), &mut litter, &mut show);
+        }
+        ring.pass_to(Seq(6), &mut litter, &mut show);
+        assert_eq!(ring.latest(), Seq(6));
+        // It comes again, or too late.
+        for seq in [3, 6] {
+            ring.push(event(seq), &mut litter, &mut show);
+        }
+        ring.pass_to(Seq(7), &mut litter, &mut show);
+        assert_eq!(ring.latest(), Seq(9), "what follows had come");
+        ring.pass_to(Seq(8), &mut litter, &mut show);
+        assert_eq!(ring.latest(), Seq(9), "nothing goes back");
+        assert_eq!(shown, [3, 5, 8, 9]);
+        let read = ring.read(Seq(3), &Filter::all(), 9, usize::MAX);
+        assert_eq!(read.missing.as_slice(), [(4, 4)]);
+    }
+
+    #[test]
+    fn a_hole_beyond_what_is_retained_leaves_nothing_before_it() {
+        let limits = TailLimits {
+            events: 4,
+            bytes: usize::MAX,
+        };
+        let mut ring = Ring::after(Seq(0), limits);
+        let mut litter = Litter::new();
+        ring.push(event(1), &mut litter, |_| {});
+        let far = Seq(u64::MAX / 2);
+        ring.pass_to(far, &mut litter, |_| {});
+        assert_eq!((ring.oldest(), ring.latest(), ring.len()), (far, far, 0));
+        assert_eq!(ring.bytes(), 0);
     }
 
     proptest! {

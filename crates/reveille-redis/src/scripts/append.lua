@@ -1,4 +1,4 @@
--- ARGV: epoch, channel, name, expected or '', reason of the seal or '', window in ms, most keys, then
+-- KEYS also: sequence. ARGV: epoch, channel, name, expected or '', reason of the seal or '', window in ms, most keys, then
 -- for each entry: '' or 'k' and its key, fingerprint, event, '' or 'k' and what the event says its key is.
 local log = look(ARGV[1])
 if not log then return { 'gone' } end
@@ -10,6 +10,10 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 -- which is beyond all that was ever counted.
 local seq = counted or (now * 1000)
 if seq < log.seq then return { 'lost', 'sequence' } end
+if not counted then
+  local last = redis.call('XREVRANGE', KEYS[6], '+', '-', 'COUNT', 1)[1]
+  if last and seq < tonumber(string.match(last[1], '^%d+')) then return { 'lost', 'sequence' } end
+end
 
 local fin = log.fin
 local slots, fresh, batch = { 'done' }, {}, {}
@@ -43,11 +47,14 @@ if ARGV[4] ~= '' and ARGV[4] ~= digits(log.fin) then return { 'conflicting', dig
 
 -- From here on nothing is refused: the first XADD fails or none does.
 local kn = log.kn
+local name = string.match(ARGV[3], '^[^.]*%.(.*)$')
 for _, entry in ipairs(fresh) do
   local i, at, number = entry[1], entry[2], entry[3]
   local key = ARGV[i]
   local id = digits(tonumber(at) + 1) .. '-0'
   redis.call('XADD', KEYS[2], id, 's', number, 'e', ARGV[i + 2], 'k', ARGV[i + 3])
+  -- About as many events as a gateway retains of a tenant are found by their numbers.
+  redis.call('XADD', KEYS[6], 'MAXLEN', '~', 100000, number .. '-0', 'n', name, 'e', log.epoch, 'p', at)
   if key ~= '' then
     redis.call('HSET', KEYS[3], key, batch[key])
     redis.call('ZADD', KEYS[4], now, key)
@@ -73,5 +80,5 @@ if ARGV[5] ~= '' then
   redis.call('HSET', KEYS[1], 'reason', ARGV[5])
   told = 'x'
 end
-redis.call('PUBLISH', ARGV[2], ARGV[3] .. ' ' .. told)
+redis.call('PUBLISH', ARGV[2], ARGV[3] .. ' ' .. told .. ' ' .. digits(seq))
 return slots

@@ -12,7 +12,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use reveille_backend::{
     Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
-    OrderPage, ReadLimit, Seal, StoredPage,
+    OrderPage, ReadLimit, Seal, StoredPage, Watch,
 };
 use reveille_types::{Epoch, Position, Seq, SessionId, SessionKey, Tenant};
 use tokio::task::yield_now;
@@ -189,6 +189,10 @@ impl Backend for Broken {
             _ => {}
         }
         Ok(page)
+    }
+
+    async fn watch_order(&self, tenant: &Tenant, after: Seq) -> Result<Watch, BackendError> {
+        self.sound.watch_order(tenant, after).await
     }
 
     async fn list(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reveille_backend::{
     Backend, BackendError, Capabilities, ListOptions, LogHandle, OpenOptions, Opened, OrderPage,
-    ReadLimit, StoredPage,
+    ReadLimit, StoredPage, Watch,
 };
 use reveille_types::{Epoch, Seq, SessionKey, Tenant};
 
@@ -114,6 +114,10 @@ impl<B: Backend> Backend for Faulty<B> {
         let (sound, tenant) = (Arc::clone(&self.sound), tenant.clone());
         let call = async move { sound.read_order(&tenant, after, limit).await };
         self.around(Operation::ReadOrder, call).await
+    }
+
+    async fn watch_order(&self, tenant: &Tenant, after: Seq) -> Result<Watch, BackendError> {
+        self.sound.watch_order(tenant, after).await
     }
 
     async fn list(

@@ -8,7 +8,7 @@ use reveille_backend::{
 use reveille_types::{Event, EventId, Position, Seq, SessionKey, Tenant};
 
 use super::key;
-use super::raw::{ALL, entries, epoch, handle, now, stored, try_append};
+use super::raw::{ALL, entries, epoch, handle, now, stored, try_append, woken};
 
 fn tenant(name: &str) -> Tenant {
     Tenant::parse(name).unwrap()
@@ -73,10 +73,10 @@ async fn follow(
 
 /// The events of a tenant are read by ascending sequence number over all its logs, page by page and
 /// from anywhere, without what was trimmed or removed and without another tenant's. A backend that
-/// does not read the order says so.
+/// does not read the order says so; one that does and is shared wakes who watches it.
 ///
 /// # Panics
-/// When an event is missing, comes twice, or stands elsewhere.
+/// When an event is missing, comes twice, or stands elsewhere, or a watch sleeps on.
 pub async fn order_is_read_over_all_logs_of_a_tenant(backend: Arc<dyn Backend>) {
     let ours = Tenant::default_tenant();
     if !backend.capabilities().reads_order {
@@ -119,6 +119,19 @@ pub async fn order_is_read_over_all_logs_of_a_tenant(backend: Arc<dyn Backend>) 
     for (n, (seq, _)) in all.iter().enumerate() {
         let rest = follow(&backend, &ours, *seq, limit(4)).await;
         assert_eq!(rest, all[n + 1..], "what follows {seq:?}");
+    }
+    if backend.capabilities().shared {
+        let last = all.last().map_or(Seq(0), |(seq, _)| *seq);
+        let watch = backend.watch_order(&ours, Seq(last.0 - 1)).await.unwrap();
+        let seen = woken(watch, "a watch sleeps on what is there");
+        seen.await.unwrap();
+        for n in [1, 0] {
+            let last = all.last().map_or(Seq(0), |(seq, _)| *seq);
+            let watch = backend.watch_order(&ours, last).await.unwrap();
+            all.extend(put(&mut logs[n], 1).await);
+            let seen = woken(watch, "an append after the watch was armed is missed");
+            seen.await.unwrap();
+        }
     }
     // The first two of "b", and everything of "gone".
     if let Some(log) = stored(&backend, "b").await {

@@ -1,0 +1,64 @@
+//! The order of a tenant over all its logs: a stream beside them says which event has which number.
+//!
+//! It is trimmed to about as many events as a gateway retains of a tenant. What it does not name any more
+//! is a hole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use redis::Value;
+use reveille_backend::{BackendError, OrderPage, ReadLimit};
+use reveille_types::{Position, Seq, SessionKey, Tenant};
+
+use crate::answer::{Answer, next, number};
+use crate::error::corrupt;
+use crate::event::decode;
+use crate::link::{Link, Request};
+use crate::log::{FAR, READ_BYTES, READ_EVENTS};
+use crate::names::{TenantNames, parse_local_name};
+use crate::scripts::ORDER;
+
+/// Reads what follows `after`, in one step of the server.
+pub(crate) async fn read(
+    link: &Link,
+    tenant: &Tenant,
+    after: Seq,
+    limit: ReadLimit,
+) -> Result<OrderPage, BackendError> {
+    let most = limit.events.clamp(1, READ_EVENTS);
+    let bytes = limit.bytes.clamp(1, READ_BYTES);
+    let asking = link.repeatable::<Answer>(|live| {
+        let names = TenantNames::new(&live.store, tenant);
+        let mut call = ORDER.prepare_invoke();
+        call.key(names.counters())
+            .key(names.sequence())
+            .arg(names.base())
+            .arg(after.0.min(FAR))
+            .arg(most)
+            .arg(bytes);
+        Request::Script(call)
+    });
+    let mut values = asking.await?.found()?;
+    let through = Seq(number(&mut values)?).max(after);
+    let mut keys: HashMap<String, Arc<SessionKey>> = HashMap::new();
+    let mut events = Vec::new();
+    for entry in next::<Vec<Value>>(&mut values)? {
+        let mut entry = next::<Vec<Value>>(&mut vec![entry].into_iter())?.into_iter();
+        let name: String = next(&mut entry)?;
+        let epoch: String = next(&mut entry)?;
+        let position = Position(number(&mut entry)?);
+        let damaged = || corrupt(format!("the order at {name:?}"));
+        let key = match keys.get(&name) {
+            Some(key) => Arc::clone(key),
+            None => {
+                let key = parse_local_name(tenant, &name).ok_or_else(damaged)?;
+                let key = Arc::new(key);
+                keys.insert(name.clone(), Arc::clone(&key));
+                key
+            }
+        };
+        let epoch = epoch.parse().map_err(|_| damaged())?;
+        events.push(decode(next(&mut entry)?, position, &key, epoch)?);
+    }
+    Ok(OrderPage::first_of(events, through, limit))
+}
