@@ -31,11 +31,12 @@ pub(crate) fn head(text: &[u8]) -> Result<Option<(Head, usize)>, LoadError> {
     let status = first
         .strip_prefix(b"HTTP/1.1 ")
         .and_then(|rest| digits(rest.get(..3)?));
-    let status = status
-        .and_then(|status| u16::try_from(status).ok())
-        .ok_or(LoadError::Malformed {
-            problem: "it does not begin with a status line of HTTP/1.1",
-        })?;
+    let status =
+        status
+            .and_then(|status| u16::try_from(status).ok())
+            .ok_or(LoadError::Malformed {
+                problem: "it does not begin with a status line of HTTP/1.1",
+            })?;
     let mut head = Head {
         status,
         length: None,
@@ -144,7 +145,11 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_an_error() {
-        for text in ["HTTP/1.0 200 OK\r\n\r\n", "hello\r\n\r\n", "HTTP/1.1 abc\r\n\r\n"] {
+        for text in [
+            "HTTP/1.0 200 OK\r\n\r\n",
+            "hello\r\n\r\n",
+            "HTTP/1.1 abc\r\n\r\n",
+        ] {
             assert!(head(text.as_bytes()).is_err(), "{text}");
         }
         assert!(head(&[b'x'; HEAD_BYTES + 1]).is_err());
@@ -157,7 +162,8 @@ mod tests {
             let mut body = Body::Size(Vec::new());
             let mut all = Vec::new();
             for piece in text.chunks(size) {
-                body.feed(piece, |data| all.extend_from_slice(data)).unwrap();
+                body.feed(piece, |data| all.extend_from_slice(data))
+                    .unwrap();
             }
             assert_eq!(all, b"hello 0123456789", "pieces of {size}");
         }

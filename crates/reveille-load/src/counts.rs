@@ -195,7 +195,10 @@ mod tests {
         }
         assert!(!counts.is_whole());
         let report = counts.report(1_000);
-        assert_eq!((report.deliveries, report.missing, report.duplicates), (3, 1, 1));
+        assert_eq!(
+            (report.deliveries, report.missing, report.duplicates),
+            (3, 1, 1)
+        );
         assert_eq!(report.latency.max_us.round() as u64, 2);
     }
 }

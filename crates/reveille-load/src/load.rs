@@ -99,10 +99,12 @@ impl Load {
                 if let Some(due) = self.publish(pace, begun, &mut sent)? {
                     let now = Instant::now();
                     timeout = timeout.min(due.saturating_duration_since(now));
-                    self.alarm.set(due, now).map_err(|source| LoadError::System {
-                        what: "an alarm",
-                        source,
-                    })?;
+                    self.alarm
+                        .set(due, now)
+                        .map_err(|source| LoadError::System {
+                            what: "an alarm",
+                            source,
+                        })?;
                 }
             } else if self.is_over() {
                 break;
@@ -264,7 +266,9 @@ impl Load {
             Some(status) => {
                 counts.refused += batch;
                 let text = text.trim();
-                counts.refusal.get_or_insert_with(|| format!("{status} {text}"));
+                counts
+                    .refusal
+                    .get_or_insert_with(|| format!("{status} {text}"));
             }
             None => counts.unanswered += batch,
         }

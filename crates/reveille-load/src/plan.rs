@@ -61,7 +61,9 @@ impl Target {
     pub(crate) fn publish_head(&self, channel: &str) -> String {
         let path = self.publish_path.replace(CHANNEL, channel);
         let fields = &self.fields;
-        format!("POST {path} HTTP/1.1\r\n{fields}content-type: application/json\r\ncontent-length: ")
+        format!(
+            "POST {path} HTTP/1.1\r\n{fields}content-type: application/json\r\ncontent-length: "
+        )
     }
 
     pub(crate) fn around(&self) -> (&'static str, &'static str) {

@@ -75,7 +75,12 @@ mod tests {
 
     #[test]
     fn what_is_no_stamp_is_none() {
-        for text in ["", "\"bench\":\"", "\"bench\":\"1.2\"", "data: {\"bench\":1}"] {
+        for text in [
+            "",
+            "\"bench\":\"",
+            "\"bench\":\"1.2\"",
+            "data: {\"bench\":1}",
+        ] {
             assert_eq!(Stamps::new().find(text.as_bytes()), None, "{text}");
         }
     }

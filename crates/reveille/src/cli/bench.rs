@@ -27,7 +27,12 @@ pub(super) struct Bench {
     #[arg(long, value_name = "EVENTS")]
     rate: Option<f64>,
     /// Most events on their way to readers, where no rate is given
-    #[arg(long, default_value_t = 64, value_name = "EVENTS", conflicts_with = "rate")]
+    #[arg(
+        long,
+        default_value_t = 64,
+        value_name = "EVENTS",
+        conflicts_with = "rate"
+    )]
     window: u64,
     /// Connections that publish
     #[arg(long, default_value_t = 8, value_name = "COUNT", value_parser = at_least_one)]
