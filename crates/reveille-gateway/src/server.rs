@@ -1,21 +1,23 @@
 //! The accept loop: bounded in time, and ended in an orderly way.
 
+mod alone;
 mod first_byte;
 mod tls;
 mod wire;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::{Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -29,6 +31,7 @@ use tower::Service as _;
 use crate::fan_out::{Pump, Pumps};
 use crate::gateway::Gateway;
 use crate::stream::Line;
+use alone::Alone;
 use first_byte::FirstByte;
 use wire::WireIo;
 
@@ -272,8 +275,8 @@ impl Server {
         let watcher = self.connections.watcher();
         let tls = self.tls.clone();
         let pump = self.pumps.take();
+        let after = self.connections.watcher();
         tokio::spawn(async move {
-            let _place = place;
             let ended = match tls {
                 None => {
                     let wire = Arc::new(Wire::new(socket));
@@ -281,9 +284,19 @@ impl Server {
                     let answers = Answers {
                         router,
                         peer: Peer(peer),
-                        past: Some((pump, wire)),
+                        past: Some((pump, Arc::clone(&wire))),
                     };
-                    run(socket, Proto::Either, answers, watcher).await
+                    match run(socket, Proto::Either, answers, watcher, Some(&wire)).await {
+                        Ok(Some(alone)) => {
+                            // A task of its own, which is as small as what it does.
+                            tokio::spawn(async move {
+                                let _open = (place, after);
+                                let _ = alone.run().await;
+                            });
+                            return;
+                        }
+                        ended => ended,
+                    }
                 }
                 Some(tls) => match tls.accept(socket, FIRST_BYTE).await {
                     Ok((socket, proto)) => {
@@ -292,11 +305,12 @@ impl Server {
                             peer: Peer(peer),
                             past: None,
                         };
-                        run(socket, proto, answers, watcher).await
+                        run(socket, proto, answers, watcher, None).await
                     }
                     Err(error) => Err(error.into()),
                 },
             };
+            drop((place, after));
             if let Err(error) = ended {
                 tracing::debug!(error = %error, "connection ended");
             }
@@ -337,18 +351,22 @@ impl Service<Request<Incoming>> for Answers {
             let line = response.extensions_mut().remove::<Arc<Line>>();
             if let (Some(line), Some((pump, wire))) = (line, past) {
                 line.leave_to(pump, &wire);
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
             }
             Ok(response)
         })
     }
 }
 
+/// Serves the requests of a connection, until its end or until it is left to a stream.
 async fn run<S>(
     socket: S,
     proto: Proto,
     answers: Answers,
     watcher: Watcher,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+    wire: Option<&Arc<Wire>>,
+) -> Result<Option<Alone>, Box<dyn std::error::Error + Send + Sync>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -372,7 +390,15 @@ where
         .keep_alive_interval(H2_PING)
         .keep_alive_timeout(UNACKNOWLEDGED);
     let connection = builder.serve_connection(TokioIo::new(socket), answers);
-    watcher.watch(connection.into_owned()).await
+    let mut connection = std::pin::pin!(watcher.watch(connection.into_owned()));
+    poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(ended.map(|()| None)),
+        Poll::Pending => match wire.and_then(Alone::of) {
+            Some(alone) => Poll::Ready(Ok(Some(alone))),
+            None => Poll::Pending,
+        },
+    })
+    .await
 }
 
 /// How many connections each address has.

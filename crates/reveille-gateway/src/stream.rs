@@ -100,7 +100,7 @@ impl EventStream {
 
 impl Drop for EventStream {
     fn drop(&mut self) {
-        self.line.close();
+        self.line.leave_body();
     }
 }
 

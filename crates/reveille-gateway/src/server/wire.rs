@@ -69,6 +69,60 @@ impl Wire {
         false
     }
 
+    fn line(&self) -> Option<Arc<Line>> {
+        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.as_ref().and_then(Weak::upgrade)
+    }
+
+    /// The stream, once the server has nothing more to say than what the stream does.
+    pub(super) fn alone(&self) -> Option<Arc<Line>> {
+        self.line().filter(|_| self.is_quiet())
+    }
+
+    /// Puts bytes behind what is left to write.
+    pub(super) fn push(&self, pieces: &[&[u8]]) {
+        let mut rest = self.rest();
+        pieces
+            .iter()
+            .for_each(|piece| rest.extend_from_slice(piece));
+    }
+
+    /// Writes what is left, and lets the pump write.
+    pub(super) fn poll_quiet(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_rest(cx))?;
+        if !self.quiet.swap(true, Ordering::SeqCst)
+            && let Some(line) = self.line()
+        {
+            line.is_quiet();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the client has gone. What it says is not listened to.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut ignored = [0; 256];
+        loop {
+            if ready!(self.socket.poll_read_ready(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            match self.socket.try_read(&mut ignored) {
+                Ok(0) => return Poll::Ready(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Says that nothing more comes.
+    pub(super) fn shut(&self) -> io::Result<()> {
+        let socket = socket2::SockRef::from(&self.socket);
+        match socket.shutdown(std::net::Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            done => done,
+        }
+    }
+
     /// Writes what is left of the pump's.
     fn poll_rest(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut rest = self.rest();
@@ -113,11 +167,8 @@ impl AsyncRead for WireIo {
         let socket = &self.0.socket;
         loop {
             ready!(socket.poll_read_ready(cx))?;
-            match socket.try_read(buffer.initialize_unfilled()) {
-                Ok(read) => {
-                    buffer.advance(read);
-                    return Poll::Ready(Ok(()));
-                }
+            match socket.try_read_buf(buffer) {
+                Ok(_) => return Poll::Ready(Ok(())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -152,25 +203,12 @@ impl AsyncWrite for WireIo {
 
     /// The server calls it when it has written all that it had.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let wire = &self.0;
-        ready!(wire.poll_rest(cx))?;
-        if !wire.quiet.swap(true, Ordering::SeqCst) {
-            let line = wire.line.lock().unwrap_or_else(PoisonError::into_inner);
-            let line = line.as_ref().and_then(Weak::upgrade);
-            if let Some(line) = line {
-                line.is_quiet();
-            }
-        }
-        Poll::Ready(Ok(()))
+        self.0.poll_quiet(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wire = &self.0;
         ready!(wire.poll_rest(cx))?;
-        let socket = socket2::SockRef::from(&wire.socket);
-        Poll::Ready(match socket.shutdown(std::net::Shutdown::Write) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            done => done,
-        })
+        Poll::Ready(wire.shut())
     }
 }

@@ -7,6 +7,7 @@
 //! its end. Both write whole chunks, and only one at a time: the pump while the wire is
 //! [quiet](Wire::is_quiet), which the stream's lock keeps so.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -14,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use bytes::Bytes;
 
 use super::state::StreamState;
-use crate::fan_out::{Pump, Scratch};
+use crate::fan_out::{Pump, Scratch, is_full};
 use crate::server::Wire;
 
 /// One stream, for its body and for the pump.
@@ -26,12 +27,26 @@ pub(crate) struct Line {
     /// Whether the pump was here while the wire was not quiet.
     behind: AtomicBool,
     past: OnceLock<Past>,
+    /// Whether the server has left the connection to the stream.
+    alone: AtomicBool,
 }
 
 struct Open {
     stream: StreamState,
-    /// The server's task, where the pump writes.
+    /// The task that polls the body, where the pump writes.
     body: Option<Waker>,
+    /// Whether the pump is about to write what it has fetched.
+    writing: bool,
+    /// Whether the body was polled meanwhile.
+    held: bool,
+}
+
+impl Open {
+    fn wake_body(&self) {
+        if let Some(body) = &self.body {
+            body.wake_by_ref();
+        }
+    }
 }
 
 /// The way past the server.
@@ -43,10 +58,16 @@ struct Past {
 impl Line {
     pub(super) fn new(stream: StreamState) -> Self {
         Self {
-            state: Mutex::new(Some(Open { stream, body: None })),
+            state: Mutex::new(Some(Open {
+                stream,
+                body: None,
+                writing: false,
+                held: false,
+            })),
             queued: AtomicBool::new(false),
             behind: AtomicBool::new(false),
             past: OnceLock::new(),
+            alone: AtomicBool::new(false),
         }
     }
 
@@ -67,7 +88,7 @@ impl Line {
     }
 
     /// The next piece of the body.
-    pub(super) fn poll_body(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub(crate) fn poll_body(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut guard = self.open();
         let Some(open) = &mut *guard else {
             return Poll::Ready(None);
@@ -80,6 +101,11 @@ impl Line {
             Some(body) => body.clone_from(cx.waker()),
             None => open.body = Some(cx.waker().clone()),
         }
+        if open.writing {
+            // What comes next comes after it.
+            open.held = true;
+            return Poll::Pending;
+        }
         let waker = Waker::from(Arc::clone(self));
         let polled = open.stream.poll(cx, &mut Context::from_waker(&waker));
         if polled.is_ready() {
@@ -88,8 +114,20 @@ impl Line {
         polled
     }
 
-    /// The body is dropped: nothing is read any more.
-    pub(super) fn close(&self) {
+    /// The body is dropped, as the server sees it.
+    pub(super) fn leave_body(&self) {
+        if !self.alone.load(Ordering::SeqCst) {
+            self.close();
+        }
+    }
+
+    /// The server is about to drop the body: the stream goes on without it, until it is closed.
+    pub(crate) fn go_on_alone(&self) {
+        self.alone.store(true, Ordering::SeqCst);
+    }
+
+    /// Nothing is read any more.
+    pub(crate) fn close(&self) {
         // Not under the lock: it ends a subscription.
         let open = self.open().take();
         drop(open);
@@ -98,34 +136,45 @@ impl Line {
         }
     }
 
-    /// Writes what is ready.
-    pub(crate) fn pump(self: &Arc<Self>, scratch: &mut Scratch) {
+    /// What is to be written, for the pump to [write](Self::write) soon.
+    pub(crate) fn fetch(self: &Arc<Self>, scratch: &mut Scratch) -> Option<Range<usize>> {
         self.queued.store(false, Ordering::SeqCst);
         let mut guard = self.open();
-        let (Some(open), Some(past)) = (&mut *guard, self.past.get()) else {
+        let (open, past) = (guard.as_mut()?, self.past.get()?);
+        if open.stream.is_ending() {
+            open.wake_body();
+            return None;
+        }
+        if !self.may_write(&past.wire) {
+            return None;
+        }
+        let waker = Waker::from(Arc::clone(self));
+        let mut cx = Context::from_waker(&waker);
+        let now = scratch.now;
+        let chunk = scratch.chunk(|out, frames| open.stream.fetch(&mut cx, out, frames, now));
+        open.writing = chunk.is_some();
+        match &chunk {
+            // There may be more.
+            Some(chunk) if is_full(chunk) => self.wake_by_ref(),
+            None if open.stream.is_ending() => open.wake_body(),
+            _ => {}
+        }
+        chunk
+    }
+
+    /// Writes what was fetched.
+    pub(crate) fn write(&self, chunk: &[u8]) {
+        let Some(past) = self.past.get() else {
             return;
         };
-        if !open.stream.is_ending() && !self.may_write(&past.wire) {
+        let is_whole = past.wire.write(chunk);
+        let mut guard = self.open();
+        let Some(open) = &mut *guard else {
             return;
-        }
-        if !open.stream.is_ending() {
-            let waker = Waker::from(Arc::clone(self));
-            let mut cx = Context::from_waker(&waker);
-            let now = scratch.now;
-            scratch.chunk(|out, frames| open.stream.fetch(&mut cx, out, frames, now));
-            if scratch.is_empty() || past.wire.write(scratch.bytes()) {
-                if scratch.is_full() {
-                    // There may be more.
-                    self.wake_by_ref();
-                }
-                if !open.stream.is_ending() {
-                    return;
-                }
-            }
-        }
-        // The rest is the server's.
-        if let Some(body) = &open.body {
-            body.wake_by_ref();
+        };
+        open.writing = false;
+        if !is_whole || std::mem::take(&mut open.held) || open.stream.is_ending() {
+            open.wake_body();
         }
     }
 
