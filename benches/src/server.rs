@@ -82,7 +82,9 @@ impl Server {
         let mut first = String::new();
         notes.read_line(&mut first)?;
         let address = first.trim().rsplit([' ', '/']).next().unwrap_or_default();
-        let address = address.parse().map_err(|_| io::Error::other(first.clone()))?;
+        let address = address
+            .parse()
+            .map_err(|_| io::Error::other(first.clone()))?;
         // Nobody reads the rest, but it must not block.
         thread::spawn(move || io::copy(&mut notes, &mut io::sink()));
         Ok(Self {
@@ -170,7 +172,11 @@ impl Server {
             return Ok(all);
         }
         let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children"))?;
-        all.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+        all.extend(
+            children
+                .split_whitespace()
+                .filter_map(|id| id.parse::<u32>().ok()),
+        );
         Ok(all)
     }
 }
@@ -192,7 +198,9 @@ impl Drop for Server {
 /// Keeps this process, and what it starts, on the first of its CPUs or on the others.
 fn on_first(first: bool) -> io::Result<()> {
     let mine = sched_getaffinity(None)?;
-    let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| mine.is_set(*cpu)).collect();
+    let cpus: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|cpu| mine.is_set(*cpu))
+        .collect();
     let Some((one, others)) = cpus.split_first().filter(|(_, others)| !others.is_empty()) else {
         return Ok(());
     };

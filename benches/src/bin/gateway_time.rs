@@ -121,12 +121,7 @@ fn one_at_a_time(
     Ok(())
 }
 
-fn loaded(
-    figures: &mut Figures,
-    kind: Kind,
-    readers: usize,
-    time: Duration,
-) -> Result<(), Failed> {
+fn loaded(figures: &mut Figures, kind: Kind, readers: usize, time: Duration) -> Result<(), Failed> {
     let server = Server::start(kind)?;
     let mut plan = plan(&server);
     plan.readers = readers;
@@ -138,7 +133,7 @@ fn loaded(
     figures.add(&row, "CPU s/million", kind.name(), cost);
     let rate = measured.report.deliveries_per_second / 1e3;
     let row = format!("sse_loaded_{readers}_rate");
-    figures.add(&row, "thousand/s", kind.name(), rate);
+    figures.add(&row, "k/s", kind.name(), rate);
     Ok(())
 }
 
@@ -179,7 +174,12 @@ fn posts(figures: &mut Figures, kind: Kind, time: Duration) -> Result<(), Failed
     let mut load = Load::connect(plan.clone())?;
     let all = Pace::Window(u64::MAX);
     let measured = measure(&server, &mut load, all, time)?;
-    figures.add("publish", "CPU us", kind.name(), measured.micros_per_event());
+    figures.add(
+        "publish",
+        "CPU us",
+        kind.name(),
+        measured.micros_per_event(),
+    );
     // The others know no batches.
     if kind == Kind::Reveille {
         plan.batch = BATCH;
