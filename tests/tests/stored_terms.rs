@@ -329,7 +329,11 @@ async fn group_on_a_store_takes_settles_and_sets_aside_as_in_memory() {
     ));
     append(&log, &["task.result"]).await;
     assert_eq!(taken(take(&log, None).await).len(), 1);
-    assert!(log.retry_dead_letter(&group, first.event.position()).await);
+    assert!(
+        log.retry_dead_letter(&group, first.event.position())
+            .await
+            .unwrap()
+    );
     let letter = taken(take(&log, None).await).remove(0);
     assert_eq!(letter.event, first.event);
     assert!(matches!(

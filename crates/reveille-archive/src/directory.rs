@@ -12,21 +12,23 @@ const DATABASE: &str = "archive.db";
 /// What the one writer has locked. Empty; the lock goes with the process.
 const LOCK: &str = "lock";
 
-/// A directory that this process has for itself as long as the value lives.
+/// That a directory is this process's alone, as long as the value lives.
 #[derive(Debug)]
-pub(crate) struct Directory {
-    path: PathBuf,
+pub(crate) struct Claim {
     /// Holds the lock.
     _lock: File,
 }
 
-impl Directory {
-    /// Makes the directory and its database file if they are not there, and locks it.
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| OpenError::Io { path, source }
-        };
+/// The directory of a database, which this process has for itself as long as the value lives.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    _claim: Claim,
+}
+
+impl Claim {
+    /// Makes the directory if it is not there, and locks it.
+    pub(crate) fn on(path: &Path) -> Result<Self, OpenError> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(path).map_err(failed(path))?;
@@ -39,17 +41,21 @@ impl Directory {
         let lock_path = path.join(LOCK);
         let lock = private(&lock_path).map_err(failed(&lock_path))?;
         match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::Locked {
-                    dir: path.to_owned(),
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(&lock_path)(source)),
+            Ok(()) => Ok(Self { _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
+                dir: path.to_owned(),
+            }),
+            Err(TryLockError::Error(source)) => Err(failed(&lock_path)(source)),
         }
+    }
+}
+
+impl Directory {
+    /// Makes the directory and its database file if they are not there, and locks it.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let this = Self {
             path: path.to_owned(),
-            _lock: lock,
+            _claim: Claim::on(path)?,
         };
         let database = this.database();
         if !database.exists() {
@@ -89,6 +95,11 @@ impl Directory {
     pub(crate) fn wal(&self) -> PathBuf {
         self.path.join(format!("{DATABASE}-wal"))
     }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Io { path, source }
 }
 
 /// Opens a file that only its owner may read, or makes it.

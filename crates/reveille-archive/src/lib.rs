@@ -15,6 +15,9 @@
 //!
 //! It is an [`Archive`](reveille_backend::Archive), too, of what buses have shown.
 //!
+//! [`EventLog`] stands apart from both: events as lines of JSON, one file per agent, for people and
+//! their tools.
+//!
 //! A directory has one writer: a second one is refused. The archive never serves HTTP, keeps no events
 //! in memory and knows nothing of sessions: that is what stands on it.
 //!
@@ -41,7 +44,10 @@ mod maintenance;
 mod port;
 mod watch;
 
+mod event_log;
+
 pub use backend::ArchiveBackend;
 pub use error::{OpenError, StoreError};
+pub use event_log::{EventLines, EventLog, EventLogError, EventLogOptions};
 pub use options::{ArchiveDurability, ArchiveOptions, Retention};
 pub use wal::Recovery;

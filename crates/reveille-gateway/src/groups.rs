@@ -32,6 +32,7 @@ impl Group {
             .map_err(|e| Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_parameter", &e))?;
         let caller = addressed.caller.clone();
         let log = gateway.session(&addressed.only()?).await?;
+        log.load_groups().await?;
         Ok(Self { caller, log, name })
     }
 
@@ -121,11 +122,11 @@ pub(crate) async fn settle_dead_letters(
     let mut done = DeadLetterAnswer::default();
     for at in request.retry.iter().filter(seen) {
         let there = group.log.retry_dead_letter(&group.name, Position(*at));
-        done.retried += u64::from(there.await);
+        done.retried += u64::from(there.await?);
     }
     for at in request.discard.iter().filter(seen) {
         let there = group.log.discard_dead_letter(&group.name, Position(*at));
-        done.discarded += u64::from(there.await);
+        done.discarded += u64::from(there.await?);
     }
     Ok(answer(StatusCode::OK, &done))
 }

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reveille_bus::BusError;
 use reveille_core::SignalError;
-use reveille_queue::{AppendError, ReadError, SessionError, SettleError};
+use reveille_queue::{AppendError, ReadError, SessionError, SettleError, StoreFailure};
 use reveille_types::wire::{PROBLEM_JSON, Problem};
 use reveille_types::{CursorError, Invalid};
 
@@ -246,6 +246,7 @@ impl From<ReadError> for Refusal {
             ReadError::TooManyWaiters { limit }
             | ReadError::TooManyGroups { limit }
             | ReadError::TooManyLeases { limit } => Self::too_many(code, limit),
+            ReadError::Store(_) => Self::unavailable(code),
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code),
         }
         .detail(detail)
@@ -271,7 +272,16 @@ impl From<BusError> for Refusal {
 
 impl From<SettleError> for Refusal {
     fn from(error: SettleError) -> Self {
-        Self::new(StatusCode::CONFLICT, error.code()).detail(error.to_string())
+        match error {
+            SettleError::Store(failure) => failure.into(),
+            other => Self::new(StatusCode::CONFLICT, other.code()).detail(other.to_string()),
+        }
+    }
+}
+
+impl From<StoreFailure> for Refusal {
+    fn from(failure: StoreFailure) -> Self {
+        ReadError::Store(failure).into()
     }
 }
 

@@ -28,7 +28,7 @@ impl SessionLog {
             None => self.try_append(drafts, options),
             Some(stored) => {
                 let entries = prepare(drafts, self.preparing(self.now()))?;
-                self.append_stored(&**stored, entries.into_vec(), options)
+                self.append_stored(&*stored.log, entries.into_vec(), options)
                     .await
             }
         }

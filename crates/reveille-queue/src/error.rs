@@ -1,5 +1,7 @@
 //! Why the queue says no.
 
+use std::sync::Arc;
+
 use reveille_backend::BackendError;
 use reveille_types::{Cursor, CursorError, EndReason, Invalid, Position, SessionKey, UnknownKind};
 
@@ -50,6 +52,9 @@ pub enum SessionError {
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The backend failed where the groups of the session are kept.
+    #[error(transparent)]
+    Store(#[from] StoreFailure),
 }
 
 impl SessionError {
@@ -67,10 +72,42 @@ impl SessionError {
             Self::TooManySessions { .. } => "too_many_sessions",
             Self::InvalidOption(_) => "invalid_option",
             Self::ReservedNamespace { .. } => "reserved_name",
-            Self::Backend(_) => "backend_unavailable",
+            Self::Backend(_) | Self::Store(_) => "backend_unavailable",
         }
     }
 }
+
+/// That the store of a session failed: what was asked for may or may not have been done. Two are equal
+/// if one is a clone of the other.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct StoreFailure(Arc<reveille_backend::AppendError>);
+
+impl StoreFailure {
+    pub(crate) fn refused(error: reveille_backend::AppendError) -> Self {
+        Self(Arc::new(error))
+    }
+
+    /// What the store said.
+    #[must_use]
+    pub fn cause(&self) -> &reveille_backend::AppendError {
+        &self.0
+    }
+}
+
+impl From<BackendError> for StoreFailure {
+    fn from(error: BackendError) -> Self {
+        Self::refused(error.into())
+    }
+}
+
+impl PartialEq for StoreFailure {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for StoreFailure {}
 
 /// Why an append did not take place, or may not have. In all cases but
 /// [`OutcomeUnknown`](Self::OutcomeUnknown) nothing was stored.
@@ -230,6 +267,9 @@ pub enum ReadError {
         /// The most that are allowed.
         limit: usize,
     },
+    /// The store failed where the groups of the session are kept.
+    #[error(transparent)]
+    Store(#[from] StoreFailure),
 }
 
 impl ReadError {
@@ -243,6 +283,7 @@ impl ReadError {
             Self::TooManyWaiters { .. } => "too_many_waiters",
             Self::TooManyLeases { .. } => "too_many_leases",
             Self::TooManyGroups { .. } => "too_many_groups",
+            Self::Store(_) => "backend_unavailable",
         }
     }
 }
@@ -254,6 +295,9 @@ pub enum SettleError {
     /// The event has been settled, has been delivered to another taker since, or was never leased.
     #[error("the lease is not held any more")]
     Fenced,
+    /// The store failed: the event may or may not be settled. Settle it again.
+    #[error(transparent)]
+    Store(#[from] StoreFailure),
 }
 
 impl SettleError {
@@ -262,6 +306,7 @@ impl SettleError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Fenced => "fenced",
+            Self::Store(_) => "backend_unavailable",
         }
     }
 }

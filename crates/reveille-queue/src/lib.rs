@@ -59,10 +59,12 @@ mod prepare;
 mod read;
 mod stored;
 
+mod group_log;
 mod groups;
 mod multi_wait;
 mod subscription;
 mod take;
+mod taking_stored;
 mod token;
 mod wait;
 
@@ -75,8 +77,12 @@ mod window;
 
 pub use builder::SessionsBuilder;
 pub use environment::TokioClock;
+<<<<<<< HEAD
 pub use error::{AppendError, ReadError, SessionError, SettleError};
 pub use info::Outline;
+=======
+pub use error::{AppendError, ReadError, SessionError, SettleError, StoreFailure};
+>>>>>>> main
 pub use keep_alive::KeepAlive;
 pub use listing::{ListOptions, SessionsInfo};
 pub use log::SessionLog;

@@ -47,7 +47,7 @@ impl SessionLog {
         draft.payload = Payload::json(&request).map_err(invalid)?;
         let entry = complete(draft, self.preparing(now));
         if let Some(stored) = &self.0.stored {
-            return self.cancel_stored(&**stored, entry, reason, grace).await;
+            return self.cancel_stored(stored, entry, reason, grace).await;
         }
 
         let mut entries = Entries::from_elem(entry, 1);
@@ -91,7 +91,7 @@ impl SessionLog {
                 reason: EndReason::Closed,
                 message: message.map(Into::into),
             };
-            return self.close_stored(&**stored, seal).await;
+            return self.close_stored(&*stored.log, seal).await;
         }
         let now = self.now();
         let mut batch = WakeBatch::new();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use reveille_backend::{LogHandle, StoredLog};
+use reveille_backend::LogHandle;
 use reveille_core::WakeBatch;
 use reveille_types::{Cursor, Epoch, SessionKey, Source};
 
@@ -13,8 +13,9 @@ use crate::environment::Environment;
 use crate::error::AppendError;
 use crate::outcome::CancelOutcome;
 use crate::reminders::Reminders;
-use crate::runtime;
+use crate::sessions::Inner;
 use crate::state::{Locked, Moment, Now, SessionState, StateLock};
+use crate::stored::Stored;
 use crate::tail::Tail;
 use crate::token::SessionToken;
 
@@ -33,12 +34,8 @@ pub(crate) struct Shared {
     pub(crate) event_bytes: usize,
     pub(crate) state: StateLock,
     token: OnceLock<Box<SessionToken>>,
-    /// The log in its store, if the backend commits elsewhere.
-    pub(crate) stored: Option<Arc<dyn StoredLog>>,
-    /// Ends with the session: applies what became committed without an answer here.
-    pub(crate) feeder: OnceLock<runtime::AbortHandle>,
-    /// Held while a cancel is appended to the store, so that there is one.
-    pub(crate) cancelling: runtime::Mutex<()>,
+    /// What is kept in a store, if the backend commits elsewhere.
+    pub(crate) stored: Option<Box<Stored>>,
     /// What the sessions of the tenant may hold together. Kept after each append, when the session is
     /// not locked.
     pub(crate) budget: Arc<TenantBudget>,
@@ -120,9 +117,6 @@ impl SessionLog {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(feeder) = self.feeder.get() {
-            feeder.abort();
-        }
         self.budget.leave(self);
         if let Some(at) = self.state.lock().reminder {
             self.reminders.forget(self, at);
@@ -157,13 +151,14 @@ impl Shared {
         terms: Arc<crate::state::Terms>,
         created: Moment,
         tail: Option<Tail>,
-        environment: Arc<Environment>,
-        reminders: Arc<Reminders>,
+        sessions: &Inner,
     ) -> Self {
+        let environment = Arc::clone(&sessions.environment);
+        let reminders = Arc::clone(&sessions.reminders);
         let now = environment.now().moment();
         let (immediate, stored) = match opened.log {
             LogHandle::Immediate(log) => (Some(log), None),
-            LogHandle::Stored(log) => (None, Some(log)),
+            LogHandle::Stored(log) => (None, Some(Box::new(Stored::new(log, &sessions.backend)))),
         };
         // What is in a store is loaded from its begin; see `stored.rs`.
         let at = match stored {
@@ -186,8 +181,6 @@ impl Shared {
             state: StateLock::new(state),
             token: OnceLock::new(),
             stored,
-            feeder: OnceLock::new(),
-            cancelling: runtime::Mutex::default(),
             budget,
             environment,
             reminders,

@@ -16,6 +16,21 @@ mod provided {
         tokio::spawn(task).abort_handle()
     }
 
+    /// Runs a task, and waits for it; none if the runtime ends. The task goes on when the wait is dropped,
+    /// and drops what it answers.
+    pub(crate) async fn run<T: Send + 'static>(
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        tokio::spawn(task).await.ok()
+    }
+
+    /// As [`spawn`], unless there is no runtime (any more).
+    pub(crate) fn spawn_if_running(task: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(task);
+        }
+    }
+
     /// The time of tokio's timers.
     pub(crate) fn now() -> Instant {
         tokio::time::Instant::now().into_std()
@@ -61,6 +76,14 @@ mod provided {
     pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         drop(task);
         AbortHandle
+    }
+
+    pub(crate) async fn run<T>(task: impl Future<Output = T>) -> Option<T> {
+        Some(task.await)
+    }
+
+    pub(crate) fn spawn_if_running(task: impl Future<Output = ()> + Send + 'static) {
+        drop(task);
     }
 
     pub(crate) fn now() -> Instant {

@@ -12,6 +12,7 @@ use reveille_types::{Epoch, Filter, FilterSpec, Invalid, SessionKey, Tenant};
 use crate::builder::SessionsBuilder;
 use crate::environment::Environment;
 use crate::error::{ReadError, SessionError};
+use crate::group_log;
 use crate::kept;
 use crate::log::{SessionLog, Shared};
 use crate::options::{QueueLimits, SessionOptions};
@@ -30,7 +31,7 @@ pub struct Sessions(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    backend: Arc<dyn Backend>,
+    pub(crate) backend: Arc<dyn Backend>,
     pub(crate) environment: Arc<Environment>,
     pub(crate) default_ttl: Duration,
     /// What the last session was created with: most often the next one is, too.
@@ -248,18 +249,25 @@ impl Sessions {
         let opened = self.0.backend.open(&key, opening).await?;
         let (terms, created_at) = self.agreed(&opened, terms, now);
         let (created, epoch, seal) = (opened.created, opened.epoch, opened.seal.clone());
+        if incarnation == Incarnation::New
+            && let Ok(before) = self.get(&key)
+        {
+            group_log::remove(&*self.0.backend, &key, before.epoch()).await?;
+        }
         let shared = Shared::new(
             Arc::new(key.clone()),
             opened,
             terms,
             created_at,
             tail,
-            Arc::clone(&self.0.environment),
-            Arc::clone(&self.0.reminders),
+            &self.0,
         );
         let log = SessionLog(Arc::new(shared));
         log.0.budget.enter(&log.0);
         log.load(seal).await?;
+        if !created {
+            log.load_groups().await.map_err(SessionError::Store)?;
+        }
         let (log, _) = self.insert(log, incarnation)?;
         // Another open of the same incarnation may have come into the table first.
         let created = created && log.epoch() == epoch;
@@ -411,6 +419,7 @@ impl Sessions {
                 kept_events: limits.kept_events_per_group,
                 kept_bytes: limits.kept_bytes_per_group,
                 deliveries,
+                stored: !self.0.backend.capabilities().immediate,
             },
         };
         let mut latest = self.0.latest_terms.lock();
@@ -455,6 +464,7 @@ impl Sessions {
     /// A dropped future has removed the session or has not.
     pub async fn remove(&self, key: &SessionKey) -> Result<(), SessionError> {
         let present = self.0.table.lock().sessions.get(key).cloned();
+        self.remove_groups(key, present.as_ref()).await?;
         let stored = self.0.backend.remove(key).await?;
         // From here on there is no await, so that a dropped future leaves no session that can neither
         // be found nor has ended.
@@ -480,6 +490,33 @@ impl Sessions {
             true => Ok(()),
             false => Err(SessionError::not_found(key)),
         }
+    }
+}
+
+impl Sessions {
+    /// Removes what the groups of a session have done, before the session itself: who takes from it
+    /// meanwhile is told that the store failed.
+    async fn remove_groups(
+        &self,
+        key: &SessionKey,
+        present: Option<&SessionLog>,
+    ) -> Result<(), BackendError> {
+        let backend = &self.0.backend;
+        if backend.capabilities().immediate {
+            return Ok(());
+        }
+        let epoch = match present {
+            Some(log) => log.epoch(),
+            None => {
+                let options = OpenOptions::new(Incarnation::Current, self.new_epoch());
+                match backend.open(key, options).await {
+                    Ok(opened) => opened.epoch,
+                    Err(BackendError::NotFound) => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        group_log::remove(&**backend, key, epoch).await
     }
 }
 

@@ -8,12 +8,12 @@
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
 use reveille_backend::{
-    AppendError as StoreError, BackendError, Entry, IdempotencyKey, ReadLimit, Seal, Slot,
+    AppendError as StoreError, Backend, BackendError, Entry, IdempotencyKey, ReadLimit, Seal, Slot,
     StoredLog, Watch,
 };
 use reveille_core::WakeBatch;
@@ -21,6 +21,7 @@ use reveille_types::{EndReason, Event, Kind, Position, Receipt, end_of_session};
 
 use crate::append::name_stored;
 use crate::error::{AppendError, SessionError};
+use crate::group_log::GroupLog;
 use crate::lifecycle::CancelRequest;
 use crate::log::{SessionLog, Shared, cancelled_before};
 use crate::options::AppendOptions;
@@ -42,24 +43,59 @@ const ATTEMPTS: usize = 3;
 /// How long the feeder waits after the store failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// What a session has in a store.
+pub(crate) struct Stored {
+    pub(crate) log: Arc<dyn StoredLog>,
+    pub(crate) backend: Arc<dyn Backend>,
+    /// Ends with the session: applies what became committed without an answer here.
+    feeder: OnceLock<runtime::AbortHandle>,
+    /// Held while a cancel is appended to the store, so that there is one.
+    cancelling: runtime::Mutex<()>,
+    /// What the groups have done, once there is one.
+    pub(crate) groups: OnceLock<GroupLog>,
+    /// Held while the log of the groups is opened, so that it is opened once.
+    pub(crate) opening_groups: runtime::Mutex<()>,
+}
+
+impl Stored {
+    pub(crate) fn new(log: Arc<dyn StoredLog>, backend: &Arc<dyn Backend>) -> Self {
+        Self {
+            log,
+            backend: Arc::clone(backend),
+            feeder: OnceLock::new(),
+            cancelling: runtime::Mutex::default(),
+            groups: OnceLock::new(),
+            opening_groups: runtime::Mutex::default(),
+        }
+    }
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        if let Some(feeder) = self.feeder.get() {
+            feeder.abort();
+        }
+    }
+}
+
 impl SessionLog {
     /// Loads what the store retains, and begins to follow it. Needs a tokio runtime.
     pub(crate) async fn load(&self, seal: Option<Seal>) -> Result<(), SessionError> {
         let Some(stored) = &self.0.stored else {
             return Ok(());
         };
-        while self.catch_up(&**stored).await? {}
+        while self.catch_up(&*stored.log).await? {}
         if let Some(seal) = seal {
             self.apply_seal(seal);
         }
-        let feeding = feed(Arc::downgrade(&self.0), Arc::clone(stored));
+        let feeding = feed(Arc::downgrade(&self.0), Arc::clone(&stored.log));
         // There is one load of a session, so the place is free.
-        let _ = self.0.feeder.set(runtime::spawn(feeding));
+        let _ = stored.feeder.set(runtime::spawn(feeding));
         Ok(())
     }
 
     /// Reads what follows the window from the store, and applies it. Whether there was anything.
-    async fn catch_up(&self, stored: &dyn StoredLog) -> Result<bool, BackendError> {
+    pub(crate) async fn catch_up(&self, stored: &dyn StoredLog) -> Result<bool, BackendError> {
         let from = self.0.state.lock().window.latest();
         let page = stored.read(from, READ).await?;
         if page.oldest > from {
@@ -225,13 +261,14 @@ impl SessionLog {
     /// it is the same whether the answer comes, is lost, or nobody waits for it any more.
     pub(crate) async fn cancel_stored(
         &self,
-        stored: &dyn StoredLog,
+        stored: &Stored,
         mut entry: Entry,
         reason: Option<&str>,
         grace: Option<Duration>,
     ) -> Result<CancelOutcome, AppendError> {
         let failed = |error: BackendError| AppendError::Backend(error.into());
-        let _one = self.0.cancelling.lock().await;
+        let _one = stored.cancelling.lock().await;
+        let stored = &*stored.log;
         while self.catch_up(stored).await.map_err(failed)? {}
         {
             let mut batch = WakeBatch::new();
@@ -264,7 +301,7 @@ impl SessionLog {
 }
 
 /// What a store answered.
-struct Settled {
+pub(crate) struct Settled {
     slots: Vec<Slot>,
     /// The answer to an earlier attempt was lost.
     retried: bool,
@@ -284,7 +321,7 @@ fn claim_own(receipt: &mut Receipt, window: &Window, begin: Position) {
 
 /// Appends, and tries again when the answer is lost and the keys say whether it is stored. What is unknown
 /// stays so, whatever another attempt fails of.
-async fn append_settled(
+pub(crate) async fn append_settled(
     stored: &dyn StoredLog,
     entries: &[Entry],
     conditions: reveille_backend::AppendOptions,

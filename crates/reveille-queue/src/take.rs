@@ -28,15 +28,28 @@ impl SessionLog {
     /// there is none, first come, first served. An event is this taker's at the moment the future
     /// returns it: for good, or for the time of the lease.
     ///
-    /// Needs a tokio runtime with timers if a time-out is given.
+    /// On a stored session this holds for all processes on the store, and over restarts: what is taken is
+    /// kept in the store before it is returned. Taken without a lease, it is taken at most once, whatever
+    /// ends the process.
+    ///
+    /// Needs a tokio runtime with timers if a time-out is given, and for a stored session.
     ///
     /// # Errors
-    /// [`ReadError`] when an option is not allowed, or too many wait or are on lease.
+    /// [`ReadError`] when an option is not allowed, too many wait or are on lease, or the store failed.
     ///
     /// # Cancel safety
     /// A dropped future has taken nothing: what was reserved for it goes to the next taker.
     pub async fn take(&self, options: TakeOptions) -> Result<TakeOutcome, ReadError> {
         options.check().map_err(ReadError::InvalidOption)?;
+        match &self.0.stored {
+            None => self.take_here(options).await,
+            // Larger, and not for those to carry who do not need it.
+            Some(_) => Box::pin(self.take_stored(options)).await,
+        }
+    }
+
+    /// Takes what is available in this process.
+    pub(crate) async fn take_here(&self, options: TakeOptions) -> Result<TakeOutcome, ReadError> {
         // Looked at only when the time is up.
         let began = options.timeout.map(|_| self.now().monotonic);
         let wanted = Wanted {

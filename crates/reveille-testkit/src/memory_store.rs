@@ -64,6 +64,12 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// How many logs there are, of all tenants, those of groups included.
+    #[must_use]
+    pub fn log_count(&self) -> usize {
+        self.lock().logs.len()
+    }
+
     /// Locks without regard to poisoning: nothing that runs under the lock can leave it half done.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -18,7 +18,7 @@ fn global() -> MutexGuard<'static, Option<Bus>> {
 }
 
 /// The bus of the program, the same for whoever asks: one in memory, of the default tenant, unless
-/// another one was [put in its place](set_bus).
+/// another one was [put in its place](set_bus). Its [sessions](Bus::sessions) are the program's, too.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -66,9 +66,13 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
     use reveille_bus::EventBus;
+    use reveille_queue::SessionOptions;
     use reveille_types::{EventDraft, SessionKey};
 
     use super::*;
+
+    /// Held by each test, since there is one bus for all.
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
     async fn publish() {
         let key = SessionKey::in_tenant(Tenant::default_tenant(), "s").unwrap();
@@ -79,6 +83,7 @@ mod tests {
 
     #[tokio::test]
     async fn f004_13_there_is_one_bus_until_it_is_reset() {
+        let _alone = ALONE.lock().await;
         publish().await;
         publish().await;
         assert_eq!(global_bus().await.unwrap().stats().published, 2);
@@ -89,5 +94,20 @@ mod tests {
         assert_eq!(old.stats().published, 2);
         set_bus(old);
         assert_eq!(global_bus().await.unwrap().stats().published, 2);
+        reset_bus();
+    }
+
+    #[tokio::test]
+    async fn f001_29_the_sessions_of_the_program_are_those_of_its_bus() {
+        let _alone = ALONE.lock().await;
+        let key = SessionKey::in_tenant(Tenant::default_tenant(), "mine").unwrap();
+        let sessions = global_bus().await.unwrap().sessions().clone();
+        let options = SessionOptions::default();
+        let made = sessions.create(key.clone(), options).await.unwrap();
+        let found = global_bus().await.unwrap().sessions().get(&key);
+        assert_eq!(found.unwrap().epoch(), made.epoch());
+        reset_bus();
+        assert!(global_bus().await.unwrap().sessions().get(&key).is_err());
+        reset_bus();
     }
 }

@@ -28,4 +28,5 @@ mod listed;
 mod queue;
 mod signals;
 mod stored;
+mod stored_groups;
 mod yielding;

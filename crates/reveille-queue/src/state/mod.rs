@@ -14,6 +14,7 @@ mod lock;
 mod now;
 mod readers;
 mod reading;
+mod replaying;
 mod taking;
 mod time;
 mod watch;
@@ -33,7 +34,7 @@ use reveille_types::{
 };
 
 use group::Group;
-pub(crate) use group::{GroupTerms, Looked, TakeStep, Taker, Wanted};
+pub(crate) use group::{GroupRecord, GroupTerms, Leased, Looked, TakeStep, Taker, Wanted};
 pub(crate) use lock::{Litter, Locked, StateLock};
 pub(crate) use now::{Moment, Now};
 pub(crate) use readers::{Progress, Readers};
@@ -116,6 +117,8 @@ pub(crate) struct SessionState {
     pub(crate) last_activity: Moment,
     pub(crate) watchers: WaitList<Watcher>,
     groups: HashMap<Label, Group, RandomState>,
+    /// How many steps of the groups have been replayed, where they are kept in a store.
+    pub(crate) steps: Position,
     /// What the groups keep of what the window has dropped.
     kept_bytes: usize,
     /// Where the session reports what it holds.
@@ -155,6 +158,7 @@ impl SessionState {
             last_activity: now,
             watchers: WaitList::new(),
             groups: HashMap::default(),
+            steps: Position::START,
             kept_bytes: 0,
             account: None,
             litter: Litter::new(),

@@ -22,7 +22,7 @@ pub(crate) enum TakerPlace<'a> {
 
 impl SessionState {
     /// Works on a group, keeping count of what the groups keep.
-    fn with_group<R>(
+    pub(super) fn with_group<R>(
         &mut self,
         name: &Label,
         work: impl FnOnce(&mut Group, &Window, &mut Litter) -> R,
@@ -44,7 +44,7 @@ impl SessionState {
     }
 
     /// Sees to it that there is a group of this name. It begins with the oldest event.
-    fn begin_group(&mut self, name: &Label) -> Result<(), ReadError> {
+    pub(super) fn begin_group(&mut self, name: &Label) -> Result<(), ReadError> {
         if self.groups.contains_key(name) {
             return Ok(());
         }

@@ -439,7 +439,7 @@ impl Run {
             .log
             .retry_dead_letter(&name, Position(position as u64))
             .now_or_never();
-        assert_eq!(retried, Some(true));
+        assert_eq!(retried, Some(Ok(true)));
         let most = self.deliveries[&(group, position)] + DELIVERIES;
         self.pardoned[group].insert(position, most);
         self.offer(group, position);

@@ -153,8 +153,8 @@ async fn event_delivered_too_often_is_set_aside_until_it_is_retried_or_discarded
     assert_eq!((info(&log).dead, info(&log).died), (1, 1));
 
     // Retried: as many deliveries again, and old leases stay fenced.
-    assert!(log.retry_dead_letter(&group(), Position(0)).await);
-    assert!(!log.retry_dead_letter(&group(), Position(0)).await);
+    assert!(log.retry_dead_letter(&group(), Position(0)).await.unwrap());
+    assert!(!log.retry_dead_letter(&group(), Position(0)).await.unwrap());
     assert_eq!(info(&log).pending, 1);
     for delivery in 4..=6 {
         let (leases, _) = lease(&log, 9).await;
@@ -167,8 +167,16 @@ async fn event_delivered_too_often_is_set_aside_until_it_is_retried_or_discarded
     }
     assert!(take_all(&log).await.is_empty());
     assert_eq!(log.dead_letters(&group())[0].deliveries, 6);
-    assert!(log.discard_dead_letter(&group(), Position(0)).await);
-    assert!(!log.discard_dead_letter(&group(), Position(0)).await);
+    assert!(
+        log.discard_dead_letter(&group(), Position(0))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !log.discard_dead_letter(&group(), Position(0))
+            .await
+            .unwrap()
+    );
     let after = info(&log);
     assert_eq!((after.dead, after.kept_bytes, after.pending), (0, 0, 0));
 }
@@ -185,7 +193,7 @@ async fn retried_letter_goes_to_a_waiting_taker_and_can_be_settled() {
     log.nack(&group(), leases[0].1).await.unwrap();
     let mut taker = task::spawn(log.take(TakeOptions::new()));
     assert_pending!(taker.poll());
-    assert!(log.retry_dead_letter(&group(), Position(0)).await);
+    assert!(log.retry_dead_letter(&group(), Position(0)).await.unwrap());
     assert!(taker.is_woken());
     assert_eq!(taken(&assert_ready!(taker.poll()).unwrap()), [0]);
     assert_eq!((info(&log).pending, info(&log).kept_bytes), (0, 0));

@@ -121,7 +121,7 @@ fn evicted_events_are_let_go_of_after_the_lock() {
         now(log.ack(&group, leases[2])).unwrap();
         assert_eq!(run.released(), 1);
         now(log.nack(&group, leases[1])).unwrap();
-        assert!(now(log.discard_dead_letter(&group, Position(8))));
+        assert!(now(log.discard_dead_letter(&group, Position(8))).unwrap());
         assert_eq!(run.released(), 1);
 
         // By the removal of the session, by the skip of a group.

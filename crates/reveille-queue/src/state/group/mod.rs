@@ -14,6 +14,7 @@
 //! who comes later cannot overtake.
 
 mod keeping;
+mod replaying;
 mod settling;
 mod taking;
 
@@ -28,6 +29,7 @@ use crate::outcome::DeadLetter;
 use crate::state::Litter;
 use crate::window::Window;
 use keeping::Kept;
+pub(crate) use replaying::{GroupRecord, Leased};
 pub(crate) use taking::{Looked, TakeStep};
 
 /// What a taker wants.
@@ -56,6 +58,8 @@ pub(crate) struct GroupTerms {
     pub(crate) kept_bytes: usize,
     /// How often an event is delivered on lease before it is set aside; without end if none.
     pub(crate) deliveries: Option<u32>,
+    /// Whether the group's steps are kept in a store, and count once they are there.
+    pub(crate) stored: bool,
 }
 
 /// A taker that waits, with what has been reserved for it.
@@ -94,6 +98,8 @@ pub(crate) struct Group {
     outside: BTreeSet<Position>,
     /// When each lease in `held` is over.
     leases: BTreeSet<(Instant, Position)>,
+    /// Leases in `held` that are not in the store yet, where the group's steps are kept in one.
+    unconfirmed: BTreeSet<Position>,
     /// Available, and not found in the window: given back after retention had dropped them, or once
     /// dead.
     orphans: BTreeMap<Position, Event>,
@@ -131,6 +137,7 @@ impl Group {
             held: BTreeMap::new(),
             outside: BTreeSet::new(),
             leases: BTreeSet::new(),
+            unconfirmed: BTreeSet::new(),
             orphans: BTreeMap::new(),
             dead: BTreeMap::new(),
             deliveries: BTreeMap::new(),

@@ -12,19 +12,26 @@ use crate::state::Litter;
 use crate::window::Window;
 
 impl Group {
-    fn held_by(&self, lease: LeaseId) -> Result<(), SettleError> {
-        match self.held.get(&lease.position) {
-            Some(Held {
-                by: Holder::Lease { delivery, .. },
-                ..
-            }) if *delivery == lease.delivery => Ok(()),
-            _ => Err(SettleError::Fenced),
+    /// Whether the lease is held: neither settled, nor over, nor fenced by a later one.
+    pub(crate) fn held_by(&self, lease: LeaseId) -> Result<(), SettleError> {
+        match self.is_leased(lease.position, lease.delivery) {
+            true => Ok(()),
+            false => Err(SettleError::Fenced),
+        }
+    }
+
+    /// Whether an event is on lease for this delivery of it.
+    pub(super) fn is_leased(&self, position: Position, delivery: u32) -> bool {
+        match self.held.get(&position).map(|held| &held.by) {
+            Some(Holder::Lease { delivery: held, .. }) => *held == delivery,
+            _ => false,
         }
     }
 
     /// Takes a held event out of the hands of whoever has it; whether it was on lease.
-    fn release(&mut self, position: Position) -> Option<(Option<Event>, bool)> {
+    pub(super) fn release(&mut self, position: Position) -> Option<(Option<Event>, bool)> {
         let held = self.held.remove(&position)?;
+        self.unconfirmed.remove(&position);
         let leased = match held.by {
             Holder::Lease { until, .. } => self.leases.remove(&(until, position)),
             Holder::Taker(_) => false,
@@ -72,7 +79,7 @@ impl Group {
         self.lost.insert(position.0, position.0);
     }
 
-    fn make_available(
+    pub(super) fn make_available(
         &mut self,
         event: Event,
         window: &Window,
@@ -113,7 +120,7 @@ impl Group {
     }
 
     /// Takes a dead letter out.
-    fn unbury(&mut self, position: Position) -> Option<DeadLetter> {
+    pub(super) fn unbury(&mut self, position: Position) -> Option<DeadLetter> {
         let letter = self.dead.remove(&position)?;
         self.kept.remove(&letter.event);
         Some(letter)

@@ -167,6 +167,9 @@ impl Group {
             let event = Some(event.clone());
             self.held.insert(position, Held { event, by });
             self.leases.insert((until, position));
+            if self.terms.stored {
+                self.unconfirmed.insert(position);
+            }
             Lease { id, until }
         });
         if lease.is_none() {
