@@ -77,12 +77,8 @@ mod window;
 
 pub use builder::SessionsBuilder;
 pub use environment::TokioClock;
-<<<<<<< HEAD
-pub use error::{AppendError, ReadError, SessionError, SettleError};
-pub use info::Outline;
-=======
 pub use error::{AppendError, ReadError, SessionError, SettleError, StoreFailure};
->>>>>>> main
+pub use info::Outline;
 pub use keep_alive::KeepAlive;
 pub use listing::{ListOptions, SessionsInfo};
 pub use log::SessionLog;

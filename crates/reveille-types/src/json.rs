@@ -1,5 +1,6 @@
 //! JSON text as Reveille writes it: one line, and nothing that a line-based reader could cut.
 
+use memchr::memchr2;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -14,23 +15,38 @@ pub(crate) fn compact(text: &str) -> Option<String> {
     let mut out = String::new();
     // Everything before it has been written.
     let mut begin = 0;
-    let (mut in_string, mut escaped) = (false, false);
-    for (at, byte) in text.bytes().enumerate() {
-        if in_string {
-            in_string = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-        } else if byte == b'"' {
-            in_string = true;
-        } else if matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
-            out.push_str(&text[begin..at]);
-            begin = at + 1;
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => at = end_of_string(bytes, at),
+            b' ' | b'\t' | b'\r' | b'\n' => {
+                out.push_str(&text[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
         }
+        at += 1;
     }
     if begin == 0 {
         return has_line_ends(text).then(|| escape_line_ends(text.to_owned()));
     }
     out.push_str(&text[begin..]);
     Some(escape_line_ends(out))
+}
+
+/// Where the string that begins at `begin` ends.
+fn end_of_string(bytes: &[u8], begin: usize) -> usize {
+    let mut at = begin + 1;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        match bytes[at] {
+            b'"' => return at,
+            // Whatever is escaped is no end.
+            _ => at += 2,
+        }
+    }
+    bytes.len()
 }
 
 /// Whether there is anything to escape. Most text is ASCII, which is seen at once.
