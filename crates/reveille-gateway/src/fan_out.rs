@@ -6,6 +6,7 @@
 //! for a client: what a socket does not take is the server's to finish.
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -53,8 +54,11 @@ async fn run(mut lines: UnboundedReceiver<Arc<Line>>) {
         // First all chunks, then all writes: a client that is woken by its chunk finds the next ones
         // coming.
         for line in turns.drain(..) {
-            if let Some(chunk) = line.fetch(&mut scratch) {
-                writes.push((line, chunk));
+            match catch_unwind(AssertUnwindSafe(|| line.fetch(&mut scratch))) {
+                Ok(Some(chunk)) => writes.push((line, chunk)),
+                Ok(None) => {}
+                // A panic stays in its stream; the scratch begins anew with each chunk.
+                Err(_) => line.cut(),
             }
         }
         for (line, chunk) in writes.drain(..) {

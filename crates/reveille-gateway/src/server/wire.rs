@@ -114,6 +114,12 @@ impl Wire {
         }
     }
 
+    /// Ends the connection in both directions: whoever polls it finds out.
+    pub(crate) fn cut(&self) {
+        // It may have ended already.
+        let _ = socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
+    }
+
     /// Says that nothing more comes.
     pub(super) fn shut(&self) -> io::Result<()> {
         let socket = socket2::SockRef::from(&self.socket);

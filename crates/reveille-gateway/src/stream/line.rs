@@ -162,6 +162,14 @@ impl Line {
         chunk
     }
 
+    /// Ends the stream at once, without a word that could pass for its end.
+    pub(crate) fn cut(&self) {
+        if let Some(past) = self.past.get() {
+            past.wire.cut();
+        }
+        self.close();
+    }
+
     /// Writes what was fetched.
     pub(crate) fn write(&self, chunk: &[u8]) {
         let Some(past) = self.past.get() else {
