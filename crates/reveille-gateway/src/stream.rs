@@ -1,6 +1,6 @@
 //! The body of a streaming answer: frames in order, heartbeats in silence, an orderly end.
 //!
-//! Order of frames: `open`, [`gap`], history, `caught_up`, live with `gap` and `bookmark`, and at last
+//! Order of frames: `open`, perhaps `gap`, history, `caught_up`, live with `gap` and `bookmark`, and at last
 //! `end` (nothing follows, ever) or `reconnect` (come back).
 
 mod line;
