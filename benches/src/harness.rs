@@ -86,7 +86,7 @@ pub fn print(row: &str, unit: &str, contender: &str, value: f64) {
 }
 
 /// The middle one of the values, which are not none.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

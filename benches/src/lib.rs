@@ -9,9 +9,13 @@
 //! - [`one_shot`] Reveille's signals and what else completes once, behind one trait
 //! - [`sessions`] Reveille's sessions on the default backend
 //! - [`naive`] the design of two maps behind two locks, as a peer of the sessions
+//! - [`figures`] samples of contenders that are measured one after the other
+//! - [`server`] servers as processes, Reveille's and others
 
 pub mod brokers;
+pub mod figures;
 pub mod harness;
 pub mod naive;
 pub mod one_shot;
+pub mod server;
 pub mod sessions;

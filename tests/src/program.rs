@@ -88,6 +88,21 @@ impl Program {
         Self { child, notes, url }
     }
 
+    /// KiB of memory that it holds.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    #[must_use]
+    pub fn memory_kib(&self) -> u64 {
+        let id = self.child.id().expect("the process runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"));
+        let status = status.expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.trim().split(' ').next());
+        let number = number.and_then(|number| number.parse().ok());
+        number.expect("the system says what a process holds")
+    }
+
     /// The next line on standard error.
     ///
     /// # Panics

@@ -48,8 +48,8 @@ tasks:
   sanitize
         the tests of the crate with unsafe code under sanitizers; needs a nightly compiler
   tidy  the rules about the tree: dependency arrows, module docs, whitespace, sizes
-  bench core|queue [--quick] [--json]
-        builds benches/ with its peers (no other task does), measures signals or sessions
+  bench core|queue|bus|backends|gateway [--quick] [--json]
+        builds benches/ with its peers (no other task does), measures one layer
         beside them, and writes the section to docs/benchmarks.md; --quick takes fewer
         samples; --json prints one object a line instead, and writes nothing";
 

@@ -126,6 +126,29 @@ pub(crate) fn provide_where(tools: &'static [Tool], present: impl Fn(&str) -> bo
     absent.is_empty()
 }
 
+/// As [`provide`], for a file that the packages of these tools bring.
+pub(crate) fn provide_file(path: &str, tools: &'static [Tool]) -> bool {
+    if Path::new(path).exists() {
+        return true;
+    }
+    let packages = packages(&tools.iter().collect::<Vec<_>>());
+    if is_root() && on_path("apt-get") {
+        eprintln!("missing: {path}; installing: {}", packages.join(" "));
+        let _ = succeeds(apt_get().arg("update"))
+            && succeeds(
+                apt_get()
+                    .args(["install", "-y", "--no-install-recommends"])
+                    .args(&packages),
+            );
+    }
+    let there = Path::new(path).exists();
+    if !there {
+        let packages = packages.join(" ");
+        eprintln!("missing: {path}; install the packages (Debian's names): {packages}");
+    }
+    there
+}
+
 fn missing(tools: &'static [Tool], present: impl Fn(&str) -> bool) -> Vec<&'static Tool> {
     tools.iter().filter(|tool| !present(tool.program)).collect()
 }

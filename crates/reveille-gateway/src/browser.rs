@@ -62,7 +62,10 @@ fn layer(origins: Vec<HeaderValue>) -> CorsLayer {
 
 /// Headers of every answer: nothing is stored, guessed at, or told to other sites.
 pub(crate) async fn secure(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    secured(next.run(request).await)
+}
+
+pub(crate) fn secured(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

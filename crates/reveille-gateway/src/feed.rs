@@ -64,6 +64,11 @@ impl Feed {
         }
     }
 
+    /// Whether it is one session, whose events are the same for all who read it.
+    pub(crate) fn is_log(&self) -> bool {
+        matches!(self, Self::Session(_))
+    }
+
     /// Where to resume.
     pub(crate) fn cursor(&self) -> Cursor {
         match self {

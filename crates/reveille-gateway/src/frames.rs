@@ -64,6 +64,55 @@ impl Dialect {
     }
 }
 
+/// Frames of events that were made lately, because each is the same for all readers of a session.
+#[derive(Debug)]
+pub(crate) struct FrameCache(Box<[Option<Cached>]>);
+
+#[derive(Debug)]
+struct Cached {
+    cursor: Cursor,
+    dialect: Dialect,
+    frame: Box<[u8]>,
+}
+
+/// How many frames are kept, and the largest of them.
+const CACHED_FRAMES: usize = 256;
+const CACHED_BYTES: usize = 4 * 1024;
+
+impl FrameCache {
+    pub(crate) fn new() -> Self {
+        Self((0..CACHED_FRAMES).map(|_| None).collect())
+    }
+
+    /// Appends the frame of an event that is read on its own session.
+    pub(crate) fn encode(
+        &mut self,
+        dialect: Dialect,
+        out: &mut BytesMut,
+        event: &Frame<'_>,
+        cursor: Cursor,
+    ) {
+        // The cursor names the event, because no two logs have one epoch.
+        let place = usize::try_from(cursor.place() % CACHED_FRAMES as u64).unwrap_or_default();
+        let cached = &mut self.0[place];
+        if let Some(cached) = cached
+            && cached.cursor == cursor
+            && cached.dialect == dialect
+        {
+            return out.put_slice(&cached.frame);
+        }
+        let before = out.len();
+        dialect.encode(out, event);
+        if out.len() - before <= CACHED_BYTES {
+            *cached = Some(Cached {
+                cursor,
+                dialect,
+                frame: out[before..].into(),
+            });
+        }
+    }
+}
+
 /// One block of server-sent events. Neither name nor id can hold a line end: names are constants or
 /// kinds, ids are cursors.
 fn block(

@@ -9,7 +9,9 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::browser;
 use crate::gateway::Gateway;
+use crate::observe::observe;
 use crate::problem::Refusal;
 
 /// Refuses what must not come from where it comes from.
@@ -18,15 +20,31 @@ pub(crate) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    let (method, headers) = (request.method(), request.headers());
-    let checked = match gateway.authorizer() {
-        None => only_loopback(headers, request.uri()),
-        Some(_) => Ok(()),
-    };
-    match checked.and_then(|()| only_json(method, headers)) {
+    match checked(&gateway, &request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// All that stands around a request where no other origin's pages read answers: the check, what is
+/// counted and logged, and the headers of every answer.
+pub(crate) async fn around(
+    State(gateway): State<Gateway>,
+    request: Request,
+    next: Next,
+) -> Response {
+    browser::secured(match checked(&gateway, &request) {
+        Ok(()) => observe(State(gateway), request, next).await,
+        Err(refusal) => refusal.into_response(),
+    })
+}
+
+fn checked(gateway: &Gateway, request: &Request) -> Result<(), Refusal> {
+    let (method, headers) = (request.method(), request.headers());
+    if gateway.authorizer().is_none() {
+        only_loopback(headers, request.uri())?;
+    }
+    only_json(method, headers)
 }
 
 /// Refuses what does not come from this machine, whoever is known.

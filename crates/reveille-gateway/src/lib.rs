@@ -43,6 +43,7 @@ mod task_paths;
 mod wait;
 
 mod due;
+mod fan_out;
 mod feed;
 mod frames;
 mod stream;

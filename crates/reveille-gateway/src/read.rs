@@ -9,7 +9,7 @@ use reveille_queue::{
 use reveille_types::cloudevents::encode_batch;
 use reveille_types::wire::{
     self, CLOUDEVENT_BATCH_JSON, EVENT_STREAM, EventPage, LATEST_HEADER, NDJSON, OLDEST_HEADER,
-    Open,
+    Open, SessionState,
 };
 use reveille_types::{Cursor, CursorError, Event, Filter, Gap, GapReason, Position, Start};
 use serde_json::value::RawValue;
@@ -315,30 +315,34 @@ pub(crate) fn stream(
             (subscription, Some(gap))
         }
     };
-    let info = log.info();
+    let outline = log.outline();
     let resumed = matches!(asked, Asked::After(_)) && gap.is_none();
     let at = subscription.cursor();
-    if resumed && info.reason.is_some() && at == info.latest {
+    if resumed && outline.ended.is_some() && at == outline.latest {
         // Nothing is left and nothing will come: this is what stops an EventSource.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let missing = gap.is_some() || at.position() < info.oldest.position();
+    let missing = gap.is_some() || at.position() < outline.oldest.position();
     if streaming.gap_fails && missing {
         return Err(Refusal::new(StatusCode::GONE, "cursor_expired").field("after"));
     }
+    let key = log.key();
     let open = Open {
         connection: String::new(),
         session: Some(match dialect {
-            Dialect::Task => format!("{}/{}", info.namespace, info.id),
-            _ => info.session,
+            Dialect::Task => format!("{}/{}", key.namespace, key.id),
+            _ => key.name(),
         }),
         cursor: at,
-        oldest: info.oldest,
-        latest: info.latest,
+        oldest: outline.oldest,
+        latest: outline.latest,
         resumed,
-        state: info.state,
+        state: match outline.ended {
+            None => SessionState::Open,
+            Some(_) => SessionState::Ended,
+        },
         heartbeat_ms: 0,
-        expires_at: info.expires_at,
+        expires_at: outline.expires_at,
     };
     let beginning = Beginning { open, gap };
     let feed = Feed::Session(subscription);

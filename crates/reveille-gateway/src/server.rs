@@ -1,29 +1,42 @@
 //! The accept loop: bounded in time, and ended in an orderly way.
 
+mod alone;
 mod first_byte;
 mod tls;
+mod wire;
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use http::{HeaderValue, Method, Request, Response, Version, header};
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tower::ServiceExt;
+use tower::Service as _;
 
+use crate::fan_out::{Pump, Pumps};
 use crate::gateway::Gateway;
+use crate::stream::Line;
+use alone::Alone;
 use first_byte::FirstByte;
+use wire::WireIo;
 
 pub use tls::TlsConfig;
+pub(crate) use wire::Wire;
 
 /// A request's head must be there within this time, and an idle connection ends after it.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -216,6 +229,7 @@ struct Server {
     peers: Peers,
     per_address: usize,
     tls: Option<tls::Acceptor>,
+    pumps: Pumps,
 }
 
 impl Server {
@@ -226,6 +240,7 @@ impl Server {
             peers: Peers::default(),
             per_address,
             tls,
+            pumps: Pumps::start(),
         }
     }
 
@@ -259,24 +274,43 @@ impl Server {
         let router = self.router.clone();
         let watcher = self.connections.watcher();
         let tls = self.tls.clone();
+        let pump = self.pumps.take();
+        let after = self.connections.watcher();
         tokio::spawn(async move {
-            let _place = place;
             let ended = match tls {
                 None => {
-                    run(
-                        FirstByte::new(socket, FIRST_BYTE),
-                        Proto::Either,
+                    let wire = Arc::new(Wire::new(socket));
+                    let socket = FirstByte::new(WireIo(Arc::clone(&wire)), FIRST_BYTE);
+                    let answers = Answers {
                         router,
-                        peer,
-                        watcher,
-                    )
-                    .await
+                        peer: Peer(peer),
+                        past: Some((pump, Arc::clone(&wire))),
+                    };
+                    match run(socket, Proto::Either, answers, watcher, Some(&wire)).await {
+                        Ok(Some(alone)) => {
+                            // A task of its own, which is as small as what it does.
+                            tokio::spawn(async move {
+                                let _open = (place, after);
+                                let _ = alone.run().await;
+                            });
+                            return;
+                        }
+                        ended => ended,
+                    }
                 }
                 Some(tls) => match tls.accept(socket, FIRST_BYTE).await {
-                    Ok((socket, proto)) => run(socket, proto, router, peer, watcher).await,
+                    Ok((socket, proto)) => {
+                        let answers = Answers {
+                            router,
+                            peer: Peer(peer),
+                            past: None,
+                        };
+                        run(socket, proto, answers, watcher, None).await
+                    }
                     Err(error) => Err(error.into()),
                 },
             };
+            drop((place, after));
             if let Err(error) = ended {
                 tracing::debug!(error = %error, "connection ended");
             }
@@ -293,20 +327,49 @@ enum Proto {
     Http2,
 }
 
+/// Answers the requests of one connection.
+struct Answers {
+    router: Router,
+    peer: Peer,
+    /// Where streams may be written past the server.
+    past: Option<(Pump, Arc<Wire>)>,
+}
+
+impl Service<Request<Incoming>> for Answers {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        // Only there is a body a stream of chunks on a connection of its own.
+        let in_chunks = request.version() == Version::HTTP_11 && request.method() != Method::HEAD;
+        let past = self.past.clone().filter(|_| in_chunks);
+        request.extensions_mut().insert(self.peer);
+        let answer = self.router.clone().call(request.map(Body::new));
+        Box::pin(async move {
+            let mut response = answer.await?;
+            let line = response.extensions_mut().remove::<Arc<Line>>();
+            if let (Some(line), Some((pump, wire))) = (line, past) {
+                line.leave_to(pump, &wire);
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok(response)
+        })
+    }
+}
+
+/// Serves the requests of a connection, until its end or until it is left to a stream.
 async fn run<S>(
     socket: S,
     proto: Proto,
-    router: Router,
-    peer: IpAddr,
+    answers: Answers,
     watcher: Watcher,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+    wire: Option<&Arc<Wire>>,
+) -> Result<Option<Alone>, Box<dyn std::error::Error + Send + Sync>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let router = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        request
-    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     match proto {
         Proto::Either => {}
@@ -326,9 +389,16 @@ where
         .max_header_list_size(HEADER_BYTES as u32)
         .keep_alive_interval(H2_PING)
         .keep_alive_timeout(UNACKNOWLEDGED);
-    let service = TowerToHyperService::new(router);
-    let connection = builder.serve_connection(TokioIo::new(socket), service);
-    watcher.watch(connection.into_owned()).await
+    let connection = builder.serve_connection(TokioIo::new(socket), answers);
+    let mut connection = std::pin::pin!(watcher.watch(connection.into_owned()));
+    poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(ended.map(|()| None)),
+        Poll::Pending => match wire.and_then(Alone::of) {
+            Some(alone) => Poll::Ready(Ok(Some(alone))),
+            None => Poll::Pending,
+        },
+    })
+    .await
 }
 
 /// How many connections each address has.

@@ -3,10 +3,24 @@
 use std::time::{Duration, Instant};
 
 use reveille_core::WakeBatch;
-use reveille_types::wire;
+use reveille_types::{Cursor, EndReason, wire};
 
 use crate::log::SessionLog;
 use crate::outcome::SubscriptionInfo;
+
+/// The little that a reader must know when it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outline {
+    /// The oldest place that can be read.
+    pub oldest: Cursor,
+    /// The end of the log.
+    pub latest: Cursor,
+    /// How the session ended, if it is over.
+    pub ended: Option<EndReason>,
+    /// When the session expires unless something happens in it, for display.
+    pub expires_at: Option<jiff::Timestamp>,
+}
 
 impl SessionLog {
     /// What is known of the session.
@@ -53,6 +67,21 @@ impl SessionLog {
             ttl_ms: state.terms.ttl.map(millis),
             max_events: state.terms.bounds.events as u64,
             max_bytes: state.terms.bounds.bytes as u64,
+        }
+    }
+
+    /// The little that a reader must know when it begins, at the same cost however many readers there
+    /// are.
+    #[must_use]
+    pub fn outline(&self) -> Outline {
+        let now = self.now();
+        let mut batch = WakeBatch::new();
+        let state = self.lock_due(now, &mut batch);
+        Outline {
+            oldest: state.oldest(),
+            latest: state.latest(),
+            ended: state.ended.as_ref().map(|e| e.reason),
+            expires_at: state.expires_wall(),
         }
     }
 

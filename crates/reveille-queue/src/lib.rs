@@ -78,6 +78,7 @@ mod window;
 pub use builder::SessionsBuilder;
 pub use environment::TokioClock;
 pub use error::{AppendError, ReadError, SessionError, SettleError, StoreFailure};
+pub use info::Outline;
 pub use keep_alive::KeepAlive;
 pub use listing::{ListOptions, SessionsInfo};
 pub use log::SessionLog;

@@ -38,6 +38,9 @@ pub struct Subscription {
     /// The place up to which items have been handed out.
     cursor: Cursor,
     waiter: Option<WaiterKey>,
+    /// Who is woken by the event after those fetched, when they were all there is: the next look would
+    /// find nothing.
+    waits: Option<Waker>,
     stage: Stage,
     /// The subscription among those of the session, and how far it says that it is.
     reader: usize,
@@ -78,6 +81,7 @@ impl SessionLog {
             gap,
             cursor,
             waiter: None,
+            waits: None,
             stage: Stage::History,
             reader,
             progress,
@@ -121,6 +125,13 @@ impl Subscription {
         if self.stage == Stage::Over {
             return Poll::Ready(None);
         }
+        if self
+            .waits
+            .take()
+            .is_some_and(|waits| waits.will_wake(cx.waker()))
+        {
+            return Poll::Pending;
+        }
         loop {
             match self.look(cx.waker().clone()) {
                 Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
@@ -152,6 +163,17 @@ impl Subscription {
         self.next = read.next;
         self.fetched = read.events.into();
         if !self.fetched.is_empty() {
+            if self.stage == Stage::Live
+                && state.ended.is_none()
+                && self.next == state.window.latest()
+                && let Some(key) = self.waiter
+            {
+                if let Some(Watcher::Follow(follow)) = state.watchers.get_mut(key) {
+                    follow.caught_up(self.next);
+                }
+                _replaced = state.watchers.set_waker(key, waker.clone());
+                self.waits = Some(waker);
+            }
             drop(state);
             return Poll::Ready(self.fetched_item().map(Ok));
         }

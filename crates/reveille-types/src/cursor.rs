@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::invalid::Invalid;
 use crate::limits;
-use crate::place::{Epoch, Position, Seq};
+use crate::place::{Epoch, Position, Seq, padded};
 
 /// Where a reader stands: everything before it has been read, everything after it has not.
 ///
@@ -231,7 +231,9 @@ impl Cursor {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:020}", self.epoch, self.place)?;
+        f.write_str(self.epoch.as_str())?;
+        f.write_str(".")?;
+        padded(self.place, f)?;
         match self.scope {
             Scope::Session => Ok(()),
             scope => write!(f, ".{scope}"),

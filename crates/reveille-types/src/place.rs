@@ -7,6 +7,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::invalid::Invalid;
 
+/// Writes twenty digits, zero-padded, in one piece: the padding of `{:020}` goes digit by digit.
+pub(crate) fn padded(mut number: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut digits = [b'0'; 20];
+    for digit in digits.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    // Digits are ASCII.
+    f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
+}
+
 /// Declares a 64-bit place that is a string of 20 digits in JSON and in cursors: JSON numbers lose
 /// precision in JavaScript, and padded digits sort as text.
 macro_rules! place {
@@ -38,7 +49,7 @@ macro_rules! place {
         /// Twenty digits, zero-padded.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:020}", self.0)
+                padded(self.0, f)
             }
         }
 

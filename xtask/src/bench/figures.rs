@@ -54,6 +54,21 @@ const FIGURES: &[(&str, Figure)] = &[
     ("redis_publish_256_logs", Of(1.25, "redis")),
     // A million a second.
     ("archive_replay", AtMost(1000.0)),
+    ("sse_100", Of(1.0, "nchan")),
+    ("sse_1000", Of(0.8, "nchan")),
+    ("sse_5000", Of(0.8, "nchan")),
+    ("sse_10000", Of(0.8, "nchan")),
+    // When frames can share a write.
+    ("sse_loaded_100", AtMost(1.0)),
+    ("sse_loaded_1000", AtMost(1.0)),
+    ("latency_p50", Of(1.2, "raw server")),
+    ("latency_p99", Of(1.2, "raw server")),
+    ("session_p50", Of(1.2, "raw server")),
+    ("session_p99", Of(1.2, "raw server")),
+    ("publish", AtMost(10.0)),
+    ("publish_batched", AtMost(1.0)),
+    ("connection_memory", AtMost(8.0)),
+    ("fan_out_10000", AtMost(500.0)),
     // A rate: not below the channel's.
     ("fan_out_100", Of(1.0, "tokio broadcast")),
     ("fan_out_1000", Of(1.0, "tokio broadcast")),

@@ -10,10 +10,11 @@ mod rows;
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
+use crate::preflight::{Tool, provide, provide_file};
 use crate::process::cargo;
 use document::Setting;
 
@@ -27,7 +28,20 @@ struct Section {
     programs: &'static [&'static str],
     /// The peers' packages, whose versions it tells.
     peers: &'static [&'static str],
+    /// Peers that are programs of the system.
+    tools: &'static [Tool],
+    /// Whether the server itself is measured, as it is released.
+    server: bool,
 }
+
+/// nginx, and the file that makes nchan of it.
+const NCHAN: &[Tool] = &[Tool {
+    program: "nginx",
+    packages: &["libnginx-mod-nchan", "nginx"],
+}];
+const NCHAN_MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+/// The environment variable that tells a benchmark where the server is.
+const SERVER: &str = "REVEILLE_PROGRAM";
 
 const SECTIONS: &[Section] = &[
     Section {
@@ -40,21 +54,36 @@ const SECTIONS: &[Section] = &[
             "futures-channel",
             "futures-util",
         ],
+        tools: &[],
+        server: false,
     },
     Section {
         name: "queue",
         programs: &["queue_time", "queue_alloc"],
         peers: &["tokio"],
+        tools: &[],
+        server: false,
     },
     Section {
         name: "bus",
         programs: &["bus_time"],
         peers: &["tokio", "async-broadcast", "flume", "kanal"],
+        tools: &[],
+        server: false,
     },
     Section {
         name: "backends",
         programs: &["archive_time", "brokers_time"],
         peers: &["rusqlite", "async-nats", "redis"],
+        tools: &[],
+        server: false,
+    },
+    Section {
+        name: "gateway",
+        programs: &["gateway_time"],
+        peers: &["tokio"],
+        tools: NCHAN,
+        server: true,
     },
 ];
 
@@ -96,6 +125,10 @@ pub(crate) fn run(root: &Path, args: &[Option<&str>]) -> Option<bool> {
 }
 
 fn measure(root: &Path, section: &Section, options: Options) -> Result<(), String> {
+    if !provide(section.tools) || (section.server && !provide_file(NCHAN_MODULE, NCHAN)) {
+        return Err("tools are missing".into());
+    }
+    let server = section.server.then(|| server(root)).transpose()?;
     let benches = root.join("benches");
     let build = cargo(&benches)
         .args(["build", "--release", "--locked", "--bins"])
@@ -106,7 +139,7 @@ fn measure(root: &Path, section: &Section, options: Options) -> Result<(), Strin
     let mut output = String::new();
     for program in section.programs {
         eprintln!("bench: {program}");
-        output += &run_program(&benches, program, options)?;
+        output += &run_program(&benches, program, server.as_deref(), options)?;
     }
     let rows = rows::parse(&output)?;
     if options.json {
@@ -123,11 +156,33 @@ fn measure(root: &Path, section: &Section, options: Options) -> Result<(), Strin
         .map_err(|error| format!("{DOCUMENT}: {error}"))
 }
 
-fn run_program(benches: &Path, program: &str, options: Options) -> Result<String, String> {
+/// Builds the server, and says where it is.
+fn server(root: &Path) -> Result<PathBuf, String> {
+    let mut build = cargo(root);
+    build.args(["build", "--release", "--locked", "--package", "reveille"]);
+    build.args(["--message-format", "json"]);
+    let output = output_of(build.stderr(Stdio::inherit()), "the server")?;
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(message["executable"].as_str()?))
+    };
+    let found = output.lines().rev().find_map(executable);
+    found.ok_or_else(|| "cargo does not say where the server is".into())
+}
+
+fn run_program(
+    benches: &Path,
+    program: &str,
+    server: Option<&Path>,
+    options: Options,
+) -> Result<String, String> {
     let mut command = cargo(benches);
     command.args(["run", "--quiet", "--release", "--locked", "--bin", program]);
     if options.quick {
         command.args(["--", "--quick"]);
+    }
+    if let Some(server) = server {
+        command.env(SERVER, server);
     }
     output_of(command.stderr(Stdio::inherit()), program)
 }
@@ -154,9 +209,19 @@ fn setting(root: &Path, section: &Section, options: Options) -> Result<Setting, 
         date: date.trim().into(),
         rustc: rustc.trim().into(),
         cpus: thread::available_parallelism().map_or(0, usize::from),
-        peers: document::versions(&lock, section.peers),
+        peers: peers(&lock, section)?,
         quick: options.quick,
     })
+}
+
+/// The peers with their versions.
+fn peers(lock: &str, section: &Section) -> Result<Vec<String>, String> {
+    let mut peers = document::versions(lock, section.peers);
+    for tool in section.tools.iter().flat_map(|tool| tool.packages) {
+        let version = ["-W", "-f", "${Package} ${Version}", tool];
+        peers.push(output_of(Command::new("dpkg-query").args(version), tool)?);
+    }
+    Ok(peers)
 }
 
 #[cfg(test)]

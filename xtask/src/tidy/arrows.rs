@@ -136,6 +136,11 @@ const TABLE: &[Row] = &[
         never: &[],
     },
     Row {
+        name: "reveille-load",
+        may: &[],
+        never: &[],
+    },
+    Row {
         name: "reveille",
         may: LIBRARIES,
         never: &[],
@@ -172,6 +177,7 @@ const EVERYTHING: &[&str] = &[
     "reveille-tasks",
     "reveille-gateway",
     "reveille-client",
+    "reveille-load",
     "reveille",
 ];
 

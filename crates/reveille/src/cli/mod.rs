@@ -5,6 +5,7 @@
 //! without a match, 124 timed out.
 
 mod backend;
+mod bench;
 mod cancel;
 mod close;
 mod config;
@@ -57,6 +58,7 @@ enum Command {
     Export(transfer::Export),
     Import(transfer::Import),
     Demo(demo::Demo),
+    Bench(bench::Bench),
     Config(config::Config),
     Key(key::Key),
 }
@@ -134,6 +136,8 @@ enum CommandError {
     Settings(#[from] settings::SettingsError),
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
+    #[error(transparent)]
+    Bench(#[from] bench::BenchError),
 }
 
 impl CommandError {
@@ -141,9 +145,10 @@ impl CommandError {
         match self {
             // Whoever read has read enough.
             Self::Output(OutputError::Closed) => ExitCode::SUCCESS,
-            Self::Client(ClientError::Url { .. }) | Self::Json { .. } | Self::Settings(_) => {
-                ExitCode::from(2)
-            }
+            Self::Client(ClientError::Url { .. })
+            | Self::Json { .. }
+            | Self::Settings(_)
+            | Self::Bench(bench::BenchError::Url { .. }) => ExitCode::from(2),
             Self::Start(error) => error.exit_code(),
             Self::Demo(error) => error.exit_code(),
             _ => ExitCode::FAILURE,
@@ -170,6 +175,7 @@ impl Cli {
             Command::Export(command) => command.run().await,
             Command::Import(command) => command.run().await,
             Command::Demo(command) => command.run().await,
+            Command::Bench(command) => command.run().await,
             Command::Config(command) => command.run(),
             Command::Key(command) => command.run(),
         };
