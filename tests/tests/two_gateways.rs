@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 struct Cluster {
     a: Program,
     b: Program,
-    _broker: Broker,
+    broker: Broker,
 }
 
 impl Cluster {
@@ -20,7 +20,7 @@ impl Cluster {
         Self {
             a: Program::start(&arguments).await,
             b: Program::start(&arguments).await,
-            _broker: broker,
+            broker,
         }
     }
 }
@@ -221,6 +221,32 @@ async fn events_of_all_sessions_are_shown_by_both(cluster: Cluster) {
     assert_eq!(resumed.event().await.json()["data"]["n"], 1);
 }
 
+async fn a_cursor_of_all_sessions_outlives_its_gateway(cluster: Cluster) {
+    /// More than are read at once.
+    const EVENTS: u64 = 300;
+    let Cluster { a, b, broker } = &cluster;
+    let all = |gateway: &Program| format!("{}/v1/events", gateway.url);
+    let mut at_a = SseReader::open(&all(a), None).await;
+    publish(&a.url, "first", &step(0)).await;
+    let seen = at_a.event().await.id;
+    a.signal(rustix::process::Signal::KILL);
+    let steps: Vec<Value> = (1..=EVENTS).map(|n| step(n)[0].clone()).collect();
+    for batch in steps.chunks(50) {
+        publish(&b.url, "second", &json!(batch)).await;
+    }
+    // It has shown none of these.
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", &broker.url];
+    let c = Program::start(&arguments).await;
+    let mut resumed = SseReader::open(&all(&c), seen.as_deref()).await;
+    for n in 1..=EVENTS {
+        let event = soon("an event", resumed.event()).await;
+        assert_eq!(event.json()["data"]["n"], n);
+    }
+    publish(&b.url, "third", &step(0)).await;
+    let next = soon("an event", resumed.event()).await;
+    assert_eq!(next.json()["data"]["n"], 0);
+}
+
 macro_rules! on_each_store {
     ($($name:ident)+) => {
         mod on_redis {
@@ -253,4 +279,5 @@ on_each_store! {
     a_cancel_here_is_told_there
     both_list_the_same_sessions
     events_of_all_sessions_are_shown_by_both
+    a_cursor_of_all_sessions_outlives_its_gateway
 }
