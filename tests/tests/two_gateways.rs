@@ -4,14 +4,14 @@
 
 use std::collections::BTreeSet;
 
-use reveille_e2e::{Broker, Program, SseReader, publish, soon};
+use reveille_e2e::{Block, Broker, Program, SseReader, publish, soon};
 use serde_json::{Value, json};
 
 /// Two gateways, and the server that they share.
 struct Cluster {
     a: Program,
     b: Program,
-    _broker: Broker,
+    broker: Broker,
 }
 
 impl Cluster {
@@ -20,7 +20,7 @@ impl Cluster {
         Self {
             a: Program::start(&arguments).await,
             b: Program::start(&arguments).await,
-            _broker: broker,
+            broker,
         }
     }
 }
@@ -172,6 +172,17 @@ async fn both_list_the_same_sessions(cluster: Cluster) {
     assert_eq!(lists[0], lists[1]);
 }
 
+/// The next event of all sessions, before which none is missing.
+async fn next(stream: &mut SseReader) -> Block {
+    loop {
+        let block = stream.next().await.unwrap();
+        assert!(!block.is("reveille.gap"), "{block:?}");
+        if block.is_event() {
+            return block;
+        }
+    }
+}
+
 async fn events_of_all_sessions_are_shown_by_both(cluster: Cluster) {
     const ROUNDS: u64 = 20;
     let Cluster { a, b, .. } = &cluster;
@@ -180,8 +191,8 @@ async fn events_of_all_sessions_are_shown_by_both(cluster: Cluster) {
     let mut at_b = SseReader::open(&all(b), None).await;
     // Each gateway has sessions that the other one never opens.
     publish(&a.url, "of-a", &step(0)).await;
-    assert_eq!(at_b.event().await.json()["data"]["n"], 0);
-    let begin = at_a.event().await.id;
+    assert_eq!(next(&mut at_b).await.json()["data"]["n"], 0);
+    let begin = next(&mut at_a).await.id;
     let publishing =
         [(a, "of-a"), (b, "of-b"), (a, "other"), (b, "more")].map(async |(gateway, session)| {
             for n in 1..=ROUNDS {
@@ -193,7 +204,7 @@ async fn events_of_all_sessions_are_shown_by_both(cluster: Cluster) {
     for stream in [&mut at_a, &mut at_b] {
         let mut events = Vec::new();
         for _ in 0..4 * ROUNDS {
-            let frame = soon("an event", stream.event()).await;
+            let frame = next(stream).await;
             let event = frame.json();
             let data = (event["source"].clone(), event["data"]["n"].clone());
             events.push((frame.id, data));
@@ -211,14 +222,40 @@ async fn events_of_all_sessions_are_shown_by_both(cluster: Cluster) {
     ] {
         let mut resumed = SseReader::open(&all(gateway), from).await;
         for (id, _) in expected {
-            assert_eq!(&soon("an event", resumed.event()).await.id, id);
+            assert_eq!(&next(&mut resumed).await.id, id);
         }
     }
     publish(&b.url, "last", &step(0)).await;
-    let last = at_b.event().await.id;
+    let last = next(&mut at_b).await.id;
     let mut resumed = SseReader::open(&all(a), last.as_deref()).await;
     publish(&b.url, "last", &step(1)).await;
-    assert_eq!(resumed.event().await.json()["data"]["n"], 1);
+    assert_eq!(next(&mut resumed).await.json()["data"]["n"], 1);
+}
+
+async fn a_cursor_of_all_sessions_outlives_its_gateway(cluster: Cluster) {
+    /// More than are read at once.
+    const EVENTS: u64 = 300;
+    let Cluster { a, b, broker } = &cluster;
+    let all = |gateway: &Program| format!("{}/v1/events", gateway.url);
+    let mut at_a = SseReader::open(&all(a), None).await;
+    publish(&a.url, "first", &step(0)).await;
+    let seen = next(&mut at_a).await.id;
+    a.signal(rustix::process::Signal::KILL);
+    let steps: Vec<Value> = (1..=EVENTS).map(|n| step(n)[0].clone()).collect();
+    for batch in steps.chunks(50) {
+        publish(&b.url, "second", &json!(batch)).await;
+    }
+    // It has shown none of these.
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", &broker.url];
+    let c = Program::start(&arguments).await;
+    let mut resumed = SseReader::open(&all(&c), seen.as_deref()).await;
+    for n in 1..=EVENTS {
+        let event = next(&mut resumed).await;
+        assert_eq!(event.json()["data"]["n"], n);
+    }
+    publish(&b.url, "third", &step(0)).await;
+    let next = next(&mut resumed).await;
+    assert_eq!(next.json()["data"]["n"], 0);
 }
 
 macro_rules! on_each_store {
@@ -253,4 +290,5 @@ on_each_store! {
     a_cancel_here_is_told_there
     both_list_the_same_sessions
     events_of_all_sessions_are_shown_by_both
+    a_cursor_of_all_sessions_outlives_its_gateway
 }

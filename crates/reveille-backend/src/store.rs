@@ -21,7 +21,8 @@ pub struct Capabilities {
     /// Whether logs are still there after the process that wrote them is gone, with their epochs, attributes,
     /// positions, keys, trims and seals, and the last sequence number and order epoch of each tenant.
     pub survives_restart: bool,
-    /// Whether the events of a tenant can be [read](Backend::read_order) over all its logs.
+    /// Whether the events of a tenant can be [read](Backend::read_order) over all its logs, and, if several
+    /// processes may append, [watched](Backend::watch_order).
     pub reads_order: bool,
     /// Whether several processes may use the same store at once.
     pub shared: bool,

@@ -26,6 +26,12 @@ pub(crate) fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     Some(message.headers.as_ref()?.get(name)?.as_str())
 }
 
+/// The place in the stream of a message that a direct get answers.
+pub(crate) fn sequence(message: &Message) -> Result<u64, BackendError> {
+    let seq = header(message, "Nats-Sequence").and_then(|seq| seq.parse().ok());
+    seq.ok_or_else(|| corrupt("a message without a sequence"))
+}
+
 /// One message as it is stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
@@ -73,10 +79,8 @@ impl Stored {
 
     /// The message as a direct get answers it.
     pub(crate) fn of_answer(message: &Message) -> Result<Self, BackendError> {
-        let header = |name| header(message, name);
-        let seq = header("Nats-Sequence").and_then(|seq| seq.parse().ok());
-        let seq = seq.ok_or_else(|| corrupt("a message without a sequence"))?;
-        Self::read(seq, header(HEADER), message.payload.to_vec())
+        let payload = message.payload.to_vec();
+        Self::read(sequence(message)?, header(message, HEADER), payload)
     }
 
     /// The message as the leader of the stream answers it: in JSON.

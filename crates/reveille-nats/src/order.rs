@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use async_nats::Message;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use reveille_backend::types::{Epoch, Position, Seq, SessionKey, Tenant};
+use reveille_backend::types::{Epoch, Event, Position, Seq, SessionKey, Tenant};
 use reveille_backend::{BackendError, OrderPage, ReadLimit};
 
 use crate::backend::Shared;
-use crate::error::{corrupt, unavailable};
-use crate::message::{Stored, header};
+use crate::error::unavailable;
+use crate::message::{Stored, header, sequence};
 use crate::names::parse_log_name;
 use crate::store::{PAGE, Start};
 
@@ -55,16 +55,13 @@ pub(crate) async fn read(
         let bytes = limit.bytes.max(LEAST_BYTES);
         let messages = store.messages(&stream, &subjects, start, most, bytes);
         let messages = messages.await?;
-        let stored: Vec<Stored> = messages
-            .iter()
-            .map(Stored::of_answer)
-            .collect::<Result<_, _>>()?;
-        let Some(read_to) = stored.last().map(|stored| Seq(stored.seq)) else {
+        let Some(read_to) = messages.last() else {
             if retry.again().await {
                 continue;
             }
             return Err(unavailable("the servers are behind their leader"));
         };
+        let read_to = Seq(sequence(read_to)?);
         // Behind the last message of all there is nothing but holes.
         let through = if read_to >= last {
             read_to.max(end)
@@ -73,14 +70,24 @@ pub(crate) async fn read(
         };
         let logs = logs(shared, tenant, &messages).await?;
         let mut events = Vec::new();
-        for (message, stored) in messages.iter().zip(&stored) {
-            if let Some(Some(log)) = subject(message).and_then(|subject| logs.get(subject))
-                && stored.position >= log.oldest
-            {
-                events.extend(stored.event(&log.key, log.epoch)?);
+        for message in &messages {
+            let log = subject(message).and_then(|subject| logs.get(subject)?.as_ref());
+            // What is damaged is told to those who read its log. Here it does not stop all others.
+            match log.map(|log| event(message, log)).transpose() {
+                Ok(event) => events.extend(event.flatten()),
+                Err(error) => tracing::warn!(%error, "an event is missing in the order of NATS"),
             }
         }
         return Ok(OrderPage::first_of(events, through, limit));
+    }
+}
+
+/// The event that a message is, unless it was trimmed or is none.
+fn event(message: &Message, log: &Log) -> Result<Option<Event>, BackendError> {
+    let stored = Stored::of_answer(message)?;
+    match stored.position < log.oldest {
+        true => Ok(None),
+        false => stored.event(&log.key, log.epoch),
     }
 }
 
@@ -114,19 +121,23 @@ async fn log<'a>(
 ) -> Result<(&'a str, Option<Log>), BackendError> {
     let names = &shared.store.names;
     let name = names.log_of(subject);
-    let key = name.and_then(|name| parse_log_name(tenant, name));
-    let key = key.ok_or_else(|| corrupt(format!("subject {subject}")))?;
-    let Some((record, _)) = shared.record(&key).await? else {
+    // Whatever somebody else has sent there is no event.
+    let Some(key) = name.and_then(|name| parse_log_name(tenant, name)) else {
         return Ok((subject, None));
     };
-    if record.gone || names.place_of(subject) != Some(&record.place) {
-        return Ok((subject, None));
-    }
-    let epoch = record.epoch.parse();
-    let log = Log {
-        epoch: epoch.map_err(|_| corrupt(format!("record of {key}")))?,
-        oldest: Position(record.oldest),
-        key: Arc::new(key),
+    let record = match shared.record(&key).await {
+        Ok(Some((record, _))) => record,
+        Ok(None) | Err(BackendError::Corrupt { .. }) => return Ok((subject, None)),
+        Err(error) => return Err(error),
     };
-    Ok((subject, Some(log)))
+    let is_over = record.gone || names.place_of(subject) != Some(&record.place);
+    let log = match record.epoch.parse() {
+        Ok(epoch) if !is_over => Some(Log {
+            epoch,
+            oldest: Position(record.oldest),
+            key: Arc::new(key),
+        }),
+        _ => None,
+    };
+    Ok((subject, log))
 }

@@ -11,7 +11,7 @@ use common::chaos::{PATIENCE, contents, now, rounds, survives};
 use common::relay::{Mode, Relay};
 use common::server::Server;
 use common::{backend, entry, key, log, try_log};
-use reveille_backend::types::{Durability, Position, Tenant};
+use reveille_backend::types::{Durability, Position, Seq, Tenant};
 use reveille_backend::{AppendError, Backend, BackendError, Incarnation, ReadLimit};
 use reveille_nats::{NatsBackend, Storage};
 use reveille_testkit::dropped_at_each_poll;
@@ -249,6 +249,29 @@ async fn deleted_streams_are_told() {
 }
 
 /// Messages that are gone though nobody trimmed: no operation takes the rest for the whole.
+/// Readers of all sessions get the others.
+#[tokio::test]
+async fn damage_does_not_stop_the_order() {
+    let server = Server::start();
+    let backend = backend(&server.url()).await;
+    let all = ReadLimit {
+        events: 100,
+        bytes: usize::MAX,
+    };
+    let (damaged, sound) = (log(&backend, "s").await, log(&backend, "t").await);
+    for (log, id) in [(&damaged, "a"), (&sound, "b"), (&damaged, "c")] {
+        log.append(vec![entry(id)], now()).await.unwrap();
+    }
+    server.send_stranger("events").await;
+    sound.append(vec![entry("d")], now()).await.unwrap();
+    server.delete_message("events", 1).await;
+    let tenant = Tenant::default_tenant();
+    let page = backend.read_order(&tenant, Seq(0), all).await.unwrap();
+    let read = page.events.iter().map(|event| event.place().seq);
+    assert!(read.eq([Seq(2), Seq(3), Seq(5)]), "{page:?}");
+    assert_eq!(page.through, Seq(5));
+}
+
 #[tokio::test]
 async fn missing_events_are_damage() {
     let server = Server::start();

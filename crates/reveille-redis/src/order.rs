@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use redis::Value;
 use reveille_backend::{BackendError, OrderPage, ReadLimit};
-use reveille_types::{Position, Seq, SessionKey, Tenant};
+use reveille_types::{Event, Position, Seq, SessionKey, Tenant};
 
 use crate::answer::{Answer, next, number};
 use crate::error::corrupt;
@@ -43,22 +43,34 @@ pub(crate) async fn read(
     let mut keys: HashMap<String, Arc<SessionKey>> = HashMap::new();
     let mut events = Vec::new();
     for entry in next::<Vec<Value>>(&mut values)? {
-        let mut entry = next::<Vec<Value>>(&mut vec![entry].into_iter())?.into_iter();
-        let name: String = next(&mut entry)?;
-        let epoch: String = next(&mut entry)?;
-        let position = Position(number(&mut entry)?);
-        let damaged = || corrupt(format!("the order at {name:?}"));
-        let key = match keys.get(&name) {
-            Some(key) => Arc::clone(key),
-            None => {
-                let key = parse_local_name(tenant, &name).ok_or_else(damaged)?;
-                let key = Arc::new(key);
-                keys.insert(name.clone(), Arc::clone(&key));
-                key
-            }
-        };
-        let epoch = epoch.parse().map_err(|_| damaged())?;
-        events.push(decode(next(&mut entry)?, position, &key, epoch)?);
+        // What is damaged is told to those who read its log. Here it does not stop all others.
+        match event(entry, tenant, &mut keys) {
+            Ok(event) => events.push(event),
+            Err(error) => tracing::warn!(%error, "an event is missing in the order of Redis"),
+        }
     }
     Ok(OrderPage::first_of(events, through, limit))
+}
+
+/// The event that the script has found.
+fn event(
+    entry: Value,
+    tenant: &Tenant,
+    keys: &mut HashMap<String, Arc<SessionKey>>,
+) -> Result<Event, BackendError> {
+    let mut entry = next::<Vec<Value>>(&mut vec![entry].into_iter())?.into_iter();
+    let name: String = next(&mut entry)?;
+    let epoch: String = next(&mut entry)?;
+    let position = Position(number(&mut entry)?);
+    let damaged = || corrupt(format!("the order at {name:?}"));
+    let epoch = epoch.parse().map_err(|_| damaged())?;
+    let key = match keys.get(&name) {
+        Some(key) => Arc::clone(key),
+        None => {
+            let key = Arc::new(parse_local_name(tenant, &name).ok_or_else(damaged)?);
+            keys.insert(name.clone(), Arc::clone(&key));
+            key
+        }
+    };
+    decode(next(&mut entry)?, position, &key, epoch)
 }

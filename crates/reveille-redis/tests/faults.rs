@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Keeps, Sentinel, Server, entry, key, log, try_log};
-use reveille_backend::types::{Durability, Event, Position, Tenant};
+use reveille_backend::types::{Durability, Event, Position, Seq, Tenant};
 use reveille_backend::{
     AppendError, AppendOptions, Backend, BackendError, Incarnation, ReadLimit, StoredLog,
 };
@@ -357,6 +357,31 @@ async fn an_evicted_part_is_damage() {
         );
         assert!(backend.remove(&key(part)).await.unwrap());
     }
+}
+
+/// Readers of all sessions get what is left, and go on.
+#[tokio::test]
+async fn an_evicted_part_does_not_stop_the_order() {
+    let server = Server::start(Keeps::EverySecond);
+    let backend = server.backend().await;
+    let all = ReadLimit {
+        events: 100,
+        bytes: usize::MAX,
+    };
+    let tenant = Tenant::default_tenant();
+    let (evicted, sound) = (log(&backend, "s").await, log(&backend, "t").await);
+    evicted.append(vec![entry("a")], now()).await.unwrap();
+    server.cli(&["DEL", &server.cli(&["KEYS", "*:events:*"])]);
+    let first = sound.append(vec![entry("b")], now()).await.unwrap();
+    let page = backend.read_order(&tenant, Seq(0), all).await.unwrap();
+    let read = page.events.iter().map(|event| event.place().seq);
+    assert!(read.eq([first[0].seq]), "{page:?}");
+    assert_eq!(page.through, first[0].seq);
+    server.cli(&["DEL", &server.cli(&["KEYS", "*:sequence"])]);
+    let second = sound.append(vec![entry("c")], now()).await.unwrap();
+    let page = backend.read_order(&tenant, Seq(0), all).await.unwrap();
+    let read = page.events.iter().map(|event| event.place().seq);
+    assert!(read.eq([second[0].seq]), "{page:?}");
 }
 
 /// The tenant's counter alone is gone: it goes on above all it has given.

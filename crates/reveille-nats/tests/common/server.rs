@@ -147,6 +147,15 @@ impl Server {
         self.stream(of).await.cached_info().state.messages
     }
 
+    /// Sends a message of somebody else into the stream whose name holds this.
+    pub(crate) async fn send_stranger(&self, of: &str) {
+        let subjects = self.stream(of).await.cached_info().config.subjects.clone();
+        let subject = subjects[0].replace('>', "stranger");
+        let context = jetstream::new(async_nats::connect(self.url()).await.unwrap());
+        let sent = context.publish(subject, "nonsense".into()).await.unwrap();
+        sent.await.unwrap();
+    }
+
     pub(crate) async fn delete_message(&self, of: &str, seq: u64) {
         self.stream(of).await.delete_message(seq).await.unwrap();
     }
