@@ -116,7 +116,7 @@ fn one_at_a_time(
     figures.add(&row, "CPU s/million", kind.name(), cost);
     if most {
         let last = measured.report.latency.max_us / 1e3;
-        figures.add("fan_out_10000", "ms", kind.name(), last);
+        figures.add("sse_fan_out_10000", "ms", kind.name(), last);
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ const FIGURES: &[(&str, Figure)] = &[
     ("publish", AtMost(10.0)),
     ("publish_batched", AtMost(1.0)),
     ("connection_memory", AtMost(8.0)),
-    ("fan_out_10000", AtMost(500.0)),
+    ("sse_fan_out_10000", AtMost(500.0)),
     // A rate: not below the channel's.
     ("fan_out_100", Of(1.0, "tokio broadcast")),
     ("fan_out_1000", Of(1.0, "tokio broadcast")),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use crate::preflight::{Tool, provide, provide_file};
+use crate::preflight::{self, Tool, provide, provide_file};
 use crate::process::cargo;
 use document::Setting;
 
@@ -30,6 +30,8 @@ struct Section {
     peers: &'static [&'static str],
     /// Peers that are programs of the system.
     tools: &'static [Tool],
+    /// Whether it starts the brokers that the tests start.
+    brokers: bool,
     /// Whether the server itself is measured, as it is released.
     server: bool,
 }
@@ -55,6 +57,7 @@ const SECTIONS: &[Section] = &[
             "futures-util",
         ],
         tools: &[],
+        brokers: false,
         server: false,
     },
     Section {
@@ -62,6 +65,7 @@ const SECTIONS: &[Section] = &[
         programs: &["queue_time", "queue_alloc"],
         peers: &["tokio"],
         tools: &[],
+        brokers: false,
         server: false,
     },
     Section {
@@ -69,6 +73,7 @@ const SECTIONS: &[Section] = &[
         programs: &["bus_time"],
         peers: &["tokio", "async-broadcast", "flume", "kanal"],
         tools: &[],
+        brokers: false,
         server: false,
     },
     Section {
@@ -76,6 +81,7 @@ const SECTIONS: &[Section] = &[
         programs: &["archive_time", "brokers_time"],
         peers: &["rusqlite", "async-nats", "redis"],
         tools: &[],
+        brokers: true,
         server: false,
     },
     Section {
@@ -83,6 +89,7 @@ const SECTIONS: &[Section] = &[
         programs: &["gateway_time"],
         peers: &["tokio"],
         tools: NCHAN,
+        brokers: false,
         server: true,
     },
 ];
@@ -125,6 +132,9 @@ pub(crate) fn run(root: &Path, args: &[Option<&str>]) -> Option<bool> {
 }
 
 fn measure(root: &Path, section: &Section, options: Options) -> Result<(), String> {
+    if section.brokers && !preflight::run(root) {
+        return Err("brokers are missing".into());
+    }
     if !provide(section.tools) || (section.server && !provide_file(NCHAN_MODULE, NCHAN)) {
         return Err("tools are missing".into());
     }
