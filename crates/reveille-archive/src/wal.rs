@@ -57,7 +57,7 @@ pub(crate) fn check(path: &Path, durability: ArchiveDurability) -> Result<Recove
 #[derive(Debug, Default)]
 struct Walk {
     recovery: Recovery,
-    /// The first wrong frame, if a commit was completed behind it and another one begun.
+    /// The first wrong frame, if a commit was completed behind it and the next one begun.
     damage: Option<u64>,
 }
 
@@ -90,33 +90,35 @@ fn walk(mut file: impl Read) -> io::Result<Walk> {
     }
     let mut frame = vec![0; FRAME_HEADER + page];
     let mut index = 0;
-    // The first frame that is wrong, and what was seen behind it.
+    // The first frame that is wrong, and whether the one before this is the whole end of a commit behind it.
     let mut wrong: Option<u64> = None;
     let mut commit_behind = false;
     let mut uncommitted = 0;
     while fill(&mut file, &mut frame)? {
         let is_commit = word(&frame, 4) != 0;
         let is_of_this_generation = frame[8..16] == salt;
-        if wrong.is_none() {
-            sum.add(&frame[..8]);
-            sum.add(&frame[FRAME_HEADER..]);
-            if is_of_this_generation && sum.value == (word(&frame, 16), word(&frame, 20)) {
-                uncommitted += 1;
-                if is_commit {
-                    walk.recovery.kept_pages += uncommitted;
-                    uncommitted = 0;
-                }
-                index += 1;
-                continue;
+        sum.add(&frame[..8]);
+        sum.add(&frame[FRAME_HEADER..]);
+        let told = (word(&frame, 16), word(&frame, 20));
+        let is_whole = is_of_this_generation && sum.value == told;
+        if wrong.is_none() && is_whole {
+            uncommitted += 1;
+            if is_commit {
+                walk.recovery.kept_pages += uncommitted;
+                uncommitted = 0;
             }
-            wrong = Some(index);
-        }
-        if is_of_this_generation {
-            walk.recovery.cut_pages += 1;
-            if commit_behind {
+        } else {
+            if is_of_this_generation {
+                walk.recovery.cut_pages += 1;
+            }
+            if commit_behind && is_whole {
                 walk.damage = wrong;
             }
-            commit_behind |= is_commit;
+            // The header of a frame may be torn, its mark that of an older generation, and what was
+            // rolled back lies about behind the last commit: only frames that follow from one another count.
+            commit_behind = wrong.is_some() && is_whole && is_commit;
+            wrong = wrong.or(Some(index));
+            sum.value = told;
         }
         index += 1;
     }
