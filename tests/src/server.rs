@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use reveille_archive::{ArchiveBackend, ArchiveOptions};
+use reveille_backend::Backend;
 use reveille_gateway::{Authorizer, Gateway, GatewayConfig, ListenOptions, bind, serve};
 use reveille_memory::MemoryBackend;
 use reveille_nats::{NatsBackend, NatsOptions};
@@ -52,11 +53,19 @@ impl Server {
     /// # Cancel safety
     /// A dropped future has started nothing.
     pub async fn with(config: GatewayConfig) -> Self {
-        let sessions = Sessions::builder(MemoryBackend::new())
-            .tail(TailLimits::default())
-            .build();
-        tokio::spawn(sessions.drive());
-        Self::on(own_address(), sessions, config, None).await
+        Self::on(own_address(), sessions(MemoryBackend::new()), config, None).await
+    }
+
+    /// Starts a gateway on a free port for those whom `authorizer` knows.
+    ///
+    /// # Panics
+    /// When no port is free.
+    ///
+    /// # Cancel safety
+    /// A dropped future has started nothing.
+    pub async fn for_known(config: GatewayConfig, authorizer: Arc<dyn Authorizer>) -> Self {
+        let sessions = sessions(MemoryBackend::new());
+        Self::on(own_address(), sessions, config, Some(authorizer)).await
     }
 
     /// Starts a gateway on a free port, over a [stranger's backend](crate::append_file).
@@ -69,10 +78,8 @@ impl Server {
     pub async fn on_append_file() -> Self {
         // The file lives as long as it is open, its directory need not.
         let dir = tempfile::TempDir::new().expect("a directory can be made");
-        let file = AppendFile::open(&dir.path().join("log")).expect("a file can be made");
-        let sessions = Sessions::builder(file).tail(TailLimits::default()).build();
-        tokio::spawn(sessions.drive());
-        Self::on(own_address(), sessions, GatewayConfig::default(), None).await
+        let file = AppendFile::open(&dir.path().join("log"));
+        Self::over(file.expect("a file can be made"), None).await
     }
 
     /// Starts a gateway on a free port, over an archive.
@@ -86,12 +93,7 @@ impl Server {
         // The files live as long as they are open, their directory need not.
         let dir = tempfile::TempDir::new().expect("a directory can be made");
         let archive = ArchiveBackend::open(dir.path(), ArchiveOptions::default());
-        let archive = archive.expect("an archive can be made");
-        let sessions = Sessions::builder(archive)
-            .tail(TailLimits::default())
-            .build();
-        tokio::spawn(sessions.drive());
-        Self::on(own_address(), sessions, GatewayConfig::default(), None).await
+        Self::over(archive.expect("an archive can be made"), None).await
     }
 
     /// Starts a gateway on a free port, over a Redis of its own.
@@ -104,14 +106,7 @@ impl Server {
     pub async fn on_redis() -> Self {
         let broker = Broker::redis().await;
         let backend = RedisBackend::connect(&broker.url, RedisOptions::default()).await;
-        let sessions = Sessions::builder(backend.expect("the broker answers"))
-            .tail(TailLimits::default())
-            .build();
-        tokio::spawn(sessions.drive());
-        let config = GatewayConfig::default();
-        let mut server = Self::on(own_address(), sessions, config, None).await;
-        server.broker = Some(broker);
-        server
+        Self::over(backend.expect("the broker answers"), Some(broker)).await
     }
 
     /// Starts a gateway on a free port, over a NATS of its own.
@@ -124,29 +119,14 @@ impl Server {
     pub async fn on_nats() -> Self {
         let broker = Broker::nats().await;
         let backend = NatsBackend::connect(&broker.url, NatsOptions::default()).await;
-        let sessions = Sessions::builder(backend.expect("the broker answers"))
-            .tail(TailLimits::default())
-            .build();
-        tokio::spawn(sessions.drive());
-        let config = GatewayConfig::default();
-        let mut server = Self::on(own_address(), sessions, config, None).await;
-        server.broker = Some(broker);
-        server
+        Self::over(backend.expect("the broker answers"), Some(broker)).await
     }
 
-    /// Starts a gateway on a free port for those whom `authorizer` knows.
-    ///
-    /// # Panics
-    /// When no port is free.
-    ///
-    /// # Cancel safety
-    /// A dropped future has started nothing.
-    pub async fn for_known(config: GatewayConfig, authorizer: Arc<dyn Authorizer>) -> Self {
-        let sessions = Sessions::builder(MemoryBackend::new())
-            .tail(TailLimits::default())
-            .build();
-        tokio::spawn(sessions.drive());
-        Self::on(own_address(), sessions, config, Some(authorizer)).await
+    async fn over(backend: impl Backend + 'static, broker: Option<Broker>) -> Self {
+        let config = GatewayConfig::default();
+        let mut server = Self::on(own_address(), sessions(backend), config, None).await;
+        server.broker = broker;
+        server
     }
 
     async fn on(
@@ -236,6 +216,13 @@ impl Server {
     }
 }
 
+fn sessions(backend: impl Backend + 'static) -> Sessions {
+    let builder = Sessions::builder(backend).tail(TailLimits::default());
+    let sessions = builder.build();
+    tokio::spawn(sessions.drive());
+    sessions
+}
+
 /// A loopback address that no other server has and from which nobody connects, with any port: whoever
 /// stops listening there finds the port free again.
 fn own_address() -> SocketAddr {
@@ -269,40 +256,19 @@ pub async fn publish(url: &str, session: &str, events: &Value) -> Value {
 /// archive, on a Redis and on a NATS.
 #[macro_export]
 macro_rules! on_every_backend {
+    (@on $module:ident, $start:ident, [$($name:ident),*]) => {
+        mod $module {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::Server::$start().await).await;
+            })*
+        }
+    };
     ($($name:ident),* $(,)?) => {
-        mod on_memory {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name($crate::Server::start().await).await;
-            })*
-        }
-
-        mod on_append_file {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name($crate::Server::on_append_file().await).await;
-            })*
-        }
-
-        mod on_archive {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name($crate::Server::on_archive().await).await;
-            })*
-        }
-
-        mod on_redis {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name($crate::Server::on_redis().await).await;
-            })*
-        }
-
-        mod on_nats {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name($crate::Server::on_nats().await).await;
-            })*
-        }
+        $crate::on_every_backend!(@on on_memory, start, [$($name),*]);
+        $crate::on_every_backend!(@on on_append_file, on_append_file, [$($name),*]);
+        $crate::on_every_backend!(@on on_archive, on_archive, [$($name),*]);
+        $crate::on_every_backend!(@on on_redis, on_redis, [$($name),*]);
+        $crate::on_every_backend!(@on on_nats, on_nats, [$($name),*]);
     };
 }
