@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -385,9 +385,7 @@ impl Backend for NatsBackend {
         let info = info.ok_or_else(|| unavailable("the stream of a tenant is gone"))?;
         let made: Timestamp = info.created.parse().map_err(|_| corrupt("stream"))?;
         // A stream that is made anew counts anew, and is made at another time.
-        let mut digest = Fingerprint::default();
-        digest.write(info.created.as_bytes());
-        let low = (digest.finish() & u64::from(u32::MAX)) as u32;
+        let low = (Fingerprint::of(&info.created) & u64::from(u32::MAX)) as u32;
         let millis = u64::try_from(made.as_millisecond()).unwrap_or_default();
         Ok(Epoch::from_parts(millis, low))
     }

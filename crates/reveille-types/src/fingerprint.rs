@@ -7,6 +7,21 @@ use std::hash::Hasher;
 #[derive(Debug, Clone)]
 pub struct Fingerprint(u64);
 
+impl Fingerprint {
+    /// The digest of a text.
+    ///
+    /// ```
+    /// # use reveille_types::Fingerprint;
+    /// assert_eq!(Fingerprint::of("a"), 0xaf63_dc4c_8601_ec8c);
+    /// ```
+    #[must_use]
+    pub fn of(text: &str) -> u64 {
+        let mut fingerprint = Self::default();
+        fingerprint.write(text.as_bytes());
+        fingerprint.finish()
+    }
+}
+
 impl Default for Fingerprint {
     fn default() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
@@ -31,13 +46,8 @@ mod tests {
 
     #[test]
     fn digests_are_those_of_the_published_vectors() {
-        let digest = |text: &str| {
-            let mut fingerprint = Fingerprint::default();
-            fingerprint.write(text.as_bytes());
-            fingerprint.finish()
-        };
-        assert_eq!(digest(""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(digest("a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(digest("foobar"), 0x8594_4171_f739_67e8);
+        assert_eq!(Fingerprint::of(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(Fingerprint::of("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(Fingerprint::of("foobar"), 0x8594_4171_f739_67e8);
     }
 }

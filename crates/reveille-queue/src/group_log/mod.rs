@@ -11,7 +11,6 @@
 
 mod step;
 
-use std::hash::Hasher;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -64,20 +63,14 @@ impl Drop for GroupLog {
 
 /// Where the groups of an incarnation of a session are kept.
 fn address(session: &SessionKey, epoch: Epoch) -> Result<SessionKey, Invalid> {
-    let tenant = digest(session.tenant.as_str());
-    let name = digest(&session.name());
+    let tenant = Fingerprint::of(session.tenant.as_str());
+    let name = Fingerprint::of(&session.name());
     Ok(SessionKey::new(
         Tenant::parse(format!("~groups.{tenant:016x}"))?,
         Namespace::parse(Namespace::SYSTEM)?,
         // Two sessions of one epoch differ in their names.
         SessionId::parse(format!("{epoch}.{name:016x}"))?,
     ))
-}
-
-fn digest(text: &str) -> u64 {
-    let mut digest = Fingerprint::default();
-    digest.write(text.as_bytes());
-    digest.finish()
 }
 
 /// Removes what the groups of an incarnation of a session have done.
@@ -163,16 +156,14 @@ impl SessionLog {
         }
     }
 
-    /// Replays what follows in the log of the groups. Whether there was anything.
-    async fn replay(&self, log: &dyn StoredLog) -> Result<bool, BackendError> {
-        let mut any = false;
+    /// Replays what follows in the log of the groups.
+    async fn replay(&self, log: &dyn StoredLog) -> Result<(), BackendError> {
         loop {
             let from = self.0.state.lock().steps;
             let page = log.read(from, READ).await?;
             if page.events.is_empty() {
-                return Ok(any);
+                return Ok(());
             }
-            any = true;
             // The events that the steps speak of were appended before.
             if let Some(stored) = &self.0.stored {
                 while self.catch_up(&*stored.log).await? {}
@@ -247,7 +238,6 @@ impl SessionLog {
                     self.replay(&*groups.stored).await?;
                     continue;
                 }
-                Err(StoreError::Backend(error)) => return Err(error.into()),
                 Err(error) => return Err(StoreFailure::refused(error)),
             }
             let answer = {

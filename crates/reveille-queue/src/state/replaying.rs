@@ -65,10 +65,7 @@ impl SessionState {
         name: &Label,
         work: impl FnOnce(&mut Group, &Window, &mut Litter),
     ) {
-        if !self.groups.contains_key(name) {
-            let group = Group::new(self.terms.group);
-            self.groups.insert(name.clone(), group);
-        }
+        self.ensure_group(name);
         self.with_group(name, work);
     }
 

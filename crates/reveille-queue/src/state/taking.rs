@@ -52,9 +52,16 @@ impl SessionState {
         if self.groups.len() >= limit {
             return Err(ReadError::TooManyGroups { limit });
         }
-        let group = Group::new(self.terms.group);
-        self.groups.insert(name.clone(), group);
+        self.ensure_group(name);
         Ok(())
+    }
+
+    /// As [`begin_group`](Self::begin_group), however many there are.
+    pub(super) fn ensure_group(&mut self, name: &Label) {
+        if !self.groups.contains_key(name) {
+            let group = Group::new(self.terms.group);
+            self.groups.insert(name.clone(), group);
+        }
     }
 
     /// Takes what is there now, or, for a taker that waits, what is reserved for it.
