@@ -30,8 +30,8 @@ pub(crate) fn drafts(headers: &HeaderMap, body: Bytes) -> Result<Vec<EventDraft>
     let mut drafts = match essence(headers)? {
         kind if kind.starts_with("application/cloudevents") => {
             match media_type(headers, &[CLOUDEVENT_JSON, CLOUDEVENT_BATCH_JSON])? {
-                CLOUDEVENT_JSON => vec![event(json(&body)?, decode_structured)?],
-                _ => batch(json(&body)?, decode_structured)?,
+                CLOUDEVENT_JSON => event(&body, decode_structured)?,
+                _ => batch(&body, decode_structured)?,
             }
         }
         // With one of them the others are missing, which the answer must name.
@@ -41,9 +41,9 @@ pub(crate) fn drafts(headers: &HeaderMap, body: Bytes) -> Result<Vec<EventDraft>
         _ => {
             let offered = ["application/json", CLOUDEVENT_JSON, CLOUDEVENT_BATCH_JSON];
             media_type(headers, &offered)?;
-            match json(&body)? {
-                text if text.trim_start().starts_with('[') => batch(text, decode_event)?,
-                text => vec![event(text, decode_event)?],
+            match body.trim_ascii_start().first() {
+                Some(b'[') => batch(&body, decode_event)?,
+                _ => event(&body, decode_event)?,
             }
         }
     };
@@ -87,23 +87,25 @@ fn essence(headers: &HeaderMap) -> Result<String, Refusal> {
     Ok(essence.trim().to_ascii_lowercase())
 }
 
-/// The body as JSON text, so that broken JSON is malformed and not an event that does not fit.
-fn json(body: &[u8]) -> Result<&str, Refusal> {
-    let text = str::from_utf8(body)
-        .map_err(|_| Refusal::bad_request("invalid_json", "the body is not UTF-8"))?;
-    serde_json::from_str::<&RawValue>(text).map_err(|e| malformed(&e))?;
-    Ok(text)
-}
-
 /// Reads one event: a full one alone, or the short form as well.
 type Decode = fn(&str) -> Result<EventDraft, Invalid>;
 
-fn event(text: &str, decode: Decode) -> Result<EventDraft, Refusal> {
-    decode(text).map_err(|e| invalid(&e))
+fn event(body: &[u8], decode: Decode) -> Result<Vec<EventDraft>, Refusal> {
+    json(body, |text| Ok(vec![decode(text)?]))
 }
 
-fn batch(text: &str, decode: Decode) -> Result<Vec<EventDraft>, Refusal> {
-    decode_batch(text, decode).map_err(|e| invalid(&e))
+fn batch(body: &[u8], decode: Decode) -> Result<Vec<EventDraft>, Refusal> {
+    json(body, |text| decode_batch(text, decode))
+}
+
+/// What the body says in JSON. Broken JSON is malformed, and not an event that does not fit.
+fn json<T>(body: &[u8], read: impl FnOnce(&str) -> Result<T, Invalid>) -> Result<T, Refusal> {
+    let text = str::from_utf8(body)
+        .map_err(|_| Refusal::bad_request("invalid_json", "the body is not UTF-8"))?;
+    read(text).map_err(|found| match serde_json::from_str::<&RawValue>(text) {
+        Ok(_) => invalid(&found),
+        Err(error) => malformed(&error),
+    })
 }
 
 /// One event: attributes in headers, the body as data, its media type as the data's.

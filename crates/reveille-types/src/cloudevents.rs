@@ -9,6 +9,7 @@ mod batch;
 mod binary;
 mod header;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -58,6 +59,9 @@ const OWN: [&str; 13] = [
     "traceparent",
     "tracestate",
 ];
+
+/// Up to so many members are compared with one another.
+const FEW: usize = 16;
 
 /// The begin of the member that holds the cursor.
 pub(crate) const CURSOR_MEMBER: &str = "\"reveillecursor\":";
@@ -213,28 +217,46 @@ fn split_tags(text: &str) -> Result<Vec<Label>, Invalid> {
 }
 
 /// The members of an event as they came.
-struct Members(Vec<(String, Box<RawValue>)>);
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Members {
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Each;
         impl<'de> Visitor<'de> for Each {
-            type Value = Members;
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an event object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(8);
+                while let Some((Text(name), value)) = map.next_entry()? {
                     members.push((name, value));
                 }
-                Ok(Members(members))
+                Ok(members)
             }
         }
-        deserializer.deserialize_map(Each)
+        deserializer.deserialize_map(Each).map(Self)
     }
+}
+
+/// A string, borrowed where nothing in it is escaped.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The name of a member that stands twice.
+fn repeated<'m>(members: &'m [(Cow<'_, str>, &RawValue)]) -> Option<&'m str> {
+    let names = members.iter().map(|(name, _)| &**name);
+    if members.len() <= FEW {
+        let mut names = names.enumerate();
+        return names
+            .find(|(at, name)| members[..*at].iter().any(|(before, _)| before == name))
+            .map(|(_, name)| name);
+    }
+    let mut seen = HashSet::with_capacity(members.len());
+    names.into_iter().find(|name| !seen.insert(*name))
 }
 
 /// Reads one event: full `CloudEvents` 1.0 JSON, or the short form `{"type": ..., "data": ...}`, which
@@ -281,12 +303,11 @@ pub fn decode_at(json: &str, place: Place) -> Result<Event, Invalid> {
     Ok(event.at(place))
 }
 
-fn read(json: &str, is_full: bool) -> Result<(EventDraft, Body), Invalid> {
+fn read(json: &str, is_full: bool) -> Result<(EventDraft, Body<'_>), Invalid> {
     let Members(members) = serde_json::from_str(json)
         .map_err(|e| Invalid::form("event", format!("is not a JSON object of an event: {e}")))?;
-    let mut seen = HashSet::with_capacity(members.len());
-    if let Some((name, _)) = members.iter().find(|(name, _)| !seen.insert(name.as_str())) {
-        return Err(Invalid::form(name.clone(), "stands twice"));
+    if let Some(name) = repeated(&members) {
+        return Err(Invalid::form(name.to_owned(), "stands twice"));
     }
     let mut draft: Option<EventDraft> = None;
     let mut rest = Vec::with_capacity(members.len());
@@ -294,8 +315,8 @@ fn read(json: &str, is_full: bool) -> Result<(EventDraft, Body), Invalid> {
         if value.get() == "null" && name != "data" {
             continue;
         }
-        match name.as_str() {
-            "type" => draft = Some(EventDraft::new(Kind::parse(text("type", &value)?)?)),
+        match &*name {
+            "type" => draft = Some(EventDraft::new(Kind::parse(text("type", value)?)?)),
             _ => rest.push((name, value)),
         }
     }
@@ -305,7 +326,10 @@ fn read(json: &str, is_full: bool) -> Result<(EventDraft, Body), Invalid> {
     let has_version = rest.iter().any(|(name, _)| name == "specversion");
     let mut body = Body::default();
     for (name, value) in rest {
-        attribute(&mut draft, &mut body, &name, &value)?;
+        match &*name {
+            "data" => body.data = Some(value),
+            name => attribute(&mut draft, &mut body, name, value)?,
+        }
     }
     if is_full || has_version {
         let required = [
@@ -323,7 +347,7 @@ fn read(json: &str, is_full: bool) -> Result<(EventDraft, Body), Invalid> {
 }
 
 /// The draft with its payload, checked.
-fn finish(mut draft: EventDraft, body: Body) -> Result<EventDraft, Invalid> {
+fn finish(mut draft: EventDraft, body: Body<'_>) -> Result<EventDraft, Invalid> {
     draft.payload = body.into_payload()?;
     draft.check()?;
     Ok(draft)
@@ -331,16 +355,16 @@ fn finish(mut draft: EventDraft, body: Body) -> Result<EventDraft, Invalid> {
 
 /// The members that make up the payload.
 #[derive(Default)]
-struct Body {
+struct Body<'a> {
     content_type: Option<String>,
     schema: Option<String>,
-    data: Option<Box<RawValue>>,
+    data: Option<&'a RawValue>,
     base64: Option<String>,
     /// The data as it is, which only binary mode has.
     bytes: Option<Bytes>,
 }
 
-impl Body {
+impl Body<'_> {
     fn into_payload(self) -> Result<Payload, Invalid> {
         let content_type = self.content_type.as_deref();
         // First, so that a malformed type is told by its name, whatever the data.
@@ -352,9 +376,9 @@ impl Body {
             (Some(data), None) => {
                 let content_type = content_type.unwrap_or(JSON);
                 if is_json(content_type) {
-                    Payload::bytes(Some(content_type), data.get().to_owned())?
+                    Payload::raw_json(content_type, data)?
                 } else {
-                    Payload::bytes(Some(content_type), text("data", &data)?)?
+                    Payload::bytes(Some(content_type), text("data", data)?)?
                 }
             }
             (None, Some(base64)) => {
@@ -377,7 +401,7 @@ impl Body {
 
 fn attribute(
     draft: &mut EventDraft,
-    body: &mut Body,
+    body: &mut Body<'_>,
     name: &str,
     value: &RawValue,
 ) -> Result<(), Invalid> {
@@ -400,7 +424,6 @@ fn attribute(
         "subject" => draft.subject = Some(text("subject", value)?.into()),
         "datacontenttype" => body.content_type = Some(text("datacontenttype", value)?),
         "dataschema" => body.schema = Some(text("dataschema", value)?),
-        "data" => body.data = Some(value.to_owned()),
         "data_base64" => body.base64 = Some(text("data_base64", value)?),
         "reveilleclass" => draft.class = Some(word::<Class>("reveilleclass", value)?),
         "reveillefinal" => draft.finality = Some(word::<Finality>("reveillefinal", value)?),

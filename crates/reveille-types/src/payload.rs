@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::invalid::{Invalid, VISIBLE, check_text};
 use crate::json;
@@ -71,6 +72,17 @@ impl Payload {
             }
         }
         payload.bytes = Some(bytes);
+        Ok(payload)
+    }
+
+    /// A JSON value, with the content type of it.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the content type is malformed.
+    pub(crate) fn raw_json(content_type: &str, value: &RawValue) -> Result<Self, Invalid> {
+        let mut payload = Self::absent(Some(content_type))?;
+        let text = json::compact(value.get()).unwrap_or_else(|| value.get().to_owned());
+        payload.bytes = Some(text.into());
         Ok(payload)
     }
 
