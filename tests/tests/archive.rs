@@ -86,7 +86,15 @@ async fn exported_events_are_imported_under_new_epochs() {
         {"type": "task.result", "id": "2"},
     ]);
     let receipt = publish(&server.url, "s", &events).await;
+    let client = reqwest::Client::new();
+    let url = format!("{}/v1/sessions/run%2Fb", server.url);
+    let terms = json!({"max_events": 7, "ttl_ms": 3_600_000, "lifetime_ms": 7_200_000});
+    let made = client.put(&url).json(&terms).send().await;
+    assert_eq!(made.expect("an answer").status(), 201);
     publish(&server.url, "run%2Fb", &json!({"type": "c", "id": "3"})).await;
+    let closed = client.post(format!("{url}/close"));
+    let closed = closed.json(&json!({"reason": "moved"})).send().await;
+    assert_eq!(closed.expect("an answer").status(), 200);
     server.signal(Signal::TERM);
     server.ended().await;
 
@@ -95,7 +103,8 @@ async fn exported_events_are_imported_under_new_epochs() {
     let exported = soon("the export", exported).await.expect("it runs");
     assert!(exported.status.success());
     let lines = String::from_utf8(exported.stdout).expect("it is text");
-    assert_eq!(lines.lines().count(), 3);
+    let events = |line: &&str| !line.starts_with("{\"reveille.");
+    assert_eq!(lines.lines().filter(events).count(), 3);
 
     let import = async |expected: i32| {
         let backend = backend(&to);
@@ -127,4 +136,12 @@ async fn exported_events_are_imported_under_new_epochs() {
     assert_eq!(events["ended"], true);
     let epoch = |cursor: &Value| cursor.as_str().map(|text| text[..16].to_owned());
     assert_ne!(epoch(&events["cursor"]), epoch(&receipt["cursor"]));
+
+    let url = format!("{}/v1/sessions/run%2Fb", server.url);
+    let info = client.get(&url).send().await.expect("an answer");
+    let info: Value = info.json().await.expect("it is JSON");
+    assert_eq!(info["state"], "ended", "{info}");
+    assert_eq!(info["reason"], "closed", "{info}");
+    assert_eq!(info["message"], "moved", "{info}");
+    assert_eq!(info["max_events"], 7, "{info}");
 }

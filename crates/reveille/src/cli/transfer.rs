@@ -1,4 +1,7 @@
-//! `reveille export` and `reveille import`: the events of a directory as lines, and back.
+//! `reveille export` and `reveille import`: sessions as lines, and back.
+//!
+//! An event is a line of `CloudEvents` JSON. What a session has beside its events stands in control lines,
+//! named as on streams: one before its events, and one behind them if it is over.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -8,13 +11,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use reveille_backend::{
     AppendError, AppendOptions, Backend, BackendError, Entry, Incarnation, ListOptions, LogHandle,
-    OpenOptions, ReadLimit, StoredLog,
+    OpenOptions, ReadLimit, Seal, StoredLog,
 };
 use reveille_core::{IdSource, SystemIds};
 use reveille_types::{
-    Epoch, Invalid, Place, Position, Seq, SessionKey, Tenant, UnplacedEvent, decode_event_at,
+    EndReason, Epoch, Invalid, Place, Position, Seq, SessionKey, Tenant, UnplacedEvent,
+    decode_event_at, json_line,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::backend::BackendArgs;
 use super::output::{line, note};
@@ -26,14 +30,14 @@ const PAGE: ReadLimit = ReadLimit {
     bytes: 1024 * 1024,
 };
 
-/// Write the events of an archive, one a line, to standard output
+/// Write sessions with their events, one a line, to standard output
 #[derive(Debug, Args)]
 pub(super) struct Export {
     #[command(flatten)]
     place: Stored,
 }
 
-/// Append events from standard input, one a line, to new sessions of an archive
+/// Make new sessions of what standard input has, one event a line
 #[derive(Debug, Args)]
 pub(super) struct Import {
     #[command(flatten)]
@@ -74,12 +78,18 @@ pub(super) enum TransferError {
 /// Why a line was not imported.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LineError {
+    #[error("is no line that an export has")]
+    Malformed(#[source] serde_json::Error),
     #[error("names no session")]
     NoSession(#[source] serde_json::Error),
     #[error(transparent)]
     Invalid(#[from] Invalid),
     #[error("session {0} is there already")]
     Exists(String),
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
 }
 
 impl Export {
@@ -102,12 +112,18 @@ impl Export {
 }
 
 async fn export(backend: &dyn Backend, key: &SessionKey) -> Result<(), CommandError> {
-    let (log, _) = open(backend, key, Incarnation::Current).await?;
+    let stored = open(backend, key, Incarnation::Current, "").await;
+    let stored = stored.map_err(TransferError::from)?;
+    line(&json_line(&Line::Session {
+        session: key.name(),
+        attributes: stored.attributes,
+    }))?;
     let mut from = Position::START;
     loop {
-        let page = log.read(from, PAGE).await.map_err(TransferError::from)?;
+        let page = stored.log.read(from, PAGE).await;
+        let page = page.map_err(TransferError::from)?;
         let Some(last) = page.events.last() else {
-            return Ok(());
+            break;
         };
         from = last.position().next();
         for event in &page.events {
@@ -115,10 +131,57 @@ async fn export(backend: &dyn Backend, key: &SessionKey) -> Result<(), CommandEr
             line(text)?;
         }
     }
+    if let Some(Seal { reason, message }) = stored.seal {
+        line(&json_line(&Line::End {
+            session: key.name(),
+            reason,
+            message,
+        }))?;
+    }
+    Ok(())
 }
 
-/// A session that is being imported: its log, and what has not been appended yet.
+/// A line that is no event.
+#[derive(Debug, Serialize, Deserialize)]
+enum Line {
+    #[serde(rename = "reveille.session")]
+    Session {
+        session: String,
+        /// What the store keeps of how it was made.
+        #[serde(default)]
+        attributes: Box<str>,
+    },
+    #[serde(rename = "reveille.end")]
+    End {
+        session: String,
+        reason: EndReason,
+        #[serde(default)]
+        message: Option<Box<str>>,
+    },
+}
+
+impl Line {
+    /// The line, if it is one of these.
+    fn read(text: &str) -> Result<Option<Self>, LineError> {
+        match text.trim_start().starts_with("{\"reveille.") {
+            true => Ok(Some(
+                serde_json::from_str(text).map_err(LineError::Malformed)?,
+            )),
+            false => Ok(None),
+        }
+    }
+}
+
+/// Sessions that are being imported.
 struct Importing {
+    backend: Arc<dyn Backend>,
+    tenant: Tenant,
+    sessions: HashMap<SessionKey, Session>,
+    events: usize,
+}
+
+/// One of them: its log, and what has not been appended yet.
+struct Session {
     log: Arc<dyn StoredLog>,
     entries: Vec<Entry>,
 }
@@ -126,44 +189,96 @@ struct Importing {
 impl Import {
     /// Every event into the session that it names, which must not be there.
     pub(super) async fn run(&self) -> Result<Outcome, CommandError> {
-        let backend = self.place.open().await?;
-        let mut sessions: HashMap<SessionKey, Importing> = HashMap::new();
-        let mut count = 0_usize;
+        let mut importing = Importing {
+            backend: self.place.open().await?,
+            tenant: self.place.tenant.clone(),
+            sessions: HashMap::new(),
+            events: 0,
+        };
         for (at, text) in std::io::stdin().lock().lines().enumerate() {
             let text = text.map_err(TransferError::Input)?;
-            let failed = |source: LineError| TransferError::Line {
+            let read = importing.line(&text).await;
+            read.map_err(|source| TransferError::Line {
                 line: at + 1,
                 source,
-            };
-            let key = session_of(&text, &self.place.tenant).map_err(failed)?;
-            let event = event_of(&text, &key).map_err(|error| failed(error.into()))?;
-            if !sessions.contains_key(&key) {
-                let (log, created) = open(&*backend, &key, Incarnation::CurrentOrNew).await?;
-                if !created {
-                    return Err(failed(LineError::Exists(key.name())).into());
-                }
-                let entries = Vec::new();
-                sessions.insert(key.clone(), Importing { log, entries });
-            }
-            let Some(session) = sessions.get_mut(&key) else {
-                continue;
-            };
-            session.entries.push(Entry { event, key: None });
-            count += 1;
-            if session.entries.len() >= PAGE.events {
-                session.flush().await?;
-            }
+            })?;
         }
-        for session in sessions.values_mut() {
-            session.flush().await?;
+        for session in importing.sessions.values_mut() {
+            session.flush().await.map_err(TransferError::from)?;
         }
-        note(&format!("{count} events in {} sessions", sessions.len()));
+        let (events, sessions) = (importing.events, importing.sessions.len());
+        note(&format!("{events} events in {sessions} sessions"));
         Ok(Outcome::Done)
     }
 }
 
 impl Importing {
-    async fn flush(&mut self) -> Result<(), TransferError> {
+    async fn line(&mut self, text: &str) -> Result<(), LineError> {
+        match Line::read(text)? {
+            None => self.event(text).await,
+            Some(Line::Session {
+                session,
+                attributes,
+            }) => {
+                let key = self.key(&session)?;
+                self.create(&key, &attributes).await
+            }
+            Some(Line::End {
+                session,
+                reason,
+                message,
+            }) => {
+                let session = self.session(&session).await?;
+                session.flush().await?;
+                session.log.seal(Seal { reason, message }).await?;
+                Ok(())
+            }
+        }
+    }
+
+    async fn event(&mut self, text: &str) -> Result<(), LineError> {
+        let names: Names = serde_json::from_str(text).map_err(LineError::NoSession)?;
+        let key = self.key(&names.reveillesession)?;
+        let event = event_of(text, &key)?;
+        let session = self.session(&names.reveillesession).await?;
+        session.entries.push(Entry { event, key: None });
+        if session.entries.len() >= PAGE.events {
+            session.flush().await?;
+        }
+        self.events += 1;
+        Ok(())
+    }
+
+    fn key(&self, name: &str) -> Result<SessionKey, LineError> {
+        Ok(SessionKey::in_tenant(self.tenant.clone(), name)?)
+    }
+
+    /// The session, made now if no line has said how.
+    async fn session(&mut self, name: &str) -> Result<&mut Session, LineError> {
+        let key = self.key(name)?;
+        if !self.sessions.contains_key(&key) {
+            self.create(&key, "").await?;
+        }
+        let session = self.sessions.get_mut(&key);
+        session.ok_or_else(|| LineError::Exists(key.name()))
+    }
+
+    async fn create(&mut self, key: &SessionKey, attributes: &str) -> Result<(), LineError> {
+        let stored = open(&*self.backend, key, Incarnation::CurrentOrNew, attributes).await?;
+        if !stored.created {
+            return Err(LineError::Exists(key.name()));
+        }
+        let session = Session {
+            log: stored.log,
+            entries: Vec::new(),
+        };
+        self.sessions.insert(key.clone(), session);
+        Ok(())
+    }
+}
+
+impl Session {
+    async fn flush(&mut self) -> Result<(), AppendError> {
         let entries = std::mem::take(&mut self.entries);
         if !entries.is_empty() {
             let options = AppendOptions::at(Instant::now());
@@ -180,16 +295,33 @@ impl Stored {
     }
 }
 
+/// A log that was opened.
+struct OpenedLog {
+    log: Arc<dyn StoredLog>,
+    created: bool,
+    attributes: Box<str>,
+    seal: Option<Seal>,
+}
+
 async fn open(
     backend: &dyn Backend,
     key: &SessionKey,
     incarnation: Incarnation,
-) -> Result<(Arc<dyn StoredLog>, bool), TransferError> {
-    let options = OpenOptions::new(incarnation, new_epoch());
+    attributes: &str,
+) -> Result<OpenedLog, BackendError> {
+    let options = OpenOptions::new(incarnation, new_epoch()).attributes(attributes);
     let opened = backend.open(key, options).await?;
     match opened.log {
-        LogHandle::Stored(log) => Ok((log, opened.created)),
-        LogHandle::Immediate(_) => Err(TransferError::KeepsNothing),
+        LogHandle::Stored(log) => Ok(OpenedLog {
+            log,
+            created: opened.created,
+            attributes: opened.attributes,
+            seal: opened.seal,
+        }),
+        LogHandle::Immediate(_) => Err(BackendError::NotSupported {
+            backend: backend.capabilities().name,
+            operation: "open a stored log",
+        }),
     }
 }
 
@@ -201,17 +333,10 @@ fn new_epoch() -> Epoch {
     Epoch::from_parts(u64::try_from(millis).unwrap_or_default(), random)
 }
 
-/// The session that a line names.
-fn session_of(text: &str, tenant: &Tenant) -> Result<SessionKey, LineError> {
-    #[derive(Deserialize)]
-    struct Names {
-        reveillesession: String,
-    }
-    let names: Names = serde_json::from_str(text).map_err(LineError::NoSession)?;
-    Ok(SessionKey::in_tenant(
-        tenant.clone(),
-        &names.reveillesession,
-    )?)
+/// What a line of an event must have.
+#[derive(Deserialize)]
+struct Names {
+    reveillesession: String,
 }
 
 fn event_of(text: &str, key: &SessionKey) -> Result<UnplacedEvent, Invalid> {
