@@ -47,20 +47,29 @@ impl FromRequestParts<Gateway> for Addressed {
         let segment = |name| path.iter().find(|(known, _)| *known == name);
         let segment = |name| segment(name).map(|(_, text)| text.to_owned());
         let caller = Caller::from_request_parts(parts, gateway).await?;
-        let mut params = Params::parse(parts.uri.query());
         let name = segment("session").unwrap_or_default();
-        let key = session_key(caller.tenant().clone(), &name, &mut params)?;
-        caller.check(&key)?;
+        let addressed = Self::new(caller, &name, parts.uri.query())?;
         Ok(Self {
-            caller,
-            key,
             group: segment("group"),
-            params,
+            ..addressed
         })
     }
 }
 
 impl Addressed {
+    /// The session with this name, or with the namespace of the query.
+    pub(crate) fn new(caller: Caller, name: &str, query: Option<&str>) -> Result<Self, Refusal> {
+        let mut params = Params::parse(query);
+        let key = session_key(caller.tenant().clone(), name, &mut params)?;
+        caller.check(&key)?;
+        Ok(Self {
+            caller,
+            key,
+            group: None,
+            params,
+        })
+    }
+
     /// The session, of a request that takes no parameters.
     pub(crate) fn only(self) -> Result<SessionKey, Refusal> {
         self.params.finish()?;

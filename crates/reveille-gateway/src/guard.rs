@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::browser;
 use crate::gateway::Gateway;
-use crate::observe::observe;
+use crate::observe::{observed, route_of};
 use crate::problem::Refusal;
 
 /// Refuses what must not come from where it comes from.
@@ -33,8 +33,19 @@ pub(crate) async fn around(
     request: Request,
     next: Next,
 ) -> Response {
-    browser::secured(match checked(&gateway, &request) {
-        Ok(()) => observe(State(gateway), request, next).await,
+    let route = route_of(&request);
+    guarded(&gateway, &route, request, |request| next.run(request)).await
+}
+
+/// As [`around`], for what `answer` answers on this route.
+pub(crate) async fn guarded<F: Future<Output = Response>>(
+    gateway: &Gateway,
+    route: &str,
+    request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
+    browser::secured(match checked(gateway, &request) {
+        Ok(()) => observed(gateway, route, request, answer).await,
         Err(refusal) => refusal.into_response(),
     })
 }

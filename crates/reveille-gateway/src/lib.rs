@@ -10,6 +10,7 @@
 //! gateway serves loopback addresses only and turns away requests whose `Host` or `Origin` is another.
 
 mod config;
+mod direct;
 mod gateway;
 mod routes;
 mod server;

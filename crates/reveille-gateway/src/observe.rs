@@ -20,22 +20,38 @@ pub(crate) fn trace_id() -> Option<String> {
     TRACE.try_with(Clone::clone).ok()
 }
 
-/// Counts and logs a request. Neither its query, which may hold a ticket, nor its body is logged.
+/// Counts and logs a request.
 pub(crate) async fn observe(
     State(gateway): State<Gateway>,
     request: Request,
     next: Next,
 ) -> Response {
+    let route = route_of(&request);
+    observed(&gateway, &route, request, |request| next.run(request)).await
+}
+
+/// The route that a request has matched.
+pub(crate) fn route_of(request: &Request) -> String {
+    let matched = request.extensions().get::<MatchedPath>();
+    matched.map_or("none", MatchedPath::as_str).to_owned()
+}
+
+/// Counts and logs a request on a route. Neither its query, which may hold a ticket, nor its body is
+/// logged.
+pub(crate) async fn observed<F: Future<Output = Response>>(
+    gateway: &Gateway,
+    route: &str,
+    request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
     let begun = Instant::now();
     let trace = trace_of(request.headers());
     let method = request.method().clone();
-    let matched = request.extensions().get::<MatchedPath>();
-    let route = matched.map_or("none", MatchedPath::as_str).to_owned();
     let path = request.uri().path().to_owned();
-    let response = TRACE.scope(trace.clone(), next.run(request)).await;
+    let response = TRACE.scope(trace.clone(), answer(request)).await;
     let (status, took) = (response.status(), begun.elapsed());
-    gateway.metrics().request(&route, method.as_str(), status);
-    if !may_wait(&route) {
+    gateway.metrics().request(route, method.as_str(), status);
+    if !may_wait(route) {
         gateway.metrics().took(took.as_secs_f64());
     }
     tracing::info!(

@@ -25,11 +25,21 @@ pub(crate) async fn events(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let receipt = store(&gateway, addressed, &headers, body).await;
+    publish(&gateway, addressed, &headers, body).await
+}
+
+/// Publishes what the body has, in any mode.
+pub(crate) async fn publish(
+    gateway: &Gateway,
+    addressed: Addressed,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let receipt = store(gateway, addressed, headers, body).await;
     let receipt = receipt.inspect_err(|_| gateway.metrics().refused())?;
     gateway.metrics().published(&receipt);
     let cursor = [(CURSOR_HEADER, receipt.cursor.to_string())];
-    if prefers_minimal(&headers) {
+    if prefers_minimal(headers) {
         return Ok((StatusCode::NO_CONTENT, cursor).into_response());
     }
     Ok((cursor, answer(StatusCode::CREATED, &receipt)).into_response())

@@ -30,6 +30,9 @@ pub struct Route {
     pub tickets: bool,
 }
 
+/// Where the events of a session are.
+pub(crate) const EVENTS: &str = "/v1/sessions/{session}/events";
+
 struct Entry {
     method: Method,
     path: &'static str,
@@ -61,7 +64,6 @@ fn entries() -> Vec<Entry> {
     use Access::{Known, Open, Right, Stream};
     use Action::{Admin, Cancel, Publish, Subscribe, Take, Trigger, Wait};
     const SESSION: &str = "/v1/sessions/{session}";
-    const EVENTS: &str = "/v1/sessions/{session}/events";
     const GROUP: &str = "/v1/sessions/{session}/groups/{group}";
     const DEAD: &str = "/v1/sessions/{session}/groups/{group}/dead-letters";
     let get = |path, access| (Method::GET, path, access);

@@ -28,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tower::Service as _;
 
+use crate::direct;
 use crate::fan_out::{Pump, Pumps};
 use crate::gateway::Gateway;
 use crate::stream::Line;
@@ -187,7 +188,8 @@ pub async fn serve(listener: Listener, gateway: Gateway, stop: impl Future<Outpu
         Some(_) => gateway.config().traffic.connections_per_address,
         None => usize::MAX,
     };
-    let server = Server::new(gateway.router(), per_address, listener.tls);
+    let mut server = Server::new(gateway.router(), per_address, listener.tls);
+    server.direct = gateway.is_plain().then(|| gateway.clone());
     server.accept(listener.socket, stop).await;
     gateway.drain(gateway.config().drain);
     let closed = server.connections.shutdown();
@@ -225,6 +227,7 @@ pub async fn serve_admin(listener: Listener, gateway: Gateway) {
 
 struct Server {
     router: Router,
+    direct: Option<Gateway>,
     connections: GracefulShutdown,
     peers: Peers,
     per_address: usize,
@@ -236,6 +239,7 @@ impl Server {
     fn new(router: Router, per_address: usize, tls: Option<tls::Acceptor>) -> Self {
         Self {
             router,
+            direct: None,
             connections: GracefulShutdown::new(),
             peers: Peers::default(),
             per_address,
@@ -272,6 +276,7 @@ impl Server {
             tracing::debug!(%error, "socket options were refused");
         }
         let router = self.router.clone();
+        let direct = self.direct.clone();
         let watcher = self.connections.watcher();
         let tls = self.tls.clone();
         let pump = self.pumps.take();
@@ -283,6 +288,7 @@ impl Server {
                     let socket = FirstByte::new(WireIo(Arc::clone(&wire)), FIRST_BYTE);
                     let answers = Answers {
                         router,
+                        direct,
                         peer: Peer(peer),
                         past: Some((pump, Arc::clone(&wire))),
                     };
@@ -302,6 +308,7 @@ impl Server {
                     Ok((socket, proto)) => {
                         let answers = Answers {
                             router,
+                            direct,
                             peer: Peer(peer),
                             past: None,
                         };
@@ -330,6 +337,8 @@ enum Proto {
 /// Answers the requests of one connection.
 struct Answers {
     router: Router,
+    /// Whose publishes go [past the router](direct).
+    direct: Option<Gateway>,
     peer: Peer,
     /// Where streams may be written past the server.
     past: Option<(Pump, Arc<Wire>)>,
@@ -345,6 +354,13 @@ impl Service<Request<Incoming>> for Answers {
         let in_chunks = request.version() == Version::HTTP_11 && request.method() != Method::HEAD;
         let past = self.past.clone().filter(|_| in_chunks);
         request.extensions_mut().insert(self.peer);
+        if let Some(gateway) = &self.direct
+            && direct::takes(request.method(), request.uri())
+        {
+            let gateway = gateway.clone();
+            let request = request.map(Body::new);
+            return Box::pin(async move { Ok(direct::answer(&gateway, request).await) });
+        }
         let answer = self.router.clone().call(request.map(Body::new));
         Box::pin(async move {
             let mut response = answer.await?;

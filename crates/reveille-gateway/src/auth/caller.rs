@@ -137,34 +137,48 @@ pub(crate) async fn admit(
     }
 }
 
-/// Lets a request through to its handler, or refuses it. What takes longer than the credential holds
-/// ends with it.
+/// Lets a request through to its handler, or refuses it.
 async fn let_in(gateway: Gateway, access: Access, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     if access == Access::Open {
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         return match gateway.admission().anonymous(peer) {
-            Ok(()) => next.run(Request::from_parts(parts, body)).await,
+            Ok(()) => next.run(request).await,
             Err(refusal) => refusal.into_response(),
         };
     }
-    let caller = match identify(&gateway, access, &parts).await {
+    admitted(&gateway, access, request, |caller, mut request| {
+        if caller.ticket.is_some() {
+            let query = without_ticket(request.uri().query().unwrap_or_default());
+            set_query(request.uri_mut(), &query);
+        }
+        request.extensions_mut().insert(caller);
+        next.run(request)
+    })
+    .await
+}
+
+/// Lets `answer` answer a caller who may use the route. What takes longer than the credential holds ends
+/// with it.
+pub(crate) async fn admitted<F: Future<Output = Response>>(
+    gateway: &Gateway,
+    access: Access,
+    request: Request,
+    answer: impl FnOnce(Caller, Request) -> F,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let caller = match identify(gateway, access, &parts).await {
         Ok(caller) => caller,
         Err(refusal) if refusal.status() == StatusCode::UNAUTHORIZED => {
-            return counted(&gateway, peer, refusal).into_response();
+            return counted(gateway, peer, refusal).into_response();
         }
         Err(refusal) => return refusal.into_response(),
     };
-    if caller.ticket.is_some() {
-        let query = without_ticket(parts.uri.query().unwrap_or_default());
-        set_query(&mut parts.uri, &query);
-    }
     let left = caller.identity.expires_at.map(until);
-    parts.extensions.insert(caller);
-    let request = Request::from_parts(parts, body);
+    let answer = answer(caller, Request::from_parts(parts, body));
     match left {
-        None => next.run(request).await,
-        Some(left) => match tokio::time::timeout(left, next.run(request)).await {
+        None => answer.await,
+        Some(left) => match tokio::time::timeout(left, answer).await {
             Ok(response) => response,
             Err(_) => refused(AuthError::Invalid).into_response(),
         },
@@ -213,23 +227,21 @@ async fn identify(gateway: &Gateway, access: Access, parts: &Parts) -> Result<Ca
             {
                 return Err(refused(AuthError::Invalid));
             }
-            (found.identity, Some(found.filter))
+            (Arc::new(found.identity), Some(found.filter))
         }
         (_, None) => (Identity::anybody(), None),
         (Credential::None | Credential::Ticket(_), Some(_)) => {
             return Err(Refusal::new(StatusCode::UNAUTHORIZED, MISSING));
         }
         (Credential::Unreadable, Some(_)) => return Err(refused(AuthError::Invalid)),
-        (Credential::Token(token), Some(authorizer)) => (
-            authorizer.authenticate(&token).await.map_err(refused)?,
-            None,
-        ),
+        (Credential::Token(token), Some(authorizer)) => {
+            let known = authorizer.authenticate(&token).await.map_err(refused)?;
+            (Arc::new(known), None)
+        }
         (Credential::Cookie(token), Some(authorizer)) => {
             check_origin(gateway, headers)?;
-            (
-                authorizer.authenticate(&token).await.map_err(refused)?,
-                None,
-            )
+            let known = authorizer.authenticate(&token).await.map_err(refused)?;
+            (Arc::new(known), None)
         }
     };
     if identity.expires_at.is_some_and(|at| at <= Timestamp::now()) {
@@ -239,7 +251,7 @@ async fn identify(gateway: &Gateway, access: Access, parts: &Parts) -> Result<Ca
     match action.filter(|action| !identity.may(*action)) {
         Some(action) => Err(insufficient(action)),
         None => Ok(Caller {
-            identity: Arc::new(identity),
+            identity,
             action,
             ticket,
         }),

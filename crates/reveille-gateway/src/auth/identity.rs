@@ -1,5 +1,7 @@
 //! Whose a request is, and what it may do.
 
+use std::sync::{Arc, LazyLock};
+
 use jiff::Timestamp;
 use reveille_types::{Kind, Pattern, SessionKey, SessionPattern, Tenant, Visibility, Visible};
 use serde::{Deserialize, Serialize};
@@ -127,9 +129,12 @@ impl Identity {
     }
 
     /// Everybody, where there is no authentication.
-    pub(crate) fn anybody() -> Self {
-        let grants = vec![Grant::everything(Action::ALL)];
-        Self::new(Tenant::default_tenant(), "anybody", grants)
+    pub(crate) fn anybody() -> Arc<Self> {
+        static ANYBODY: LazyLock<Arc<Identity>> = LazyLock::new(|| {
+            let grants = vec![Grant::everything(Action::ALL)];
+            Arc::new(Identity::new(Tenant::default_tenant(), "anybody", grants))
+        });
+        Arc::clone(&ANYBODY)
     }
 
     /// Whether there is anything with which this can be done.

@@ -21,5 +21,5 @@ pub use identity::{Action, Grant, Identity};
 pub use keys::{NewApiKey, new_api_key};
 pub use secret::Secret;
 
-pub(crate) use caller::{Access, Caller, admit, until};
+pub(crate) use caller::{Access, Caller, admit, admitted, until};
 pub(crate) use tickets::{Tickets, create as create_ticket};
