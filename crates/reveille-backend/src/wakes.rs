@@ -6,10 +6,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::error::BackendError;
+use crate::log::Watch;
+
 /// Who waits for which log to end past which position, by names of the backend's own: for backends that hear
 /// of changes, from a server or from another thread, and have many watches to wake.
 ///
-/// A watch is [armed](Self::arm) before its backend looks at the log, so that nothing that happens after
+/// A [watch](Self::watch) is [armed](Self::arm) before its backend looks at the log, so that nothing that happens after
 /// the look is missed. Whoever hears that a log has grown [tells](Self::tell) it; whoever may have missed
 /// something tells [all](Self::tell_all). Anything that counts upwards has a place here: the order of a tenant
 /// under its last sequence number, too.
@@ -73,6 +76,28 @@ impl Wakes {
             name: name.into(),
             number,
         }
+    }
+
+    /// A [`Watch`] for what has this name to end past `after`: first armed, then looked, so that what happens
+    /// after the look is heard. `look` says whether it is ready already; it is run here, and must not have begun
+    /// before. Cancel safe: dropped, it leaves nothing behind.
+    ///
+    /// # Errors
+    /// Those of the look.
+    pub async fn watch(
+        &self,
+        name: &str,
+        after: u64,
+        look: impl Future<Output = Result<bool, BackendError>>,
+    ) -> Result<Watch, BackendError> {
+        let armed = self.arm(name, after);
+        let is_ready = look.await?;
+        Ok(Box::pin(async move {
+            if !is_ready {
+                armed.await;
+            }
+            Ok(())
+        }))
     }
 
     /// Wakes who waits for what has this name to end past less than `end`; everybody who waits for it if
@@ -156,6 +181,7 @@ impl Drop for Armed {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
@@ -237,6 +263,32 @@ mod tests {
         assert_eq!(first.1.load(Ordering::Relaxed), 0);
         assert_eq!(last.1.load(Ordering::Relaxed), 1);
         assert!(is_woken(&mut armed));
+    }
+
+    /// What is told during the look is heard, whatever the look has found.
+    #[test]
+    fn a_watch_is_armed_before_the_look() {
+        let wakes = Wakes::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        for (is_ready, told, expected) in [
+            (false, None, false),
+            (false, Some(1), true),
+            (true, None, true),
+        ] {
+            let look = async {
+                if told.is_some() {
+                    wakes.tell("a", told);
+                }
+                Ok(is_ready)
+            };
+            let Poll::Ready(Ok(mut watch)) = pin!(wakes.watch("a", 0, look)).poll(&mut cx) else {
+                panic!("the look does not wait");
+            };
+            let woken = watch.as_mut().poll(&mut cx).is_ready();
+            assert_eq!(woken, expected, "{is_ready} {told:?}");
+            drop(watch);
+            assert!(is_empty(&wakes));
+        }
     }
 
     #[test]

@@ -403,22 +403,15 @@ impl Backend for NatsBackend {
     async fn watch_order(&self, tenant: &Tenant, after: Seq) -> Result<Watch, BackendError> {
         let store = &self.0.store;
         let stream = store.names.events(tenant);
-        // First armed, then looked: what happens after the look is heard.
-        let armed = self.0.wakes.arm(&stream, after.0);
-        let info = store.info(&stream).await?;
-        let is_ready = info
-            .as_ref()
-            .is_none_or(|info| info.state.last_seq > after.0);
-        match info {
-            Some(info) => self.0.listen(stream, info.created).await?,
-            None => self.0.ensure(tenant).await?,
-        }
-        Ok(Box::pin(async move {
-            if !is_ready {
-                armed.await;
-            }
-            Ok(())
-        }))
+        let look = async {
+            let Some(info) = store.info(&stream).await? else {
+                self.0.ensure(tenant).await?;
+                return Ok(true);
+            };
+            self.0.listen(stream.clone(), info.created).await?;
+            Ok(info.state.last_seq > after.0)
+        };
+        self.0.wakes.watch(&stream, after.0, look).await
     }
 
     async fn list(

@@ -175,15 +175,9 @@ impl Backend for RedisBackend {
     }
 
     async fn watch_order(&self, tenant: &Tenant, after: Seq) -> Result<Watch, BackendError> {
-        // First armed, then looked: what happens after the look is heard.
-        let armed = self.0.wakes.arm(&tenant_name(tenant), after.0);
-        let is_ready = self.last_seq(tenant).await? > after;
-        Ok(Box::pin(async move {
-            if !is_ready {
-                armed.await;
-            }
-            Ok(())
-        }))
+        let look = async { Ok(self.last_seq(tenant).await? > after) };
+        let wakes = &self.0.wakes;
+        wakes.watch(&tenant_name(tenant), after.0, look).await
     }
 
     async fn list(
