@@ -9,6 +9,8 @@
 //!   future. The session's own window is then the log: such a backend stores nothing, and every open
 //!   is a new incarnation.
 //!
+//! [`Wakes`] helps a backend that hears of changes to wake its watches.
+//!
 //! An [`Archive`] keeps what a bus has shown, in the order of the bus, beyond what is retained.
 //!
 //! Readers, waiters, groups, time-outs and retention of what is in memory are not a backend's business:
@@ -26,6 +28,7 @@ mod archive;
 mod error;
 mod log;
 mod store;
+mod wakes;
 
 pub use reveille_types as types;
 
@@ -40,3 +43,4 @@ pub use store::{
     ATTRIBUTES_BYTES, Backend, Capabilities, Incarnation, ListOptions, OpenOptions, Opened,
     OrderPage, StoredPage,
 };
+pub use wakes::{Armed, Wakes};

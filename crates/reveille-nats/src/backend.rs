@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use reveille_backend::types::{Durability, Epoch, Fingerprint, Seq, SessionKey, Tenant};
 use reveille_backend::{
     Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
-    OrderPage, ReadLimit, StoredPage, Watch,
+    OrderPage, ReadLimit, StoredPage, Wakes, Watch,
 };
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -27,7 +27,6 @@ use crate::reader::{LOUD, QUIET, hear};
 use crate::record::Record;
 use crate::store::{Appended, Outgoing, Store};
 use crate::streams::{self, durability};
-use crate::wake::Wakes;
 
 /// The backend's name in messages.
 pub(crate) const NAME: &str = "nats";
@@ -52,7 +51,7 @@ impl fmt::Debug for NatsBackend {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
-    pub(crate) wakes: Arc<Wakes>,
+    pub(crate) wakes: Wakes,
     pub(crate) durability: Durability,
     pub(crate) max_batch_bytes: u64,
     /// So few appends that wait are not worth a batch.
@@ -186,7 +185,7 @@ impl Shared {
         let (ready, begun) = oneshot::channel();
         let hearing = hear(
             Arc::clone(&self.store),
-            Arc::clone(&self.wakes),
+            self.wakes.clone(),
             stream.clone(),
             ready,
         );
@@ -319,7 +318,7 @@ impl NatsBackend {
             few: streams::few(&settings),
             max_batch_bytes: max_payload.saturating_sub(OVERHEAD) as u64,
             settings,
-            wakes: Arc::default(),
+            wakes: Wakes::new(),
             cores: Mutex::default(),
             readers: tokio::sync::Mutex::default(),
             process: format!("{:016x}-", RandomState::new().hash_one(())),
@@ -402,22 +401,15 @@ impl Backend for NatsBackend {
     async fn watch_order(&self, tenant: &Tenant, after: Seq) -> Result<Watch, BackendError> {
         let store = &self.0.store;
         let stream = store.names.events(tenant);
-        // First armed, then looked: what happens after the look is heard.
-        let armed = self.0.wakes.arm(&stream, after.0);
-        let info = store.info(&stream).await?;
-        let is_ready = info
-            .as_ref()
-            .is_none_or(|info| info.state.last_seq > after.0);
-        match info {
-            Some(info) => self.0.listen(stream, info.created).await?,
-            None => self.0.ensure(tenant).await?,
-        }
-        Ok(Box::pin(async move {
-            if !is_ready {
-                armed.await;
-            }
-            Ok(())
-        }))
+        let look = async {
+            let Some(info) = store.info(&stream).await? else {
+                self.0.ensure(tenant).await?;
+                return Ok(true);
+            };
+            self.0.listen(stream.clone(), info.created).await?;
+            Ok(info.state.last_seq > after.0)
+        };
+        self.0.wakes.watch(&stream, after.0, look).await
     }
 
     async fn list(

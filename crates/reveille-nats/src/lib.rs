@@ -65,7 +65,6 @@ mod record;
 mod signals;
 mod store;
 mod streams;
-mod wake;
 mod writer;
 
 pub use backend::NatsBackend;

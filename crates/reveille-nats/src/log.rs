@@ -65,16 +65,12 @@ impl StoredLog for NatsLog {
     }
 
     async fn watch(&self, after: Position) -> Result<Watch, BackendError> {
-        // First armed, then looked: what happens after the look is heard.
-        let armed = self.0.shared.wakes.arm(&self.0.name, after.0);
-        let facts = self.0.facts().await?;
-        let is_ready = facts.latest > after || facts.seal.is_some();
-        Ok(Box::pin(async move {
-            if !is_ready {
-                armed.await;
-            }
-            Ok(())
-        }))
+        let look = async {
+            let facts = self.0.facts().await?;
+            Ok(facts.latest > after || facts.seal.is_some())
+        };
+        let wakes = &self.0.shared.wakes;
+        wakes.watch(&self.0.name, after.0, look).await
     }
 
     async fn seal(&self, seal: Seal) -> Result<bool, BackendError> {

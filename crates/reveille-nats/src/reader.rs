@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use async_nats::Subscriber;
 use futures_util::StreamExt;
-use reveille_backend::BackendError;
+use reveille_backend::{BackendError, Wakes};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::message::{HEADER, header};
 use crate::store::Store;
-use crate::wake::Wakes;
 
 /// How long after a break the next consumer is made.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -31,7 +30,7 @@ pub(crate) const LOUD: &str = "loud";
 /// Hears a stream for ever. `ready` is told when it has begun.
 pub(crate) async fn hear(
     store: Arc<Store>,
-    wakes: Arc<Wakes>,
+    wakes: Wakes,
     stream: String,
     ready: oneshot::Sender<()>,
 ) {

@@ -7,21 +7,22 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::chaos::{PATIENCE, contents, now, rounds, survives};
 use common::relay::{Mode, Relay};
 use common::server::Server;
-use common::{backend, entry, key, log, try_log};
+use common::{backend, options, survives};
 use reveille_backend::types::{Durability, Position, Seq, Tenant};
 use reveille_backend::{AppendError, Backend, BackendError, Incarnation, ReadLimit};
 use reveille_nats::{NatsBackend, Storage};
+use reveille_testkit::chaos::{PATIENCE, rounds};
 use reveille_testkit::dropped_at_each_poll;
+use reveille_testkit::stored::{self, contents, entry, key, log, now, try_log};
 use rustix::process::Signal;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_loses_nothing_that_was_acknowledged() {
     let mut server = Server::start();
     let url = [server.url()];
-    survives(&url, rounds(3), async || {
+    survives(&url, options, rounds(3), async || {
         server.kill();
         server.start_again();
     })
@@ -31,7 +32,7 @@ async fn a_killed_server_loses_nothing_that_was_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_server_goes_on_where_it_was() {
     let server = Server::start();
-    survives(&[server.url()], rounds(1), async || {
+    survives(&[server.url()], options, rounds(1), async || {
         server.signal(Signal::STOP);
         // Longer than the connection is waited for.
         tokio::time::sleep(Duration::from_millis(2_500)).await;
@@ -46,18 +47,23 @@ async fn a_broken_connection_loses_nothing() {
     let relay = Relay::to(server.port()).await;
     let modes = [Mode::Cut, Mode::Hold, Mode::HoldAnswers];
     let mut round = 0;
-    survives(&[server.url(), relay.url()], rounds(3), async || {
-        let mode = modes[round % modes.len()];
-        round += 1;
-        relay.set(mode);
-        let long = match mode {
-            Mode::Cut => Duration::from_millis(50),
-            // Longer than the connection is waited for.
-            _ => Duration::from_millis(2_500),
-        };
-        tokio::time::sleep(long).await;
-        relay.set(Mode::Pass);
-    })
+    survives(
+        &[server.url(), relay.url()],
+        options,
+        rounds(3),
+        async || {
+            let mode = modes[round % modes.len()];
+            round += 1;
+            relay.set(mode);
+            let long = match mode {
+                Mode::Cut => Duration::from_millis(50),
+                // Longer than the connection is waited for.
+                _ => Duration::from_millis(2_500),
+            };
+            tokio::time::sleep(long).await;
+            relay.set(Mode::Pass);
+        },
+    )
     .await;
 }
 
@@ -87,7 +93,7 @@ async fn two_processes_append_densely_and_wake_each_other() {
     }
     let again = two.append(vec![entry("one-7")], now()).await.unwrap();
     assert!(again[0].deduplicated, "a key of one is known to the other");
-    assert_eq!(contents(&one).await.len(), 100);
+    assert_eq!(contents(&*one).await.len(), 100);
 }
 
 /// Keys are known after a restart of the process and of the server, and after their events are trimmed.
@@ -145,7 +151,7 @@ async fn what_is_trimmed_leaves_the_server() {
     assert_eq!(page.oldest, Position(2_900));
     assert_eq!(page.events[0].position(), Position(2_900));
     // A handle that has seen nothing of the log finds the middle of it.
-    let other = common::log(&common::backend(&server.url()).await, "s").await;
+    let other = stored::log(&common::backend(&server.url()).await, "s").await;
     let page = other.read(Position(2_990), limit).await.unwrap();
     assert_eq!(page.events[0].position(), Position(2_990));
     assert!(backend.remove(&key("s")).await.unwrap());
@@ -338,7 +344,7 @@ async fn a_full_stream_refuses_and_is_read() {
         begin.elapsed() < common::options().patience,
         "it is tried on"
     );
-    assert_eq!(contents(&log).await.len(), stored);
+    assert_eq!(contents(&*log).await.len(), stored);
     log.trim(Position(stored as u64)).await.unwrap();
     let slots = log.append(vec![entry("more")], now()).await.unwrap();
     assert_eq!(slots[0].position, Position(stored as u64));
@@ -375,7 +381,7 @@ async fn a_server_that_is_gone_is_told_in_time() {
     server.kill();
     let begin = Instant::now();
     let refused = log.append(vec![entry("b")], now()).await;
-    let patience = common::options().patience + common::options().response_timeout * 2;
+    let patience = options().patience + options().response_timeout * 2;
     assert!(begin.elapsed() < patience, "{:?}", begin.elapsed());
     assert!(
         matches!(
@@ -393,7 +399,7 @@ async fn a_server_that_is_gone_is_told_in_time() {
         }
     });
     used_again.await.expect("the server is used again");
-    assert_eq!(contents(&log).await.len(), 2);
+    assert_eq!(contents(&*log).await.len(), 2);
 }
 
 #[tokio::test]
@@ -402,7 +408,7 @@ async fn a_server_that_will_not_do_is_named() {
         ("nats://127.0.0.1:1", "nats_unavailable"),
         ("http://127.0.0.1:1", "nats_url_invalid"),
     ] {
-        let refused = NatsBackend::connect(url, common::options()).await;
+        let refused = NatsBackend::connect(url, options()).await;
         assert_eq!(refused.unwrap_err().code(), code, "{url}");
     }
     let mut options = common::options();
@@ -420,7 +426,7 @@ async fn who_may_not_connect_is_told() {
         let server = Server::with_authorization(authorization);
         for (who, may) in [(right, true), ("u:wrong@", false), ("", false)] {
             let url = format!("nats://{who}127.0.0.1:{}", server.port());
-            let connected = NatsBackend::connect(&url, common::options()).await;
+            let connected = NatsBackend::connect(&url, options()).await;
             assert_eq!(connected.is_ok(), may, "{authorization}: {who}");
             if let Err(error) = connected {
                 assert_eq!(error.code(), "nats_unavailable");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reveille_backend::{
     Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
-    OrderPage, ReadLimit, StoredPage, Watch,
+    OrderPage, ReadLimit, StoredPage, Wakes, Watch,
 };
 use reveille_types::{Durability, Epoch, Seq, SessionKey, Tenant};
 use tokio::sync::oneshot;
@@ -21,7 +21,7 @@ use crate::names::{TenantNames, channel, member, parse_member, tenant_name, wake
 use crate::options::RedisOptions;
 use crate::order;
 use crate::scripts::{BEGIN, OPEN, REMOVE};
-use crate::wake::{Wakes, listen};
+use crate::wake::listen;
 
 /// The backend's name in messages.
 pub(crate) const NAME: &str = "redis";
@@ -44,7 +44,7 @@ impl fmt::Debug for RedisBackend {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) link: Arc<Link>,
-    pub(crate) wakes: Arc<Wakes>,
+    pub(crate) wakes: Wakes,
     listening: AbortHandle,
 }
 
@@ -74,9 +74,9 @@ impl RedisBackend {
         }
         let link = Arc::new(Link::new(Address::parse(url)?, options));
         link.live().await.map_err(ConnectError::Server)?;
-        let wakes = Arc::new(Wakes::default());
+        let wakes = Wakes::new();
         let (ready, begun) = oneshot::channel();
-        let listening = tokio::spawn(listen(Arc::clone(&link), Arc::clone(&wakes), ready));
+        let listening = tokio::spawn(listen(Arc::clone(&link), wakes.clone(), ready));
         let shared = Shared {
             link,
             wakes,
@@ -175,15 +175,9 @@ impl Backend for RedisBackend {
     }
 
     async fn watch_order(&self, tenant: &Tenant, after: Seq) -> Result<Watch, BackendError> {
-        // First armed, then looked: what happens after the look is heard.
-        let armed = self.0.wakes.arm(&tenant_name(tenant), after.0);
-        let is_ready = self.last_seq(tenant).await? > after;
-        Ok(Box::pin(async move {
-            if !is_ready {
-                armed.await;
-            }
-            Ok(())
-        }))
+        let look = async { Ok(self.last_seq(tenant).await? > after) };
+        let wakes = &self.0.wakes;
+        wakes.watch(&tenant_name(tenant), after.0, look).await
     }
 
     async fn list(

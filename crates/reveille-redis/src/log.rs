@@ -178,16 +178,12 @@ impl StoredLog for RedisLog {
     }
 
     async fn watch(&self, after: Position) -> Result<Watch, BackendError> {
-        // First armed, then looked: what happens after the look is heard.
-        let armed = self.shared.wakes.arm(&self.name, after.0);
-        let info = self.info().await?;
-        let is_ready = info.latest > after || info.seal.is_some();
-        Ok(Box::pin(async move {
-            if !is_ready {
-                armed.await;
-            }
-            Ok(())
-        }))
+        let look = async {
+            let info = self.info().await?;
+            Ok(info.latest > after || info.seal.is_some())
+        };
+        let wakes = &self.shared.wakes;
+        wakes.watch(&self.name, after.0, look).await
     }
 
     async fn seal(&self, seal: Seal) -> Result<bool, BackendError> {

@@ -5,147 +5,23 @@
 
 mod common;
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Keeps, Sentinel, Server, entry, key, log, try_log};
-use reveille_backend::types::{Durability, Event, Position, Seq, Tenant};
-use reveille_backend::{
-    AppendError, AppendOptions, Backend, BackendError, Incarnation, ReadLimit, StoredLog,
-};
+use common::{Keeps, Sentinel, Server};
+use reveille_backend::types::{Durability, Position, Seq, Tenant};
+use reveille_backend::{AppendError, Backend, BackendError, Incarnation, ReadLimit};
 use reveille_redis::RedisBackend;
+use reveille_testkit::chaos::{self, PATIENCE};
 use reveille_testkit::dropped_at_each_poll;
+use reveille_testkit::stored::{contents, entry, key, log, now, try_log};
 use rustix::process::Signal;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn now() -> AppendOptions {
-    AppendOptions::at(Instant::now())
-}
-
-/// Everything that the log holds.
-async fn contents(log: &Arc<dyn StoredLog>) -> Vec<Event> {
-    let mut events: Vec<Event> = Vec::new();
-    loop {
-        let from = Position(events.len() as u64);
-        let limit = ReadLimit {
-            events: 1_000,
-            bytes: usize::MAX,
-        };
-        let page = log.read(from, limit).await.unwrap();
-        if page.events.is_empty() {
-            return events;
-        }
-        events.extend(page.events);
-    }
-}
-
-/// What a producer was told of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    At(Position),
-    Refused,
-    Unknown,
-}
-
-/// Appends single events for ever, each once; what each was told is handed on.
-async fn produce(
-    log: Arc<dyn StoredLog>,
-    name: usize,
-    told: Arc<std::sync::Mutex<HashMap<String, Told>>>,
-) {
-    for n in 0_usize.. {
-        let id = format!("{name}-{n}");
-        let outcome = match log.append(vec![entry(&id)], now()).await {
-            Ok(slots) => Told::At(slots[0].position),
-            Err(AppendError::OutcomeUnknown) => Told::Unknown,
-            Err(AppendError::Backend(BackendError::Unavailable { .. })) => {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                Told::Refused
-            }
-            Err(error) => panic!("{error:?}"),
-        };
-        told.lock().unwrap().insert(id, outcome);
-    }
-}
-
-/// Follows the log by watches alone until it holds `enough` events.
-async fn follow(log: &Arc<dyn StoredLog>, enough: u64) {
-    loop {
-        let Ok(info) = log.info().await else {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            continue;
-        };
-        if info.latest.0 >= enough {
-            return;
-        }
-        if let Ok(watch) = log.watch(info.latest).await {
-            let _ = watch.await;
-        }
-    }
-}
-
-/// No loss of what was acknowledged, nothing twice, nothing of what was refused, no hole.
-fn check(events: &[Event], told: &HashMap<String, Told>) {
-    let mut read = HashMap::new();
-    for (n, event) in events.iter().enumerate() {
-        assert_eq!(event.position().0, n as u64, "positions are dense");
-        let twice = read.insert(event.id().to_string(), event.position());
-        assert_eq!(twice, None, "{} is stored twice", event.id());
-    }
-    for (id, outcome) in told {
-        match (outcome, read.get(id)) {
-            (Told::At(position), Some(found)) => assert_eq!(position, found, "{id}"),
-            (Told::At(position), None) => panic!("{id} was acknowledged at {position} and is lost"),
-            (Told::Refused, Some(found)) => panic!("{id} was refused and is at {found}"),
-            (Told::Refused, None) | (Told::Unknown, _) => {}
-        }
-    }
-}
-
-/// Breaks the server while four producers append and one reader watches; then all goes on.
+/// Breaks the server while four producers of one process append and another process reads.
 async fn survives(server: &mut Server, faults: usize, fault: impl Fn(&mut Server)) {
-    let backend = server.backend().await;
-    let told = Arc::default();
-    let mut producers = tokio::task::JoinSet::new();
-    for name in 0..4 {
-        let log = log(&backend, "s").await;
-        producers.spawn(produce(log, name, Arc::clone(&told)));
-    }
-    let reader = log(&server.backend().await, "s").await;
-    let mut enough = 0;
-    for _ in 0..faults {
-        enough += 100;
-        let following = tokio::time::timeout(PATIENCE, follow(&reader, enough));
-        following.await.expect("the reader gets on");
-        fault(server);
-        enough = reader.info().await.map_or(enough, |info| info.latest.0);
-    }
-    let following = tokio::time::timeout(PATIENCE, follow(&reader, enough + 100));
-    following
-        .await
-        .expect("the reader gets on after the last fault");
-    producers.shutdown().await;
-    let told = told.lock().unwrap().clone();
-    let acknowledged = told.values().filter(|t| matches!(t, Told::At(_))).count();
-    assert!(
-        acknowledged >= 100 * faults,
-        "{acknowledged} are acknowledged"
-    );
-    check(&contents(&reader).await, &told);
-
-    // The keys settle what is unknown: what was stored is not stored again.
-    let log = log(&backend, "s").await;
-    for (id, _) in told.iter().filter(|(_, told)| **told == Told::Unknown) {
-        log.append(vec![entry(id)], now()).await.unwrap();
-    }
-    let events = contents(&log).await;
-    check(&events, &told);
-    let mut ids: Vec<_> = events.iter().map(|event| event.id().to_string()).collect();
-    ids.sort();
-    ids.dedup();
-    assert_eq!(ids.len(), events.len(), "a repeated event is stored twice");
+    let producing: [Arc<dyn Backend>; 1] = [Arc::new(server.backend().await)];
+    let reading = server.backend().await;
+    chaos::survives(&producing, &reading, 4, faults, async || fault(server)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,7 +70,7 @@ async fn two_processes_append_densely_and_wake_each_other() {
     }
     let again = two.append(vec![entry("one-7")], now()).await.unwrap();
     assert!(again[0].deduplicated, "a key of one is known to the other");
-    assert_eq!(contents(&one).await.len(), 100);
+    assert_eq!(contents(&*one).await.len(), 100);
 }
 
 /// However many logs are watched, there are two connections; and none of a dropped backend.
@@ -423,10 +299,9 @@ async fn sentinels_name_the_server() {
     let there = log(&backend.unwrap(), "s").await;
     there.append(vec![entry("a")], now()).await.unwrap();
     let here = log(&server.backend().await, "s").await;
-    assert_eq!(contents(&here).await.len(), 1);
+    assert_eq!(contents(&*here).await.len(), 1);
 }
 
-/// A connect that is dropped at any point leaves no connection behind.
 /// A server that may not use more memory refuses what is more, and is read; with room it takes events
 /// again.
 #[tokio::test]
@@ -445,6 +320,7 @@ async fn a_server_without_memory_refuses_and_is_read() {
     assert_eq!(slots[0].position, Position(1));
 }
 
+/// A connect that is dropped at any point leaves no connection behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn connect_that_is_dropped_leaves_nothing() {
     let server = Server::start(Keeps::Nothing);

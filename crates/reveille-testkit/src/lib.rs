@@ -25,6 +25,9 @@
 //! For tests of what stands on a backend there is [`MemoryStore`], which stores in this process, and
 //! [`Faulty`], which makes any backend fail as planned.
 //!
+//! For a backend on servers or files of its own, [`chaos`] breaks those while producers append and a reader
+//! watches, and [`stored`] has what tests begin with.
+//!
 //! And for any future, of a backend or not, [`dropped_at_each_poll`] shows what is left when it is dropped at
 //! any point.
 //!
@@ -40,6 +43,9 @@
 mod conformance;
 
 pub mod scenarios;
+
+pub mod chaos;
+pub mod stored;
 
 mod memory_store;
 

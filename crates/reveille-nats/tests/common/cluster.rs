@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use async_nats::jetstream;
+use reveille_testkit::chaos::PATIENCE;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::chaos::PATIENCE;
 use super::server::{Server, free_port};
 
 #[derive(Debug)]

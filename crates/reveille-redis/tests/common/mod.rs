@@ -5,15 +5,8 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reveille_backend::types::{
-    DraftDefaults, Epoch, EventDraft, EventId, KindRegistry, SessionKey, Source, Tenant,
-};
-use reveille_backend::{
-    Backend, Entry, IdempotencyKey, Incarnation, LogHandle, OpenOptions, StoredLog,
-};
 use reveille_redis::{RedisBackend, RedisOptions};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -150,51 +143,6 @@ pub(crate) fn options() -> RedisOptions {
     options.response_timeout = Duration::from_secs(2);
     options.ping_interval = Duration::from_millis(200);
     options
-}
-
-pub(crate) fn key(name: &str) -> SessionKey {
-    SessionKey::in_tenant(Tenant::default_tenant(), name).unwrap()
-}
-
-pub(crate) async fn try_log(
-    backend: &RedisBackend,
-    name: &str,
-    incarnation: Incarnation,
-    n: u32,
-) -> Result<(Epoch, Arc<dyn StoredLog>), reveille_backend::BackendError> {
-    let epoch = Epoch::from_parts(1_700_000_000_000, n);
-    let opened = backend
-        .open(&key(name), OpenOptions::new(incarnation, epoch))
-        .await?;
-    match opened.log {
-        LogHandle::Stored(log) => Ok((opened.epoch, log)),
-        LogHandle::Immediate(_) => panic!("a stored log"),
-    }
-}
-
-pub(crate) async fn log(backend: &RedisBackend, name: &str) -> Arc<dyn StoredLog> {
-    try_log(backend, name, Incarnation::CurrentOrNew, 1)
-        .await
-        .unwrap()
-        .1
-}
-
-/// An event that is recognised by its id.
-pub(crate) fn entry(id: &str) -> Entry {
-    let session = key("s");
-    let event = EventDraft::parse("a").unwrap().complete(DraftDefaults {
-        id: EventId::parse(id).unwrap(),
-        time: jiff::Timestamp::UNIX_EPOCH,
-        source: &Source::of_session(&session),
-        registry: &KindRegistry::empty(),
-    });
-    Entry {
-        event,
-        key: Some(IdempotencyKey {
-            key: id.into(),
-            fingerprint: 1,
-        }),
-    }
 }
 
 /// A sentinel that watches a server as `main`. Dropped, it is killed.

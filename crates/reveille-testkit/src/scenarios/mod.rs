@@ -80,14 +80,12 @@ use std::sync::Arc;
 
 use reveille_backend::Backend;
 use reveille_queue::{AppendOptions, PageOptions, SessionLog, SessionOptions, Sessions};
-use reveille_types::{Event, EventDraft, Label, Receipt, SessionKey, Start, Tenant};
+use reveille_types::{Event, EventDraft, Label, Receipt, Start};
+
+use crate::stored::key;
 
 fn sessions(backend: Arc<dyn Backend>) -> Sessions {
     Sessions::on(backend).build()
-}
-
-fn key(name: &str) -> SessionKey {
-    SessionKey::in_tenant(Tenant::default_tenant(), name).unwrap()
 }
 
 async fn create(sessions: &Sessions, name: &str) -> SessionLog {

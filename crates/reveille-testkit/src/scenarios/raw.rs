@@ -5,30 +5,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::Instant;
 
 use jiff::Timestamp;
 use reveille_backend::{
     AppendError, AppendOptions, Backend, BackendError, Entry, IdempotencyKey, Incarnation,
-    ListOptions, LogHandle, OpenOptions, Opened, ReadLimit, Slot, Slots, StoredLog, Watch,
+    ListOptions, LogHandle, OpenOptions, Opened, Slot, Slots, StoredLog, Watch,
 };
-use reveille_types::{
-    DraftDefaults, Epoch, Event, EventDraft, EventId, KindRegistry, Position, Source, Tenant,
-};
+use reveille_types::{DraftDefaults, EventDraft, EventId, KindRegistry, Position, Source, Tenant};
 
 use super::{draft, key};
 use crate::conformance::patience;
-
-/// More than any scenario stores.
-pub(super) const ALL: ReadLimit = ReadLimit {
-    events: 1_000_000,
-    bytes: usize::MAX,
-};
-
-/// The epoch of this number.
-pub(super) fn epoch(n: u32) -> Epoch {
-    Epoch::from_parts(1_700_000_000_000, n)
-}
+pub(super) use crate::stored::{ALL, contents, epoch, now};
 
 /// Opens this log of the default tenant; a new incarnation gets the epoch of this number.
 pub(super) async fn open(
@@ -70,10 +57,6 @@ pub(super) async fn stored(backend: &Arc<dyn Backend>, name: &str) -> Option<Arc
             None
         }
     }
-}
-
-pub(super) fn now() -> AppendOptions {
-    AppendOptions::at(Instant::now())
 }
 
 pub(super) fn expecting(position: u64) -> AppendOptions {
@@ -131,20 +114,6 @@ pub(super) async fn try_append(
 /// The positions of slots.
 pub(super) fn places(slots: &[Slot]) -> Vec<u64> {
     slots.iter().map(|slot| slot.position.0).collect()
-}
-
-/// Everything that the log holds.
-pub(super) async fn contents(log: &dyn StoredLog) -> Vec<Event> {
-    let mut events: Vec<Event> = Vec::new();
-    let mut from = Position::START;
-    loop {
-        let page = log.read(from, ALL).await.unwrap();
-        let Some(last) = page.events.last() else {
-            return events;
-        };
-        from = last.position().next();
-        events.extend(page.events);
-    }
 }
 
 /// Polls once.
