@@ -34,6 +34,7 @@ mod consume;
 mod groups;
 mod manage;
 mod modes;
+mod notify;
 mod openapi;
 mod publish;
 mod read;
