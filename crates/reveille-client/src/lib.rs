@@ -14,6 +14,7 @@ mod error;
 mod session;
 mod signal;
 
+mod notify;
 mod publish;
 mod take;
 mod wait;

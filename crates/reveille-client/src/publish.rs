@@ -14,6 +14,8 @@ use crate::deadline::Deadline;
 use crate::error::ClientError;
 use crate::session::Session;
 
+/// The header by which the server recognises a request that comes again.
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// How long a publish is repeated that failed for a temporary reason.
 const REPEAT: Duration = Duration::from_secs(10);
 
@@ -70,30 +72,40 @@ impl Session {
             [one] => one.get().to_owned(),
             many => serde_json::to_string(many).map_err(ClientError::Json)?,
         };
-        let deadline = Deadline::within(Some(REPEAT));
-        let mut backoff = Backoff::default();
-        loop {
+        repeated(async || {
             let mut request = self
                 .client
                 .post(&self.path("/events"))?
                 .header("content-type", "application/json")
                 .body(body.clone());
             if let Some(key) = &key {
-                request = request.header("idempotency-key", key);
+                request = request.header(IDEMPOTENCY_KEY, key);
             }
             if let Some(expected) = options.expected {
                 request = request.header(EXPECTED_CURSOR_HEADER, expected.to_string());
             }
-            match ask(request).await {
-                Err(error) if error.is_temporary() => {
-                    let pause = backoff.after(&error);
-                    if pause >= deadline.left() {
-                        return Err(error);
-                    }
-                    deadline.sleep(pause).await;
+            ask(request).await
+        })
+        .await
+    }
+}
+
+/// Does again what failed for a temporary reason, until it succeeds, is refused, or takes too long.
+pub(crate) async fn repeated<T>(
+    attempt: impl AsyncFn() -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
+    let deadline = Deadline::within(Some(REPEAT));
+    let mut backoff = Backoff::default();
+    loop {
+        match attempt().await {
+            Err(error) if error.is_temporary() => {
+                let pause = backoff.after(&error);
+                if pause >= deadline.left() {
+                    return Err(error);
                 }
-                published => return published,
+                deadline.sleep(pause).await;
             }
+            done => return done,
         }
     }
 }

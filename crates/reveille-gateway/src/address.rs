@@ -10,9 +10,13 @@ use crate::gateway::Gateway;
 use crate::params::Params;
 use crate::problem::Refusal;
 
-/// The session of a path segment: `id` or `namespace/id`, or an id with its namespace in the query.
-fn session_key(tenant: Tenant, segment: &str, params: &mut Params) -> Result<SessionKey, Refusal> {
-    let key = match params.one("namespace")? {
+/// The session of a name: `id` or `namespace/id`, or an id with its namespace beside it.
+pub(crate) fn session_key(
+    tenant: Tenant,
+    segment: &str,
+    namespace: Option<String>,
+) -> Result<SessionKey, Refusal> {
+    let key = match namespace {
         None => SessionKey::in_tenant(tenant, segment),
         Some(namespace) => Namespace::parse(namespace).and_then(|namespace| {
             let id = SessionId::parse(segment)?;
@@ -60,7 +64,8 @@ impl Addressed {
     /// The session with this name, or with the namespace of the query.
     pub(crate) fn new(caller: Caller, name: &str, query: Option<&str>) -> Result<Self, Refusal> {
         let mut params = Params::parse(query);
-        let key = session_key(caller.tenant().clone(), name, &mut params)?;
+        let namespace = params.one("namespace")?;
+        let key = session_key(caller.tenant().clone(), name, namespace)?;
         caller.check(&key)?;
         Ok(Self {
             caller,

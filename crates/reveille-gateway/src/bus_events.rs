@@ -23,20 +23,11 @@ use crate::frames::{Dialect, json_of};
 use crate::gateway::Gateway;
 use crate::params::{Params, refused};
 use crate::problem::Refusal;
-use crate::read::{Asked, Mode, Streaming, mode, page_limit, raw_json};
+use crate::read::{Asked, Asking, Mode, Streaming, mode, page_limit, raw_json};
 use crate::stream::{Beginning, EventStream, Seat};
 
 /// Most bytes on a page.
 const PAGE_BYTES: usize = 1024 * 1024;
-
-/// What a request asks for, whichever way it was said.
-struct Asking {
-    filter: Filter,
-    asked: Asked,
-    limit: Option<u64>,
-    wait: Option<Duration>,
-    streaming: Streaming,
-}
 
 /// `GET /v1/events`: the filter is in the query.
 pub(crate) async fn get(
@@ -54,13 +45,13 @@ pub(crate) async fn get(
         },
         limit: params.number("limit")?,
         wait: params.duration("wait")?,
-        streaming: Streaming::from_query(&gateway, &mut params)?,
+        streaming: Streaming::from_query(&gateway, &headers, &mut params)?,
     };
     params.finish()?;
     read(&gateway, &caller, &headers, asking).await
 }
 
-/// `POST /v1/events:query`: the filter is in the body, where it may be long.
+/// `POST /v1/events:query`, `QUERY /v1/events`: the filter is in the body, where it may be long.
 pub(crate) async fn query(
     State(gateway): State<Gateway>,
     caller: Caller,
@@ -69,14 +60,11 @@ pub(crate) async fn query(
     body: Body,
 ) -> Result<Response, Refusal> {
     let mut params = Params::parse(query.as_deref());
-    let from_header = Asked::from_request(&headers, &mut params)?;
-    let streaming = Streaming::from_query(&gateway, &mut params)?;
+    let asked = Asked::from_request(&headers, &mut params)?;
+    let streaming = Streaming::from_query(&gateway, &headers, &mut params)?;
     params.finish()?;
     let request: EventQuery = json(&headers, body, gateway.config()).await?;
-    let asked = match (from_header, request.after.as_deref()) {
-        (Asked::Nothing, Some(after)) if !after.is_empty() => Asked::parse(after),
-        (asked, _) => asked,
-    };
+    let asked = asked.or_body(request.after.as_deref());
     let asking = Asking {
         asked,
         filter: {

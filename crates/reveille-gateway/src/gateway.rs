@@ -266,7 +266,7 @@ pub(crate) fn no_such_path() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "no_such_path")
 }
 
-async fn method_not_allowed() -> Refusal {
+pub(crate) async fn method_not_allowed() -> Refusal {
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
 }
 

@@ -35,6 +35,7 @@ mod consume;
 mod groups;
 mod manage;
 mod modes;
+mod notify;
 mod openapi;
 mod publish;
 mod read;

@@ -8,7 +8,7 @@ mod operations;
 use std::sync::OnceLock;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use reveille_types::wire;
 use reveille_types::{Receipt, limits, wire::PROBLEM_JSON};
@@ -16,7 +16,9 @@ use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{
+    ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
+};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -59,6 +61,10 @@ fn openapi(guarded: bool) -> OpenApi {
             "OPTIONS" => HttpMethod::Options,
             _ => HttpMethod::Post,
         };
+        // This version of OpenAPI has no word for it; each such route has a twin with POST.
+        if route.method == Method::QUERY {
+            continue;
+        }
         let described = OPERATIONS
             .iter()
             .find(|o| o.method == route.method.as_str() && o.path == route.path);
@@ -101,6 +107,16 @@ fn built(operation: &Operation, route: &Route, guarded: bool) -> OperationBuilde
                 "application/json",
                 ContentBuilder::new().schema(Some(of(name))).build(),
             );
+            built = built.request_body(Some(body.build()));
+        }
+        Body::Protobuf => {
+            let bytes = ObjectBuilder::new()
+                .schema_type(SchemaType::new(Type::String))
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
+            let content = ContentBuilder::new().schema(Some(bytes)).build();
+            let body = RequestBodyBuilder::new()
+                .content("application/x-protobuf", content)
+                .required(Some(Required::True));
             built = built.request_body(Some(body.build()));
         }
         Body::Events => {
@@ -314,7 +330,9 @@ mod tests {
             }
         }
         // The page is for people.
-        let for_programs = |route: &&Route| ![page::INDEX, page::PART].contains(&route.path);
+        let for_programs = |route: &&Route| {
+            ![page::INDEX, page::PART].contains(&route.path) && route.method != Method::QUERY
+        };
         let routes: BTreeSet<String> = Gateway::routes()
             .iter()
             .filter(for_programs)

@@ -6,10 +6,11 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reveille_queue::{AppendOptions, SessionLog};
 use reveille_types::wire::{CURSOR_HEADER, EXPECTED_CURSOR_HEADER};
-use reveille_types::{Cursor, EventDraft, Receipt, limits};
+use reveille_types::{Cursor, EventDraft, Receipt, SessionKey, limits};
 use uuid::Uuid;
 
 use crate::address::Addressed;
+use crate::auth::Caller;
 use crate::body::{answer, read};
 use crate::gateway::Gateway;
 use crate::modes::drafts;
@@ -55,7 +56,19 @@ async fn store(
     let key = addressed.only()?;
     let bytes = read(body, gateway.config()).await?;
     let size = bytes.len();
-    let mut drafts = drafts(headers, bytes)?;
+    let drafts = drafts(headers, bytes)?;
+    append(gateway, &caller, key, headers, drafts, size).await
+}
+
+/// Stores the events of a request of so many bytes, as far as the caller may.
+pub(crate) async fn append(
+    gateway: &Gateway,
+    caller: &Caller,
+    key: SessionKey,
+    headers: &HeaderMap,
+    mut drafts: Vec<EventDraft>,
+    size: usize,
+) -> Result<Receipt, Refusal> {
     for (index, draft) in drafts.iter().enumerate() {
         let checked = caller.check_kind(&key, &draft.kind);
         checked.map_err(|refusal| refusal.field(format!("[{index}].type")))?;

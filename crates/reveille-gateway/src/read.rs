@@ -1,5 +1,8 @@
 //! Reading: one resource, five modes, one cursor.
 
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -8,21 +11,23 @@ use reveille_queue::{
 };
 use reveille_types::cloudevents::encode_batch;
 use reveille_types::wire::{
-    self, CLOUDEVENT_BATCH_JSON, EVENT_STREAM, EventPage, LATEST_HEADER, NDJSON, OLDEST_HEADER,
-    Open, SessionState,
+    self, CLOUDEVENT_BATCH_JSON, EVENT_STREAM, EventPage, EventQuery, LATEST_HEADER, NDJSON,
+    OLDEST_HEADER, Open, SessionState,
 };
-use reveille_types::{Cursor, CursorError, Event, Filter, Gap, GapReason, Position, Start};
+use reveille_types::{
+    Cursor, CursorError, Event, Filter, Gap, GapReason, Position, SessionKey, Start,
+};
 use serde_json::value::RawValue;
 
 use crate::address::Addressed;
 use crate::auth::Caller;
-use crate::body::{answer, timed_out};
+use crate::body::{answer, json, timed_out};
 use crate::feed::Feed;
 use crate::frames::{Dialect, Names};
 use crate::gateway::Gateway;
 use crate::params::{Params, duration, refused};
 use crate::problem::Refusal;
-use crate::stream::{Beginning, EventStream, Seat};
+use crate::stream::{Beginning, EventStream, Seat, reads_gzip};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -66,6 +71,14 @@ impl Asked {
         }
     }
 
+    /// The place of the header or query, else that of the body.
+    pub(crate) fn or_body(self, after: Option<&str>) -> Self {
+        match (self, after) {
+            (Self::Nothing, Some(after)) if !after.is_empty() => Self::parse(after),
+            (asked, _) => asked,
+        }
+    }
+
     /// Where to begin, for requests that can be told that the cursor is bad.
     pub(crate) fn strict(self) -> Result<Start, Refusal> {
         match self {
@@ -79,6 +92,15 @@ impl Asked {
             .field("after")),
         }
     }
+}
+
+/// What a request asks for, whichever way it was said.
+pub(crate) struct Asking {
+    pub(crate) filter: Filter,
+    pub(crate) asked: Asked,
+    pub(crate) limit: Option<u64>,
+    pub(crate) wait: Option<Duration>,
+    pub(crate) streaming: Streaming,
 }
 
 /// How the answer is given.
@@ -135,35 +157,82 @@ pub(crate) async fn events(
     }: Addressed,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let mode = mode(&headers)?;
-    let asked = Asked::from_request(&headers, &mut params)?;
-    let strict = params.strict()?;
-    let filter = caller.narrow(gateway.kinds(params.patterns()?, strict)?)?;
-    if matches!(mode, Mode::Page | Mode::Batch) {
-        let limit = params.number("limit")?;
-        let wait = params.duration("wait")?;
-        params.finish()?;
-        let limit = page_limit(&gateway, limit)?;
-        let mut options = PageOptions::from(asked.strict()?, limit).matching(filter);
-        let Some(wait) = wait else {
-            let log = gateway.session(&key).await?;
-            return Ok(page(mode, &log, &log.page(&options)?));
-        };
-        let log = gateway.session_or_new(key).await?;
-        return long_poll(&gateway, mode, &log, &mut options, wait).await;
-    }
-    let streaming = Streaming::from_query(&gateway, &mut params)?;
-    params.finish()?;
-    let log = gateway.session_or_new(key).await?;
-    let dialect = match mode {
-        Mode::Ndjson => Dialect::Ndjson,
-        _ => Dialect::Sse(streaming.names),
+    let asking = Asking {
+        asked: Asked::from_request(&headers, &mut params)?,
+        filter: {
+            let strict = params.strict()?;
+            caller.narrow(gateway.kinds(params.patterns()?, strict)?)?
+        },
+        limit: params.number("limit")?,
+        wait: params.duration("wait")?,
+        streaming: Streaming::from_query(&gateway, &headers, &mut params)?,
     };
+    params.finish()?;
+    read(&gateway, &caller, key, &headers, asking).await
+}
+
+/// `POST .../events:query`, `QUERY .../events`: the filter is in the body, where it may be long.
+pub(crate) async fn query(
+    State(gateway): State<Gateway>,
+    Addressed {
+        caller,
+        key,
+        mut params,
+        ..
+    }: Addressed,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let asked = Asked::from_request(&headers, &mut params)?;
+    let streaming = Streaming::from_query(&gateway, &headers, &mut params)?;
+    params.finish()?;
+    let request: EventQuery = json(&headers, body, gateway.config()).await?;
+    let asking = Asking {
+        asked: asked.or_body(request.after.as_deref()),
+        filter: {
+            let spec = request.filter.unwrap_or_default();
+            caller.narrow(gateway.filter(spec, request.strict)?)?
+        },
+        limit: request.limit,
+        wait: request.wait_ms.map(Duration::from_millis),
+        streaming,
+    };
+    read(&gateway, &caller, key, &headers, asking).await
+}
+
+async fn read(
+    gateway: &Gateway,
+    caller: &Caller,
+    key: SessionKey,
+    headers: &HeaderMap,
+    asking: Asking,
+) -> Result<Response, Refusal> {
+    let Asking {
+        asked,
+        filter,
+        streaming,
+        ..
+    } = asking;
+    let dialect = match mode(headers)? {
+        mode @ (Mode::Page | Mode::Batch) => {
+            let limit = page_limit(gateway, asking.limit)?;
+            let mut options = PageOptions::from(asked.strict()?, limit).matching(filter);
+            let Some(wait) = asking.wait else {
+                let log = gateway.session(&key).await?;
+                return Ok(page(mode, &log, &log.page(&options)?));
+            };
+            let log = gateway.session_or_new(key).await?;
+            return long_poll(gateway, mode, &log, &mut options, wait).await;
+        }
+        Mode::Ndjson => Dialect::Ndjson,
+        Mode::Sse => Dialect::Sse(streaming.names),
+    };
+    let log = gateway.session_or_new(key).await?;
     let asked = match asked {
         Asked::Nothing => Asked::Latest,
         asked => asked,
     };
-    stream(&gateway, &caller, &log, asked, filter, &streaming, dialect)
+    stream(gateway, caller, &log, asked, filter, &streaming, dialect)
 }
 
 pub(crate) fn page_limit(gateway: &Gateway, limit: Option<u64>) -> Result<usize, Refusal> {
@@ -219,7 +288,7 @@ async fn long_poll(
     mode: Mode,
     log: &SessionLog,
     options: &mut PageOptions,
-    wait: std::time::Duration,
+    wait: Duration,
 ) -> Result<Response, Refusal> {
     // "From now on" is one place for the whole request.
     if options.start == Start::Latest {
@@ -247,7 +316,7 @@ async fn long_poll(
 /// What a stream can be asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Streaming {
-    pub(crate) heartbeat: std::time::Duration,
+    pub(crate) heartbeat: Duration,
     /// Whether heartbeats are frames, which pages can see.
     pub(crate) visible: bool,
     pub(crate) names: Names,
@@ -255,10 +324,16 @@ pub(crate) struct Streaming {
     pub(crate) gap_fails: bool,
     /// Where to go on when the cursor cannot be followed.
     pub(crate) fallback: Start,
+    /// Whether the stream is compressed.
+    pub(crate) gzip: bool,
 }
 
 impl Streaming {
-    pub(crate) fn from_query(gateway: &Gateway, params: &mut Params) -> Result<Self, Refusal> {
+    pub(crate) fn from_query(
+        gateway: &Gateway,
+        headers: &HeaderMap,
+        params: &mut Params,
+    ) -> Result<Self, Refusal> {
         let configured = gateway.config().heartbeat;
         let (heartbeat, visible) = match params.one("heartbeat")?.as_deref() {
             None => (configured, false),
@@ -283,6 +358,9 @@ impl Streaming {
                 .word("gap", &[("frame", false), ("fail", true)])?
                 .unwrap_or(false),
             fallback: params.word("on_gap", &on_gap)?.unwrap_or(Start::Earliest),
+            gzip: params
+                .word("compress", &[("0", false), ("1", true)])?
+                .is_some_and(|asked| asked && reads_gzip(headers)),
         })
     }
 }

@@ -1,16 +1,18 @@
 //! Every route in one table: what it answers to, and who may use it.
 
 use axum::Router;
+use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::auth::{Access, Action, admit, create_ticket};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, method_not_allowed};
 use crate::{
-    bus_events, connections, consume, groups, manage, metrics, openapi, page, publish, read,
-    signals, status, task_paths, wait,
+    bus_events, connections, consume, groups, manage, metrics, notify, openapi, page, publish,
+    read, signals, status, task_paths, wait,
 };
 
 /// A route of the gateway.
@@ -45,18 +47,28 @@ where
     H: Handler<T, Gateway>,
     T: 'static,
 {
-    let filter = match method {
-        Method::GET => MethodFilter::GET,
-        Method::PUT => MethodFilter::PUT,
-        Method::DELETE => MethodFilter::DELETE,
-        Method::OPTIONS => MethodFilter::OPTIONS,
-        _ => MethodFilter::POST,
+    let handler = match method {
+        Method::GET => on(MethodFilter::GET, handler),
+        Method::PUT => on(MethodFilter::PUT, handler),
+        Method::DELETE => on(MethodFilter::DELETE, handler),
+        Method::OPTIONS => on(MethodFilter::OPTIONS, handler),
+        // The router has no word for it: what it has no handler for comes here.
+        Method::QUERY => MethodRouter::new().fallback(handler),
+        _ => on(MethodFilter::POST, handler),
     };
     Entry {
         method,
         path,
         access,
-        handler: on(filter, handler),
+        handler,
+    }
+}
+
+/// Lets through what was sent with the method `QUERY`; other methods are not allowed.
+async fn only_query(request: Request, next: Next) -> Response {
+    match *request.method() {
+        Method::QUERY => next.run(request).await,
+        _ => method_not_allowed().await.into_response(),
     }
 }
 
@@ -68,6 +80,7 @@ fn entries() -> Vec<Entry> {
     const DEAD: &str = "/v1/sessions/{session}/groups/{group}/dead-letters";
     let get = |path, access| (Method::GET, path, access);
     let post = |path, access| (Method::POST, path, access);
+    let query = |path, access| (Method::QUERY, path, access);
     macro_rules! table {
         ($($route:expr => $handler:expr,)*) => {
             vec![$({
@@ -87,12 +100,15 @@ fn entries() -> Vec<Entry> {
         get("/v1/stats", Right(Admin)) => status::stats,
         get("/v1/events", Stream(Subscribe)) => bus_events::get,
         post("/v1/events:query", Right(Subscribe)) => bus_events::query,
+        query("/v1/events", Right(Subscribe)) => bus_events::query,
         get("/v1/sessions", Right(Subscribe)) => manage::list,
         (Method::PUT, SESSION, Right(Publish)) => manage::create,
         get(SESSION, Right(Subscribe)) => manage::info,
         (Method::DELETE, SESSION, Right(Admin)) => manage::remove,
         get(EVENTS, Stream(Subscribe)) => read::events,
         post(EVENTS, Right(Publish)) => publish::events,
+        post("/v1/sessions/{session}/events:query", Right(Subscribe)) => read::query,
+        query(EVENTS, Right(Subscribe)) => read::query,
         // The handshake of web hooks comes before any credential.
         (Method::OPTIONS, EVENTS, Open) => publish::handshake,
         get("/v1/sessions/{session}/wait", Right(Wait)) => wait::wait,
@@ -115,6 +131,7 @@ fn entries() -> Vec<Entry> {
         post("/v1/signals/{handle}/cancel", Right(Cancel)) => signals::cancel,
         post("/v1/tickets", Right(Subscribe)) => create_ticket,
         post("/v1/connections/{id}/token", Right(Subscribe)) => connections::renew,
+        post("/events", Right(Publish)) => notify::event,
         get("/events/workflows/{id}", Stream(Subscribe)) => task_paths::workflow,
         get("/events/ingestion/{id}", Stream(Subscribe)) => task_paths::ingestion,
         post("/events/workflows/{id}/cancel", Right(Cancel)) => task_paths::cancel_workflow,
@@ -143,7 +160,12 @@ impl Gateway {
     pub(crate) fn routed(&self) -> Router<Self> {
         entries().into_iter().fold(Router::new(), |router, entry| {
             let admitting = from_fn_with_state((self.clone(), entry.access), admit);
-            router.route(entry.path, entry.handler.route_layer(admitting))
+            let handler = match entry.method {
+                // Layers on routes leave out what no route handles.
+                Method::QUERY => entry.handler.layer(admitting).layer(from_fn(only_query)),
+                _ => entry.handler.route_layer(admitting),
+            };
+            router.route(entry.path, handler)
         })
     }
 }

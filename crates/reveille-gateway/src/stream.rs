@@ -3,6 +3,7 @@
 //! Order of frames: `open`, perhaps `gap`, history, `caught_up`, live with `gap` and `bookmark`, and at last
 //! `end` (nothing follows, ever) or `reconnect` (come back).
 
+mod gzip;
 mod line;
 mod state;
 
@@ -27,8 +28,10 @@ use crate::frames::Dialect;
 use crate::gateway::Gateway;
 use crate::problem::Refusal;
 use crate::read::Streaming;
+use gzip::Gzip;
 use state::StreamState;
 
+pub(crate) use gzip::reads_gzip;
 pub(crate) use line::Line;
 
 /// What a stream begins with.
@@ -74,6 +77,7 @@ pub(crate) struct EventStream {
     line: Arc<Line>,
     dialect: Dialect,
     head: Head,
+    gzip: bool,
 }
 
 impl EventStream {
@@ -94,6 +98,7 @@ impl EventStream {
             line: Arc::new(Line::new(state)),
             dialect,
             head,
+            gzip: streaming.gzip,
         }
     }
 }
@@ -122,6 +127,15 @@ impl IntoResponse for EventStream {
             (OLDEST_HEADER, self.head.oldest.to_string()),
             (LATEST_HEADER, self.head.latest.to_string()),
         ];
+        if self.gzip {
+            // It stays with the server: what is compressed is another text for each reader, which a pump
+            // could not share.
+            let gzip = [
+                (header::CONTENT_ENCODING, "gzip"),
+                (header::VARY, "Origin, Accept, Accept-Encoding"),
+            ];
+            return (headers, gzip, Body::from_stream(Gzip::of(self))).into_response();
+        }
         let line = Arc::clone(&self.line);
         let mut response = (headers, Body::from_stream(self)).into_response();
         // For the connection, which may let the line past the server.

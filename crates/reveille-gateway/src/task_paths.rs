@@ -106,7 +106,7 @@ async fn events(
     let strict = params.strict()?;
     let filter = gateway.kinds(params.patterns()?, strict)?;
     let filter = about.caller.narrow(filter)?;
-    let streaming = Streaming::from_query(gateway, params)?;
+    let streaming = Streaming::from_query(gateway, &about.headers, params)?;
     std::mem::take(params).finish()?;
     let log = about.session(gateway, namespace).await?;
     let asked = match (asked, from_offset) {

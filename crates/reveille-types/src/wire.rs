@@ -15,6 +15,8 @@ use crate::pattern::Pattern;
 
 mod access;
 mod groups;
+#[cfg(feature = "protobuf")]
+mod notify;
 mod signals;
 
 pub use access::{ConnectionRenewed, TicketCreated, TicketRequest};
@@ -22,6 +24,8 @@ pub use groups::{
     DeadLetterAnswer, DeadLetterInfo, DeadLetterList, DeadLetterRequest, GroupInfo, GroupMoved,
     GroupSkip,
 };
+#[cfg(feature = "protobuf")]
+pub use notify::{NotifiedEvent, NotifyError, NotifyRequest};
 pub use signals::{
     MergeRequest, PoisonCause, PoisonInfo, PoisonRequest, SignalCancelRequest, SignalCreated,
     SignalInfo, SignalMergeMode, SignalMerged, SignalPending, SignalRenewRequest, SignalRenewed,

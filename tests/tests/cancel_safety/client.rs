@@ -10,6 +10,7 @@ use reveille_client::{
 use reveille_e2e::{Server, soon};
 use reveille_queue::{SessionLog, TakeOptions, TakeOutcome};
 use reveille_testkit::dropped_at_each_poll;
+use reveille_types::data::AgentMessage;
 use reveille_types::wire::{
     CancelRequest, CloseRequest, CreateRequest, SettleRequest, TakeRequest,
 };
@@ -160,6 +161,30 @@ cases! {
                 publish(remote).await;
                 remote.settle().await;
                 assert_eq!(remote.log().info().retained, 4);
+                remote.check_untouched().await;
+            },
+        )
+        .await;
+    }
+
+    a_notification_is_there_once_or_not_at_all drops "client/src/notify.rs notify" {
+        let notify = async |remote: &Remote| {
+            let said = AgentMessage {
+                agent_id: "w1".into(),
+                status: "success".into(),
+                changes: Vec::new(),
+                message: String::new(),
+            };
+            remote.client.notify("s", said).await.unwrap();
+        };
+        dropped_at_each_poll(
+            remote,
+            notify,
+            async |_, _| (),
+            async |remote, _| {
+                remote.settle().await;
+                assert!((2..=3).contains(&remote.log().info().retained));
+                notify(remote).await;
                 remote.check_untouched().await;
             },
         )

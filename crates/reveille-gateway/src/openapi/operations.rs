@@ -34,6 +34,8 @@ pub(super) enum Body {
     Json(&'static str),
     /// Events, in any mode of `CloudEvents`.
     Events,
+    /// A notification in protobuf.
+    Protobuf,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +88,11 @@ const ON_GAP: (&str, Query, &str) = (
     Words(&["earliest", "latest"]),
     "Where to go on when the cursor cannot be followed",
 );
+const COMPRESS: (&str, Query, &str) = (
+    "compress",
+    Words(&["0", "1"]),
+    "Whether a stream comes in gzip, each frame for itself",
+);
 const ERRORS: (&str, Query, &str) = (
     "errors",
     Words(&["stream"]),
@@ -95,8 +102,10 @@ const LIMIT: (&str, Query, &str) = ("limit", Count, "Most of them on a page");
 const WAIT: (&str, Query, &str) = ("wait", Duration, "How long to wait for an event on a page");
 const TIMEOUT: (&str, Query, &str) = ("timeout", Duration, "How long to wait");
 const READ: Parameters = &[
-    NAMESPACE, MATCH, STRICT, AFTER, LIMIT, WAIT, HEARTBEAT, NAMES, GAP, ON_GAP, ERRORS,
+    NAMESPACE, MATCH, STRICT, AFTER, LIMIT, WAIT, HEARTBEAT, NAMES, GAP, ON_GAP, COMPRESS, ERRORS,
 ];
+const QUERY: Parameters = &[AFTER, HEARTBEAT, NAMES, GAP, ON_GAP, COMPRESS];
+const SESSION_QUERY: Parameters = &[NAMESPACE, AFTER, HEARTBEAT, NAMES, GAP, ON_GAP, COMPRESS];
 const BUS: Parameters = &[
     MATCH,
     STRICT,
@@ -107,6 +116,7 @@ const BUS: Parameters = &[
     NAMES,
     GAP,
     ON_GAP,
+    COMPRESS,
     ERRORS,
     ("namespace", Texts, "Of these namespaces"),
     ("session", Texts, "Of these sessions"),
@@ -131,6 +141,7 @@ const TASK: Parameters = &[
     NAMES,
     GAP,
     ON_GAP,
+    COMPRESS,
     ERRORS,
 ];
 const SESSION: Parameters = &[NAMESPACE];
@@ -161,7 +172,8 @@ operations! {
     "GET" "/v1/limits" limits "server" "The bounds that hold", NOTHING, Body::None, [(200, Any)];
     "GET" "/v1/stats" stats "server" "Counters of the tenant", NOTHING, Body::None, [(200, Any)];
     "GET" "/v1/events" read_bus "events" "Read all sessions of the tenant in one order", BUS, Body::None, [(200, Events), TIME_UP];
-    "POST" "/v1/events:query" query_bus "events" "The same with the filter in the body", &[HEARTBEAT, NAMES, GAP, ON_GAP], Body::Json("EventQuery"), [(200, Events), TIME_UP];
+    "POST" "/v1/events:query" query_bus "events" "The same with the filter in the body", QUERY, Body::Json("EventQuery"), [(200, Events), TIME_UP];
+    "POST" "/v1/sessions/{session}/events:query" query_session "events" "Read or follow a session with the filter in the body", SESSION_QUERY, Body::Json("EventQuery"), [(200, Events), (204, Empty("The time is up, or the session is over and read to its end"))];
     "GET" "/v1/sessions" list_sessions "sessions" "List sessions", &[
         ("namespace", Query::Text, "Of this namespace"),
         ("state", Words(&["open", "ended"]), "In this state"),
@@ -202,6 +214,7 @@ operations! {
     "POST" "/v1/signals/{handle}/cancel" cancel_signal "signals" "Complete a signal as cancelled", NOTHING, Body::Json("SignalCancelRequest"), [(200, Json("SignalInfo"))];
     "POST" "/v1/tickets" create_ticket "access" "A ticket for a stream of one session", NOTHING, Body::Json("TicketRequest"), [(201, Json("TicketCreated"))];
     "POST" "/v1/connections/{id}/token" renew_connection "access" "Let a stream go on with the credential of this request", NOTHING, Body::None, [(200, Json("ConnectionRenewed"))];
+    "POST" "/events" notify "tasks" "Publish what an agent has to say, in protobuf", SESSION, Body::Protobuf, [(200, Text("text/plain"))];
     "GET" "/events/workflows/{id}" follow_workflow "tasks" "Follow a workflow", TASK, Body::None, [(200, Text(wire::EVENT_STREAM)), (204, Empty("It is over and read to its end"))];
     "GET" "/events/ingestion/{id}" follow_ingestion "tasks" "Follow an ingestion", TASK, Body::None, [(200, Text(wire::EVENT_STREAM)), (204, Empty("It is over and read to its end"))];
     "POST" "/events/workflows/{id}/cancel" cancel_workflow "tasks" "Ask a workflow to stop", NOTHING, Body::Json("CancelRequest"), [(200, Any)];
