@@ -58,3 +58,4 @@ pub use routes::Route;
 pub use server::{
     ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve, serve_admin,
 };
+pub use signals::SignalValue;
