@@ -32,10 +32,11 @@ pub use cancel::{CancelOutcome, CancelToken, Cancellation, Cancelled};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use id_source::{IdSource, SystemIds};
 pub use signal::{
-    Cause, Completion, Explanation, MergeMode, Owed, ParseHandleError, PendingSignal, Poison,
-    PoisonKind, ShutdownReport, Signal, SignalAwaiter, SignalError, SignalHandle, SignalProxy,
-    SignalReceipt, SignalReply, SignalRequest, SignalRouter, SignalStats, SignalStatus,
-    SignalSystem, SignalSystemBuilder,
+    Cause, Completion, Explanation, MemberFuture, MergeMode, Owed, ParseHandleError, PendingSignal,
+    Poison, PoisonKind, ShutdownReport, Signal, SignalAwaiter, SignalDesk, SignalError,
+    SignalHandle, SignalMember, SignalNetwork, SignalProxy, SignalQuestion, SignalReceipt,
+    SignalReply, SignalRequest, SignalRouter, SignalStats, SignalStatus, SignalSystem,
+    SignalSystemBuilder,
 };
 pub use wait_list::{Removed, WaitList, WaiterKey};
 pub use wake_batch::WakeBatch;

@@ -172,7 +172,20 @@ fn explanation_names_the_foreign_signal_that_is_waited_for() {
     let handle = loose(&there);
     let merged = here.merge(&[handle]).unwrap();
     let why = here.explain(merged).unwrap();
-    assert_eq!(why.pending[1].name.as_deref(), Some(&*handle.to_string()));
+    assert_eq!(why.pending[0].waits_for, [handle]);
+    assert_eq!((why.pending[1].handle, why.pending.len()), (handle, 2));
+}
+
+#[test]
+fn explanation_names_a_foreign_signal_with_a_value_once_as_itself() {
+    let (here, there, _router) = nodes::<u32>();
+    let (handle, own) = (loose(&there), loose(&here));
+    let merged = here.merge(&[handle, own]).unwrap();
+    let why = here.explain(merged).unwrap();
+    let named: Vec<_> = why.pending.iter().map(|it| it.handle).collect();
+    assert_eq!(named, [merged, handle, own]);
+    assert_eq!(why.pending[0].waits_for, [handle, own]);
+    assert!(why.pending[1].mode.is_none() && why.pending[1].waits_for.is_empty());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use axum::middleware;
 use axum::routing::get;
 use reveille_bus::Bus;
 use reveille_core::sync::Mutex;
-use reveille_core::{CancelToken, SystemClock};
+use reveille_core::{CancelToken, SignalNetwork, SystemClock};
 use reveille_queue::{SessionLog, SessionOptions, Sessions};
 use reveille_types::{Filter, FilterSpec, Pattern, SessionKey, Tenant, limits};
 use serde_json::json;
@@ -24,7 +24,7 @@ use crate::metrics::{Metrics, metrics};
 use crate::observe::observe;
 use crate::params::bad_value;
 use crate::problem::Refusal;
-use crate::signals::Signals;
+use crate::signals::{SignalValue, Signals};
 use crate::{browser, guard, status};
 
 /// Sessions seen through HTTP. Cheap to clone; all clones are the same.
@@ -83,6 +83,14 @@ impl Gateway {
             drain_over: Mutex::default(),
             buses: Mutex::default(),
         }))
+    }
+
+    /// The same, whose signals are one with those of all gateways on this network: each reaches those
+    /// that the others made, within a tenant. To be called before it serves.
+    #[must_use]
+    pub fn with_signal_network(self, network: Arc<dyn SignalNetwork<SignalValue>>) -> Self {
+        self.0.signals.join(network);
+        self
     }
 
     /// The sessions behind the gateway.

@@ -60,3 +60,4 @@ pub use routes::Route;
 pub use server::{
     ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve, serve_admin,
 };
+pub use signals::SignalValue;

@@ -93,6 +93,15 @@ impl Refusal {
         self
     }
 
+    /// The same on the wire between gateways.
+    pub(crate) fn of(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+
+    pub(crate) fn into_problem(self) -> Problem {
+        *self.0
+    }
+
     /// What is wrong with a value of the query or a header (400), or of the body (422).
     pub(crate) fn invalid(status: StatusCode, code: &str, invalid: &Invalid) -> Self {
         let refusal = Self::new(status, code)
@@ -311,7 +320,14 @@ impl From<SignalError> for Refusal {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, code).field("mode")
             }
             SignalError::Exhausted { limit } => Self::too_many(code, limit),
-            SignalError::ShutDown { .. } => Self::unavailable(code),
+            SignalError::ShutDown { .. } | SignalError::NotCarried { .. } => {
+                Self::unavailable(code)
+            }
+            SignalError::OwnerLost { .. } => {
+                return Self::unavailable(code).detail(
+                    "the gateway that made the signal does not answer: whether this had an effect is not known",
+                );
+            }
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code),
         }
         .detail(detail)

@@ -197,6 +197,7 @@ pub async fn serve(listener: Listener, gateway: Gateway, stop: impl Future<Outpu
     if tokio::time::timeout(time, closed).await.is_err() {
         tracing::warn!("connections were still open at the end of the drain time");
     }
+    gateway.signals().leave().await;
 }
 
 /// Listens for operators, on a loopback address.

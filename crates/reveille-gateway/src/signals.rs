@@ -1,7 +1,17 @@
-//! Signals over HTTP: create, complete with the secret, merge, look at, wait for.
+//! Signals over HTTP: create, complete with the secret, merge, look at, wait for, whichever gateway made
+//! them.
+
+mod proof;
+mod question;
+mod value;
+mod view;
 
 mod leases;
 mod store;
+mod tenants;
+
+mod afar;
+mod desk;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,25 +22,26 @@ use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use reveille_core::{
-    MergeMode, Poison, PoisonKind, SignalError, SignalHandle, SignalStats, SignalSystem,
-};
+use reveille_core::{MergeMode, Poison, SignalHandle, SignalStats};
 use reveille_types::wire::{
-    MergeRequest, PoisonCause, PoisonInfo, PoisonRequest, SignalCancelRequest, SignalCreated,
-    SignalInfo, SignalMergeMode, SignalMerged, SignalRenewRequest, SignalRenewed, SignalRequest,
-    SignalState, TriggerRequest,
+    MergeRequest, PoisonRequest, SignalCancelRequest, SignalCreated, SignalInfo, SignalMergeMode,
+    SignalMerged, SignalRenewRequest, SignalRenewed, SignalRequest, SignalState, TriggerRequest,
 };
-use reveille_types::{Invalid, Payload, Tenant};
+use reveille_types::{Invalid, Tenant};
 use serde_json::value::RawValue;
-use store::{End, New, TenantSignals};
+use tokio::time::{Instant, sleep_until};
 
 use crate::auth::Caller;
 use crate::body::{answer, json};
 use crate::gateway::Gateway;
 use crate::params::Params;
 use crate::problem::Refusal;
+use afar::Watched;
+use question::{Done, How};
+use store::{New, TenantSignals};
 
-pub(crate) use store::Signals;
+pub(crate) use tenants::Signals;
+pub use value::SignalValue;
 
 /// Longest name of a signal, in bytes.
 const NAME_BYTES: usize = 128;
@@ -132,6 +143,7 @@ pub(crate) async fn merge(
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
+    signals.check_afar(&inputs).await?;
     let handle = signals.merge(&inputs, mode_of(request.mode))?;
     let merged = SignalMerged {
         handle: handle.to_string(),
@@ -150,30 +162,65 @@ pub(crate) async fn look(
     params.finish()?;
     let signals = gateway.signals().of(caller.tenant().clone());
     let Some(timeout) = timeout else {
-        let end = signals.ended(handle).await?;
-        return Ok(answer(StatusCode::OK, &info(&signals, handle, end)));
+        let info = match signals.is_afar(handle) {
+            true => signals.look_afar(handle).await?,
+            false => {
+                let info = signals.info(handle, signals.ended(handle)?.as_ref());
+                signals.named(info, None).await
+            }
+        };
+        return Ok(answer(StatusCode::OK, &info));
     };
+    let until = Instant::now() + timeout.min(gateway.config().wait_max);
+    let info = tokio::select! {
+        biased;
+        info = wait(&signals, handle, until) => info?,
+        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
+    };
+    let Some(info) = info else {
+        gateway.metrics().wait("timed_out");
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    gateway.metrics().wait(match info.status {
+        SignalState::Triggered => "triggered",
+        SignalState::Cancelled => "cancelled",
+        _ => "poisoned",
+    });
+    Ok(answer(StatusCode::OK, &info))
+}
+
+/// What is told of a signal once it has ended; nothing if the time is up before.
+async fn wait(
+    signals: &TenantSignals,
+    handle: SignalHandle,
+    until: Instant,
+) -> Result<Option<SignalInfo>, Refusal> {
+    if signals.is_afar(handle) {
+        // However short the time is, the owner says whether it has ended.
+        let watch = match signals.watch_afar(handle).await? {
+            Watched::Ended(info) => return Ok(Some(info)),
+            Watched::Pending(watch) => watch,
+        };
+        return Ok(tokio::select! {
+            biased;
+            info = watch.end() => Some(info),
+            () = sleep_until(until) => None,
+        });
+    }
     let end = tokio::select! {
-        // What has ended is told even when the time is up or the server stops.
+        // What has ended is told even when the time is up.
         biased;
         end = signals.end(handle) => end?,
-        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
-        () = tokio::time::sleep(timeout.min(gateway.config().wait_max)) => {
-            gateway.metrics().wait("timed_out");
-            return Ok(StatusCode::NO_CONTENT.into_response());
-        }
+        () = sleep_until(until) => return Ok(None),
     };
-    gateway.metrics().wait(match &end {
-        Ok(_) => "triggered",
-        Err(poison) if poison.kind() == PoisonKind::Cancelled => "cancelled",
-        Err(_) => "poisoned",
-    });
-    Ok(answer(StatusCode::OK, &info(&signals, handle, Some(end))))
+    Ok(Some(
+        signals.named(signals.info(handle, Some(&end)), None).await,
+    ))
 }
 
 /// What blocks a signal: the inputs that are not complete, and who has not completed them.
 pub(crate) async fn why(asked: Asked, Named(handle): Named) -> Result<Response, Refusal> {
-    Ok(answer(StatusCode::OK, &asked.signals.why(handle)?))
+    Ok(answer(StatusCode::OK, &asked.signals.why(handle).await?))
 }
 
 pub(crate) async fn trigger(
@@ -184,8 +231,13 @@ pub(crate) async fn trigger(
 ) -> Result<Response, Refusal> {
     let request: TriggerRequest = json(&asked.headers, body, gateway.config()).await?;
     let value = value_of(request.value.as_deref(), asked.signals.limits().value_bytes)?;
-    let how = |system: &SignalSystem<Payload>| system.trigger(handle, value);
-    complete(&asked.signals, handle, &request.secret, how).await
+    order(
+        &asked.signals,
+        handle,
+        How::Trigger { value },
+        &request.secret,
+    )
+    .await
 }
 
 pub(crate) async fn poison(
@@ -203,8 +255,14 @@ pub(crate) async fn poison(
             &Invalid::Empty { field },
         ));
     }
-    let how = |system: &SignalSystem<Payload>| system.poison(handle, reason);
-    complete(&asked.signals, handle, &request.secret, how).await
+    let reason = clipped(reason);
+    order(
+        &asked.signals,
+        handle,
+        How::Poison { reason },
+        &request.secret,
+    )
+    .await
 }
 
 pub(crate) async fn cancel(
@@ -214,9 +272,14 @@ pub(crate) async fn cancel(
     body: Body,
 ) -> Result<Response, Refusal> {
     let request: SignalCancelRequest = json(&asked.headers, body, gateway.config()).await?;
-    let reason = request.reason.unwrap_or_else(|| CANCELLED.to_owned());
-    let how = |system: &SignalSystem<Payload>| system.cancel(handle, reason);
-    complete(&asked.signals, handle, &request.secret, how).await
+    let reason = clipped(request.reason.unwrap_or_else(|| CANCELLED.to_owned()));
+    order(
+        &asked.signals,
+        handle,
+        How::Cancel { reason },
+        &request.secret,
+    )
+    .await
 }
 
 /// Puts off the end of a lease.
@@ -227,19 +290,32 @@ pub(crate) async fn renew(
     body: Body,
 ) -> Result<Response, Refusal> {
     let request: SignalRenewRequest = json(&asked.headers, body, gateway.config()).await?;
-    let lease = request.lease_ms.map(lease_of).transpose()?;
-    let lease_ms = asked.signals.renew(handle, &request.secret, lease)?;
-    Ok(answer(StatusCode::OK, &SignalRenewed { lease_ms }))
+    let lease_ms = request.lease_ms;
+    lease_ms.map(lease_of).transpose()?;
+    order(
+        &asked.signals,
+        handle,
+        How::Renew { lease_ms },
+        &request.secret,
+    )
+    .await
 }
 
-async fn complete(
+/// Does with a signal what `how` says, wherever it is, and tells what was done.
+async fn order(
     signals: &TenantSignals,
     handle: SignalHandle,
+    how: How,
     secret: &str,
-    how: impl FnOnce(&SignalSystem<Payload>) -> Result<(), SignalError>,
 ) -> Result<Response, Refusal> {
-    let end = signals.complete(handle, secret, how).await?;
-    Ok(answer(StatusCode::OK, &info(signals, handle, Some(end))))
+    let done = match signals.is_afar(handle) {
+        true => signals.order_afar(handle, how, secret).await?,
+        false => signals.carry_out(handle, how, |kept| kept.is_of(secret))?,
+    };
+    Ok(match done {
+        Done::Ended(info) => answer(StatusCode::OK, &info),
+        Done::Renewed(lease_ms) => answer(StatusCode::OK, &SignalRenewed { lease_ms }),
+    })
 }
 
 /// New signals would be gone with a server that stops.
@@ -297,11 +373,11 @@ fn named(name: String) -> Result<Arc<str>, Refusal> {
     Err(unfit(StatusCode::UNPROCESSABLE_ENTITY, &invalid))
 }
 
-fn value_of(value: Option<&RawValue>, limit: usize) -> Result<Payload, Refusal> {
+fn value_of(value: Option<&RawValue>, limit: usize) -> Result<SignalValue, Refusal> {
     let Some(value) = value else {
-        return Ok(Payload::none());
+        return Ok(SignalValue::default());
     };
-    let value = Payload::json(&value).map_err(|e| unfit(StatusCode::UNPROCESSABLE_ENTITY, &e))?;
+    let value = SignalValue::of(value).map_err(|e| unfit(StatusCode::UNPROCESSABLE_ENTITY, &e))?;
     if value.len() > limit {
         let invalid = Invalid::TooLarge {
             field: "value".into(),
@@ -314,41 +390,8 @@ fn value_of(value: Option<&RawValue>, limit: usize) -> Result<Payload, Refusal> 
     Ok(value)
 }
 
-fn info(signals: &TenantSignals, handle: SignalHandle, end: Option<End>) -> SignalInfo {
-    let (status, value, poison) = match end {
-        None => (SignalState::Pending, None, None),
-        Some(Ok(value)) => (SignalState::Triggered, value.parse().ok(), None),
-        Some(Err(poison)) => {
-            let status = match poison.kind() {
-                PoisonKind::Cancelled => SignalState::Cancelled,
-                _ => SignalState::Poisoned,
-            };
-            (status, None, Some(poison_info(signals, &poison)))
-        }
-    };
-    SignalInfo {
-        handle: handle.to_string(),
-        name: signals.name(handle),
-        status,
-        value,
-        poison,
-    }
-}
-
-fn poison_info(signals: &TenantSignals, poison: &Poison) -> PoisonInfo {
-    let causes = poison.causes();
-    PoisonInfo {
-        kind: poison.kind().to_string(),
-        reason: poison.reason().to_owned(),
-        causes: causes
-            .iter()
-            .map(|cause| PoisonCause {
-                handle: cause.handle.to_string(),
-                name: signals.name(cause.handle),
-                kind: cause.kind.to_string(),
-                reason: cause.reason.to_string(),
-            })
-            .collect(),
-        more: (poison.cause_count() - causes.len()) as u64,
-    }
+/// As much of a reason as may be kept, and a little more, so that whoever keeps it says that it was cut.
+fn clipped(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(2 * Poison::REASON_BYTES_MAX));
+    reason
 }

@@ -70,4 +70,4 @@ mod writer;
 pub use backend::NatsBackend;
 pub use error::ConnectError;
 pub use options::{NatsOptions, Storage};
-pub use signals::{JoinError, SignalNode, SignalNodeOptions, SignalNodeStats};
+pub use signals::{JoinError, SignalHub, SignalNode, SignalNodeOptions, SignalNodeStats};

@@ -13,6 +13,7 @@ const IN_THEIR_CRATES: &[&str] = &[
     "archive/src/event_log/mod.rs append",
     "archive/src/event_log/mod.rs flush",
     "nats/src/backend.rs connect",
+    "nats/src/signals/hub.rs connect",
     "nats/src/signals/node.rs join",
     "nats/src/signals/node.rs leave",
     "nats/src/signals/node.rs status",

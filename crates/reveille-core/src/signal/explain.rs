@@ -28,7 +28,8 @@ const PENDING_MAX: usize = 1000;
 #[non_exhaustive]
 pub struct Explanation {
     /// The asked signal, then what it waits for, and what that waits for, each pending signal
-    /// once and nearer ones first; empty if the asked signal is complete. At most 1000.
+    /// once and nearer ones first; empty if the asked signal is complete. At most 1000. Signals of
+    /// other systems are named by their handles; what they wait for, their owners can explain.
     pub pending: Vec<PendingSignal>,
     /// Whether there are more than `pending` names.
     pub truncated: bool,
@@ -90,36 +91,39 @@ pub(super) fn explain<T>(core: &Core<T>, handle: SignalHandle) -> Result<Explana
     };
     let mut queue = VecDeque::new();
     match core.find(handle)? {
-        Place::Live(slot, _) => queue.push_back(slot),
+        Place::Live(slot, _) => queue.push_back((shown(&slot), slot)),
         Place::Plain(_) | Place::Past(_) => {}
     }
     let mut seen = HashSet::from([handle]);
     let mut ended = HashSet::new();
     // Breadth first. There are no cycles: a merge is younger than its inputs.
-    while let Some(slot) = queue.pop_front() {
+    while let Some((named, slot)) = queue.pop_front() {
         // Before it was asked for, or in the queue.
         if slot.word().is_complete() {
-            ended.insert(slot.handle());
+            ended.insert(named);
             continue;
         }
         if explanation.pending.len() == PENDING_MAX {
             explanation.truncated = true;
             break;
         }
-        let mut pending = PendingSignal::of(&slot);
-        if let Some(merge) = slot.merge() {
+        let mut pending = PendingSignal::of(named, &slot);
+        let is_own = named == slot.handle();
+        if let Some(merge) = slot.merge().filter(|_| is_own) {
             pending.mode = Some(merge.rule.mode);
             for input in merge.inputs(core) {
                 let Some(slot) = core.find_live(input.index(), input.generation()) else {
                     continue;
                 };
+                // Before it is looked at: whoever completes it takes away what it stands for.
+                let named = shown(&slot);
                 if slot.word().is_complete() {
                     continue;
                 }
-                pending.waits_for.push(input);
+                pending.waits_for.push(named);
                 // A reference is held for what is queued only.
                 if queue.len() <= PENDING_MAX && seen.insert(input) {
-                    queue.push_back(slot);
+                    queue.push_back((named, slot));
                 }
             }
         }
@@ -131,12 +135,18 @@ pub(super) fn explain<T>(core: &Core<T>, handle: SignalHandle) -> Result<Explana
     Ok(explanation)
 }
 
+/// The signal of another system that the one in the slot stands for, or else that one.
+fn shown<T>(slot: &SlotRef<T>) -> SignalHandle {
+    let stands_for = slot.if_extra(|extra| extra.stands_for).flatten();
+    stands_for.unwrap_or_else(|| slot.handle())
+}
+
 impl PendingSignal {
-    fn of<T>(slot: &SlotRef<T>) -> Self {
+    fn of<T>(handle: SignalHandle, slot: &SlotRef<T>) -> Self {
         let known = slot.if_extra(|extra| (extra.name.clone(), extra.tracked));
         let (name, owed) = known.unwrap_or_default();
         Self {
-            handle: slot.handle(),
+            handle,
             name,
             owed,
             mode: None,

@@ -6,7 +6,7 @@ use slab::Slab;
 
 use super::explain::Owed;
 use super::slots::Edge;
-use crate::WaitList;
+use crate::{SignalHandle, WaitList};
 
 /// Beside the slot, so that a signal without any of this pays nothing for it.
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub(super) struct Extra {
     pub(super) merges: Slab<Edge>,
     pub(super) name: Option<StdArc<str>>,
     pub(super) tracked: Option<Owed>,
+    /// The signal of another system that it stands for.
+    pub(super) stands_for: Option<SignalHandle>,
 }
 
 /// The extras of one chunk, by place. Few slots of a chunk have one at a time.

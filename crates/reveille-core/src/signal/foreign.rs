@@ -26,7 +26,7 @@ impl<T> Foreign<T> {
     pub(super) fn new(core: &Arc<Core<T>>, handle: SignalHandle) -> Result<Self, SignalError> {
         let value = Core::create_held(core)?;
         // So that an explanation of what waits for it says what it is.
-        value.with_extra(|extra| extra.name = Some(StdArc::from(handle.to_string())));
+        value.with_extra(|extra| extra.stands_for = Some(handle));
         let mut this = Self {
             handle,
             value,
@@ -34,7 +34,10 @@ impl<T> Foreign<T> {
         };
         if core.unit().is_none() {
             match end_of(core, &this.value) {
-                Ok(end) => this.end = Some(end),
+                Ok(end) => {
+                    end.with_extra(|extra| extra.stands_for = Some(handle));
+                    this.end = Some(end);
+                }
                 Err(error) => {
                     this.let_go();
                     return Err(error);

@@ -52,6 +52,7 @@ mod awaiter;
 mod explain;
 mod right;
 
+mod network;
 mod router;
 
 mod foreign;
@@ -72,6 +73,7 @@ pub use error::SignalError;
 pub use explain::{Explanation, Owed, PendingSignal};
 pub use handle::{ParseHandleError, SignalHandle};
 pub use merge::MergeMode;
+pub use network::{MemberFuture, SignalDesk, SignalMember, SignalNetwork, SignalQuestion};
 pub use outcome::SignalStatus;
 pub use poison::{Cause, Poison, PoisonKind};
 pub use proxy::SignalProxy;

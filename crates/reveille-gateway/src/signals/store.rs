@@ -5,65 +5,41 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use reveille_core::{
-    MergeMode, Poison, SignalError, SignalHandle, SignalStats, SignalStatus, SignalSystem,
+    MergeMode, SignalError, SignalHandle, SignalMember, SignalNetwork, SignalStats, SignalStatus,
+    SignalSystem,
 };
-use reveille_types::wire::{SignalMergeMode, SignalPending, SignalWhy};
-use reveille_types::{Payload, Tenant};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use reveille_types::Tenant;
+use reveille_types::wire::{SignalInfo, SignalPending, SignalWhy};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use super::desk::Desk;
 use super::leases::Leases;
+use super::proof::{SecretDigest, secret};
+use super::question::{Done, How};
+use super::value::SignalValue;
+use super::view::{End, info, mode_on_wire};
 use crate::config::SignalLimits;
 use crate::problem::Refusal;
 
-/// How many random bytes a secret has.
-const SECRET_BYTES: usize = 20;
 /// Fewer secrets than this are never looked through for ones to forget.
 const SWEEP_MIN: usize = 1024;
 /// The reason of signals whose producers were not heard of in time.
 const LEASE_RAN_OUT: &str = "lease ran out";
 
-/// How a signal ended: with its value, which may be none, or not well.
-pub(super) type End = Result<Payload, Poison>;
-
-/// The signals of all tenants.
-#[derive(Debug)]
-pub(crate) struct Signals {
-    limits: SignalLimits,
-    tenants: Mutex<HashMap<Tenant, Arc<TenantSignals>>>,
-}
-
-impl Signals {
-    pub(crate) fn new(limits: SignalLimits) -> Self {
-        Self {
-            limits,
-            tenants: Mutex::default(),
-        }
-    }
-
-    /// The signals of a tenant.
-    pub(super) fn of(&self, tenant: Tenant) -> Arc<TenantSignals> {
-        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        let signals = tenants
-            .entry(tenant)
-            .or_insert_with(|| Arc::new(TenantSignals::new(self.limits.clone())));
-        Arc::clone(signals)
-    }
-}
-
 /// The signals of one tenant.
 pub(super) struct TenantSignals {
-    system: SignalSystem<Payload>,
+    system: SignalSystem<SignalValue>,
+    /// What reaches the signals of other gateways, if anything does.
+    member: Option<Arc<dyn SignalMember<SignalValue>>>,
     limits: SignalLimits,
     /// A permit for each request that may wait.
     waiting: Semaphore,
@@ -107,17 +83,8 @@ impl Lease {
     }
 }
 
-fn mode_on_wire(mode: MergeMode) -> SignalMergeMode {
-    match mode {
-        MergeMode::FailFast => SignalMergeMode::FailFast,
-        MergeMode::AnyOf => SignalMergeMode::Any,
-        MergeMode::NOf(n) => SignalMergeMode::N(n.try_into().unwrap_or(NonZeroU32::MAX)),
-        _ => SignalMergeMode::AllSettled,
-    }
-}
-
 struct Held {
-    digest: [u8; 32],
+    digest: SecretDigest,
     name: Option<Arc<str>>,
     owner: Arc<str>,
     since: Timestamp,
@@ -125,22 +92,48 @@ struct Held {
 }
 
 impl TenantSignals {
-    fn new(limits: SignalLimits) -> Self {
-        Self {
-            system: SignalSystem::builder()
-                .max_signals(limits.pending)
-                .history(limits.history)
-                .build(),
-            waiting: Semaphore::new(limits.waiters.min(Semaphore::MAX_PERMITS)),
-            limits,
-            leases: Leases::default(),
-            book: Mutex::new(Book {
-                held: HashMap::new(),
-                sweep_at: SWEEP_MIN,
-                merges: HashMap::new(),
-                inputs: 0,
-            }),
-        }
+    /// The signals of a tenant, joined to those at other gateways if there is a network.
+    pub(super) fn new(
+        limits: SignalLimits,
+        tenant: &Tenant,
+        network: Option<&dyn SignalNetwork<SignalValue>>,
+    ) -> Arc<Self> {
+        let signals = SignalSystem::builder()
+            .max_signals(limits.pending)
+            .history(limits.history);
+        Arc::new_cyclic(|this| {
+            let member = network.map(|network| {
+                let desk = Arc::new(Desk::of(this.clone()));
+                network.join(tenant.as_str(), signals.clone(), desk)
+            });
+            let joined = member.as_ref().map(|member| member.system().clone());
+            Self {
+                system: joined.unwrap_or_else(|| signals.build()),
+                member,
+                waiting: Semaphore::new(limits.waiters.min(Semaphore::MAX_PERMITS)),
+                limits,
+                leases: Leases::default(),
+                book: Mutex::new(Book {
+                    held: HashMap::new(),
+                    sweep_at: SWEEP_MIN,
+                    merges: HashMap::new(),
+                    inputs: 0,
+                }),
+            }
+        })
+    }
+
+    pub(super) fn system(&self) -> &SignalSystem<SignalValue> {
+        &self.system
+    }
+
+    pub(super) fn member(&self) -> Option<&Arc<dyn SignalMember<SignalValue>>> {
+        self.member.as_ref()
+    }
+
+    /// Whether the handle names a system of another gateway, which can be asked.
+    pub(super) fn is_afar(&self, handle: SignalHandle) -> bool {
+        self.member.is_some() && handle.system_id() != self.system.system_id().get()
     }
 
     pub(super) fn limits(&self) -> &SignalLimits {
@@ -149,11 +142,9 @@ impl TenantSignals {
 
     /// Makes a signal, and the secret that completes it.
     pub(super) fn create(self: &Arc<Self>, new: New) -> Result<(SignalHandle, String), Refusal> {
-        let mut random = [0; SECRET_BYTES];
-        getrandom::fill(&mut random)
-            .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"))?;
-        let secret = HEXLOWER.encode(&random);
-        let digest = digest(&secret);
+        let secret =
+            secret().map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"))?;
+        let digest = SecretDigest::of(&secret);
         let mut book = self.book();
         let handle = self.system.create()?.into_handle();
         let held = Held {
@@ -177,14 +168,48 @@ impl TenantSignals {
         Ok((handle, secret))
     }
 
-    /// Begins the lease of a signal anew, and tells how long it is.
-    pub(super) fn renew(
+    /// Does with a signal of this gateway what is ordered, if `is_permitted` says so of what is kept of
+    /// its secret.
+    pub(super) fn carry_out(
         &self,
         handle: SignalHandle,
-        secret: &str,
-        length: Option<Duration>,
-    ) -> Result<u64, Refusal> {
-        self.permit(handle, secret)?;
+        how: How,
+        is_permitted: impl FnOnce(&SecretDigest) -> bool,
+    ) -> Result<Done, Refusal> {
+        self.permit(handle, is_permitted)?;
+        let system = &self.system;
+        // Registered first: however soon the outcome is forgotten, it is told here.
+        let awaiter = system.awaiter(handle)?;
+        match how {
+            How::Trigger { value } => system.trigger(handle, value)?,
+            How::Poison { reason } => system.poison(handle, reason)?,
+            How::Cancel { reason } => system.cancel(handle, reason)?,
+            How::Renew { lease_ms } => return self.renew(handle, lease_ms).map(Done::Renewed),
+        }
+        Ok(Done::Ended(self.info(handle, at_once(awaiter).as_ref())))
+    }
+
+    fn permit(
+        &self,
+        handle: SignalHandle,
+        is_permitted: impl FnOnce(&SecretDigest) -> bool,
+    ) -> Result<(), Refusal> {
+        let expected = self.book().held.get(&handle).map(|held| held.digest);
+        // Looked at afterwards: a digest is forgotten only after the outcome is.
+        self.system.poll(handle)?;
+        let Some(expected) = expected else {
+            return Err(SignalError::Derived.into());
+        };
+        if is_permitted(&expected) {
+            return Ok(());
+        }
+        Err(Refusal::new(StatusCode::FORBIDDEN, "not_permitted")
+            .detail("this is not the secret of the signal")
+            .field("secret"))
+    }
+
+    /// Begins the lease of a signal anew, and tells how long it is.
+    fn renew(&self, handle: SignalHandle, length_ms: Option<u64>) -> Result<u64, Refusal> {
         match self.system.poll(handle)? {
             SignalStatus::Pending => {}
             _ => return Err(SignalError::AlreadyTriggered.into()),
@@ -192,7 +217,7 @@ impl TenantSignals {
         let mut book = self.book();
         let lease = book.held.get_mut(&handle).and_then(|h| h.lease.as_mut());
         let lease = lease.ok_or_else(|| Refusal::new(StatusCode::CONFLICT, "no_lease"))?;
-        *lease = Lease::begin(length.unwrap_or(lease.length));
+        *lease = Lease::begin(length_ms.map_or(lease.length, Duration::from_millis));
         Ok(u64::try_from(lease.length.as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -207,8 +232,8 @@ impl TenantSignals {
         let _ = self.system.poison(handle, LEASE_RAN_OUT);
     }
 
-    /// What blocks a signal.
-    pub(super) fn why(&self, handle: SignalHandle) -> Result<SignalWhy, Refusal> {
+    /// What blocks a signal, as far as this gateway knows.
+    pub(super) fn explain(&self, handle: SignalHandle) -> Result<SignalWhy, Refusal> {
         let explanation = self.system.explain(handle)?;
         let book = self.book();
         let pending = explanation.pending.iter().map(|pending| {
@@ -228,7 +253,7 @@ impl TenantSignals {
         })
     }
 
-    /// Makes a signal that its inputs complete.
+    /// Makes a signal that its inputs complete, wherever they are.
     pub(super) fn merge(
         &self,
         inputs: &[SignalHandle],
@@ -272,45 +297,23 @@ impl TenantSignals {
         Ok(())
     }
 
-    /// Completes a signal as `how` does, if `secret` is its own, and tells how it ended.
-    pub(super) async fn complete(
-        &self,
-        handle: SignalHandle,
-        secret: &str,
-        how: impl FnOnce(&SignalSystem<Payload>) -> Result<(), SignalError>,
-    ) -> Result<End, Refusal> {
-        self.permit(handle, secret)?;
-        // Registered first: however soon the outcome is forgotten, it is told here.
-        let awaiter = self.system.awaiter(handle)?;
-        how(&self.system)?;
-        Ok(awaiter.await)
-    }
-
-    fn permit(&self, handle: SignalHandle, secret: &str) -> Result<(), Refusal> {
-        let expected = self.book().held.get(&handle).map(|held| held.digest);
-        // Looked at afterwards: a digest is forgotten only after the outcome is.
-        self.system.poll(handle)?;
-        let Some(expected) = expected else {
-            return Err(SignalError::Derived.into());
-        };
-        if bool::from(digest(secret).ct_eq(&expected)) {
-            return Ok(());
+    /// How a signal of this gateway ended, if it has.
+    pub(super) fn ended(&self, handle: SignalHandle) -> Result<Option<End>, Refusal> {
+        if self.system.poll(handle)? == SignalStatus::Pending {
+            return Ok(None);
         }
-        Err(Refusal::new(StatusCode::FORBIDDEN, "not_permitted")
-            .detail("this is not the secret of the signal")
-            .field("secret"))
-    }
-
-    /// How a signal ended, if it has.
-    pub(super) async fn ended(&self, handle: SignalHandle) -> Result<Option<End>, Refusal> {
-        match self.system.poll(handle)? {
-            SignalStatus::Pending => Ok(None),
-            // It is complete, so this is ready at once.
-            _ => self.end(handle).await.map(Some),
+        // It is complete, so these are ready at once.
+        match self.system.awaiter(handle) {
+            Ok(awaiter) => Ok(at_once(awaiter)),
+            Err(SignalError::Derived) => {
+                let end = at_once(self.system.completion(handle)?);
+                Ok(end.map(|end| end.map(|()| SignalValue::default())))
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Waits for the end of a signal.
+    /// Waits for the end of a signal of this gateway.
     pub(super) async fn end(&self, handle: SignalHandle) -> Result<End, Refusal> {
         // What is complete is told at once, and needs no room.
         let _room = match self.system.poll(handle)? {
@@ -321,17 +324,23 @@ impl TenantSignals {
             Ok(awaiter) => Ok(awaiter.await),
             Err(SignalError::Derived) => {
                 let end = self.system.completion(handle)?.await;
-                Ok(end.map(|()| Payload::none()))
+                Ok(end.map(|()| SignalValue::default()))
             }
             Err(error) => Err(error.into()),
         }
     }
 
     /// Counts one more who waits, until it is dropped.
-    fn room_to_wait(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+    pub(super) fn room_to_wait(&self) -> Result<SemaphorePermit<'_>, Refusal> {
         self.waiting
             .try_acquire()
             .map_err(|_| Refusal::too_many("too_many_waiters", self.limits.waiters))
+    }
+
+    /// What is told of a signal that ended like this, or has not. What signals of other gateways are
+    /// called is not known here.
+    pub(super) fn info(&self, handle: SignalHandle, end: Option<&End>) -> SignalInfo {
+        info(handle, end, |handle| self.name(handle))
     }
 
     /// The name of a signal, if it has one and its outcome is not forgotten.
@@ -366,54 +375,35 @@ impl fmt::Debug for TenantSignals {
     }
 }
 
-/// A secret is random and long, so a plain digest cannot be turned back.
-fn digest(secret: &str) -> [u8; 32] {
-    Sha256::digest(secret).into()
+/// What a future gives that is ready.
+fn at_once<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_secret_is_forgotten_with_the_outcome_of_its_signal() {
+    #[test]
+    fn a_secret_is_forgotten_with_the_outcome_of_its_signal() {
         let limits = SignalLimits {
             history: 10,
             ..SignalLimits::default()
         };
-        let signals = Arc::new(TenantSignals::new(limits));
+        let signals = TenantSignals::new(limits, &Tenant::default_tenant(), None);
         let (pending, _) = signals.create(New::default()).unwrap();
         for _ in 0..5 * SWEEP_MIN {
             let (handle, secret) = signals.create(New::default()).unwrap();
-            let trigger = |system: &SignalSystem<Payload>| system.trigger(handle, Payload::none());
-            signals
-                .complete(handle, &secret, trigger)
-                .await
-                .unwrap()
-                .unwrap();
+            let value = SignalValue::default();
+            let trigger = How::Trigger { value };
+            let done = signals.carry_out(handle, trigger, |kept| kept.is_of(&secret));
+            assert!(matches!(done, Ok(Done::Ended(_))));
         }
         let book = signals.book();
         assert!(book.held.len() <= SWEEP_MIN, "{}", book.held.len());
         assert!(book.held.contains_key(&pending));
-    }
-
-    #[tokio::test]
-    async fn another_tenant_does_not_know_a_handle() {
-        let signals = Signals::new(SignalLimits::default());
-        let (handle, secret) = signals
-            .of(Tenant::default_tenant())
-            .create(New::default())
-            .unwrap();
-        let other = signals.of(Tenant::parse("other").unwrap());
-        let asked = other.ended(handle).await.unwrap_err();
-        let completed = other
-            .complete(handle, &secret, |_| Ok(()))
-            .await
-            .unwrap_err();
-        let merged = other.merge(&[handle], MergeMode::AllSettled).unwrap_err();
-        let never = other.ended(handle.with_generation(9)).await.unwrap_err();
-        for refusal in [asked, completed, merged] {
-            assert_eq!(format!("{refusal:?}"), format!("{never:?}"));
-        }
     }
 }

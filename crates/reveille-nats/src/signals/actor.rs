@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use reveille_core::SignalHandle;
 use serde::Serialize;
@@ -13,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::ends::{EndText, not_carried};
-use super::link::{Connects, INBOX_MAX, Outbox};
+use super::link::{INBOX_MAX, LinkState, Outbox};
 use super::message::{Ask, Body, Envelope, VERSION};
 use super::outgoing::Outgoing;
 use super::owners::Owners;
@@ -46,8 +48,10 @@ pub(super) struct Actor<T> {
     pub(super) value_bytes_max: usize,
     pub(super) inbox: Subscriber,
     pub(super) commands: mpsc::UnboundedReceiver<Command<T>>,
-    pub(super) connects: watch::Receiver<Connects>,
+    pub(super) link: watch::Receiver<LinkState>,
     pub(super) outbox: Outbox,
+    /// Whether nobody listens at a system.
+    pub(super) probes: FuturesUnordered<BoxFuture<'static, (System, bool)>>,
     pub(super) owners: Owners<T>,
     pub(super) serving: Serving<T>,
     pub(super) counters: Arc<Counters>,
@@ -60,7 +64,7 @@ pub(super) struct State {
     /// Since when there is no connection.
     cut: Option<Duration>,
     /// How often there was one.
-    connects: Connects,
+    connects: u64,
     /// When it last did something.
     seen: Duration,
     /// Another process has the system's id.
@@ -73,6 +77,7 @@ enum Next {
     Commands,
     Message(Message),
     Ended(Vec<(SignalHandle, EndText)>),
+    Probed(System, bool),
     Link,
     Tick,
     Nothing,
@@ -131,6 +136,7 @@ where
                 }
                 Next::Message(message) => self.message(now, &message),
                 Next::Ended(ended) => self.serving.ended(ended, &mut self.state.out),
+                Next::Probed(system, is_nobody) => self.owners.probed(now, system, is_nobody),
                 Next::Link => self.link_changed(now),
                 Next::Tick => self.tick(now),
                 // Nobody is there who could want anything, or nothing comes any more.
@@ -150,7 +156,8 @@ where
             },
             message = self.inbox.next() => message.map_or(Next::Nothing, Next::Message),
             ended = self.serving.next_ends(), if self.serving.is_waiting() => Next::Ended(ended),
-            Ok(()) = self.connects.changed() => Next::Link,
+            Some((system, is_nobody)) = self.probes.next() => Next::Probed(system, is_nobody),
+            Ok(()) = self.link.changed() => Next::Link,
             _ = ticks.tick() => Next::Tick,
         }
     }
@@ -169,7 +176,11 @@ where
                 Command::Wait(_) | Command::Ask(_) if self.state.is_fenced => {}
                 Command::Wait(wait) => self.owners.wait(now, wait),
                 Command::Ask(question) => match &question.ask {
-                    Ask::Trigger { value } if value.get().len() > self.value_bytes_max => {
+                    Ask::Trigger { value: text }
+                    | Ask::Look { question: text }
+                    | Ask::Act { question: text }
+                        if text.get().len() > self.value_bytes_max =>
+                    {
                         let max = self.value_bytes_max;
                         let reason = format!("its value takes more than {max} bytes");
                         drop(question.permit);
@@ -267,19 +278,19 @@ where
     }
 
     fn link_changed(&mut self, now: Duration) {
-        if !self.counters.is_connected.load(Ordering::Relaxed) {
+        let link = *self.link.borrow();
+        if !link.is_connected {
             self.state.cut.get_or_insert(now);
             return;
         }
         self.state.cut = None;
-        let connects = *self.connects.borrow();
-        if std::mem::replace(&mut self.state.connects, connects) != connects {
+        if std::mem::replace(&mut self.state.connects, link.connects) != link.connects {
             // What was said meanwhile is lost, in both directions.
             self.forgive(now);
             if !self.state.is_fenced {
                 self.announce();
             }
-            self.owners.renew_all(&mut self.state.out);
+            self.owners.renew_all(now, &mut self.state.out);
         }
     }
 
@@ -306,7 +317,7 @@ where
         }
         let is_connected = self.state.cut.is_none();
         self.owners.expire(now, is_connected, out);
-        self.owners.renew(out);
+        self.owners.renew(now, out);
         if is_connected {
             self.serving.expire(now);
         }
@@ -333,9 +344,15 @@ where
             if is_fenced {
                 continue;
             }
-            let envelope = self.me.envelope(run, body);
-            self.outbox
-                .send(self.me.subject(system), envelope.to_bytes());
+            let is_probe = run.is_none() && matches!(body, Body::Hello {});
+            let (subject, text) = (self.me.subject(system), self.me.envelope(run, body));
+            if is_probe && self.owners.begin_probe(system) {
+                let probe = self.outbox.probe(subject, text.to_bytes(), self.lease);
+                self.probes
+                    .push(probe.map(move |is_nobody| (system, is_nobody)).boxed());
+            } else {
+                self.outbox.send(subject, text.to_bytes());
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, Event, ServerAddr};
+use async_nats::{Client, Event, Request, RequestErrorKind, ServerAddr};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -19,34 +19,33 @@ use crate::link::authenticated;
 const OUTBOX_MAX: (usize, usize) = (4096, 32 << 20);
 /// How many messages may wait to be taken up; more are lost, and said again.
 pub(super) const INBOX_MAX: usize = 4096;
+/// How many bytes a message must be allowed to have.
+const MESSAGE_BYTES_MIN: usize = 192 * 1024;
 /// How many messages the client may hold besides.
 const CLIENT_MAX: usize = 64;
 
-/// How often the connection was made.
-pub(super) type Connects = u64;
+/// How the connection is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct LinkState {
+    pub(super) is_connected: bool,
+    /// How often it was made.
+    pub(super) connects: u64,
+}
 
-/// Connects to the broker, and tells how often that was done, and that it was undone.
+/// Connects to the broker, and tells how the connection is.
 pub(super) async fn connect(
     address: &str,
     options: &SignalNodeOptions,
-    counters: &Arc<Counters>,
-) -> Result<(Client, watch::Receiver<Connects>), JoinError> {
-    let (connects, connected) = watch::channel(0);
-    let counted = Arc::clone(counters);
+) -> Result<(Client, watch::Receiver<LinkState>), JoinError> {
+    let (link, changes) = watch::channel(LinkState::default());
     // Well before the leases of others run out.
     let (shortest, longest) = (Duration::from_millis(10), options.lease / 8);
     let connected_now = move |event: &Event| match event {
-        Event::Connected => {
-            counted.is_connected.store(true, Ordering::Relaxed);
-            if *connects.borrow() > 0 {
-                count(&counted.reconnects);
-            }
-            connects.send_modify(|connects| *connects += 1);
-        }
-        Event::Disconnected | Event::Closed => {
-            counted.is_connected.store(false, Ordering::Relaxed);
-            connects.send_modify(|_| {});
-        }
+        Event::Connected => link.send_modify(|link| {
+            link.is_connected = true;
+            link.connects += 1;
+        }),
+        Event::Disconnected | Event::Closed => link.send_modify(|link| link.is_connected = false),
         _ => {}
     };
     let connected_now = Arc::new(connected_now);
@@ -74,7 +73,13 @@ pub(super) async fn connect(
     // One that takes a connection and says nothing is none.
     let client = timeout(options.broker_patience, connecting).await;
     let client = client.map_err(JoinError::broker)?;
-    Ok((client.map_err(JoinError::broker)?, connected))
+    let client = client.map_err(JoinError::broker)?;
+    let actual = client.max_payload();
+    if actual < MESSAGE_BYTES_MIN {
+        let needed = MESSAGE_BYTES_MIN;
+        return Err(JoinError::MessagesTooShort { actual, needed });
+    }
+    Ok((client, changes))
 }
 
 /// Messages to be sent in their order, by a task of its own, so that nobody waits for the broker.
@@ -109,6 +114,24 @@ impl Outbox {
             counters,
         };
         (outbox, send)
+    }
+
+    /// Whether nobody listens on this subject: says a message to whoever does, who may be silent.
+    pub(super) fn probe(
+        &self,
+        subject: String,
+        text: Bytes,
+        patience: Duration,
+    ) -> impl Future<Output = bool> + Send + 'static {
+        let client = self.client.clone();
+        async move {
+            if client.connection_state() != State::Connected {
+                return false;
+            }
+            let request = Request::new().payload(text).timeout(Some(patience));
+            let answered = client.send_request(subject, request).await;
+            answered.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders)
+        }
     }
 
     /// Sends a message, unless the broker is not there or too slow: then it is said again later.

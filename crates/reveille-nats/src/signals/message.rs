@@ -70,10 +70,24 @@ pub(super) struct Ended {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Ask {
-    Trigger { value: Box<RawValue> },
-    Poison { reason: String },
-    Cancel { reason: String },
+    Trigger {
+        value: Box<RawValue>,
+    },
+    Poison {
+        reason: String,
+    },
+    Cancel {
+        reason: String,
+    },
     Status {},
+    /// What has no effect, asked at the owner's desk.
+    Look {
+        question: Box<RawValue>,
+    },
+    /// What has an effect, asked at the owner's desk.
+    Act {
+        question: Box<RawValue>,
+    },
 }
 
 /// What the owner of a signal answers.
@@ -84,6 +98,8 @@ pub(super) enum Answer {
     Done {},
     /// Where the signal stands.
     Status(StatusText),
+    /// What the desk says.
+    Said { answer: Box<RawValue> },
     /// It is not done.
     Refused(ErrorText),
     /// It is not done, since the request came too late.

@@ -14,8 +14,8 @@
 //! | `watch` | `handles`, `ttl_ms` | a `report` of those that have ended, which may be none; the rest when they do |
 //! | `unwatch` | `handles` | |
 //! | `report` | `ends`: `handle` and `end`, one of `triggered` (`value`), `done`, `failed`, `refused` | `unwatch` |
-//! | `request` | `id`, `handle`, `by`, `ask`: one of `trigger` (`value`), `poison` (`reason`), `cancel` (`reason`), `status` | `answer` |
-//! | `answer` | `id`, `answer`: one of `done`, `status`, `refused`, `late` | |
+//! | `request` | `id`, `handle`, `by`, `ask`: one of `trigger` (`value`), `poison` (`reason`), `cancel` (`reason`), `status`, `look` (`question`), `act` (`question`) | `answer` |
+//! | `answer` | `id`, `answer`: one of `done`, `status`, `said` (`answer`), `refused`, `late` | |
 //! | `bye` | | |
 //!
 //! `failed` is `handle`, `causes` (`handle`, `kind`, `reason`) and `count`; `refused` is the `code` of a
@@ -33,6 +33,12 @@
 //! was stopped and goes on, or a broker that was, does not carry out what its sender has given up. The
 //! owner keeps each answer until `by`, and refuses what is later, so nothing is carried out twice.
 //!
+//! Systems that join by a [`SignalHub`] listen on `PREFIX.signals.v1.s_SCOPE.SYSTEM` instead, and have a
+//! desk. `look` and `act` are asked there and of the system, so the handle names that alone; `act` is a
+//! request like others, `look` is answered anew each time. A desk alone says who may complete a signal,
+//! so those other requests are refused. That nobody listens at a system is learnt from the broker, by a
+//! `hello` that has a reply.
+//!
 //! Two processes with the same system id would give two answers. One that is to join asks whether the id
 //! is taken; one that was cut off meanwhile and comes back learns of a later run, and is silent from then
 //! on. Nodes hold to the latest run that they have heard of: what they waited for at the one before is
@@ -42,12 +48,14 @@ mod actor;
 mod answers;
 mod ends;
 mod error;
+mod hub;
 mod link;
 mod message;
 mod node;
 mod options;
 mod outgoing;
 mod owners;
+mod parts;
 mod router;
 mod run;
 mod serving;
@@ -56,6 +64,7 @@ mod simulation;
 mod stats;
 
 pub use error::JoinError;
+pub use hub::SignalHub;
 pub use node::SignalNode;
 pub use options::SignalNodeOptions;
 pub use stats::SignalNodeStats;

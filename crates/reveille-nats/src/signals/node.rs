@@ -7,22 +7,18 @@ use async_nats::{Client, Request, RequestErrorKind};
 use reveille_core::{SignalError, SignalHandle, SignalStatus, SignalSystem, SignalSystemBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::actor::{Actor, FRAME_BYTES_MAX, Me, State};
+use super::actor::Me;
 use super::error::JoinError;
-use super::link::{Outbox, connect};
+use super::link::{LinkState, connect};
 use super::message::Body;
 use super::options::SignalNodeOptions;
-use super::owners::Owners;
+use super::parts::Parts;
 use super::router::Router;
-use super::run::{Run, System};
-use super::serving::Serving;
 use super::stats::{Counters, SignalNodeStats};
-
-/// How many bytes a message must be allowed to have.
-const MESSAGE_BYTES_MIN: usize = 192 * 1024;
 
 /// A signal system whose signals those of other processes can wait for and complete, and which reaches
 /// theirs.
@@ -58,6 +54,7 @@ pub struct SignalNode<T = ()> {
     router: Arc<Router<T>>,
     options: SignalNodeOptions,
     counters: Arc<Counters>,
+    link: watch::Receiver<LinkState>,
     /// Ended with the node.
     tasks: JoinSet<()>,
 }
@@ -88,59 +85,24 @@ where
         options: SignalNodeOptions,
     ) -> Result<Self, JoinError> {
         options.check()?;
-        let counters = Arc::new(Counters::default());
-        let (client, connects) = connect(address, &options, &counters).await?;
-        let message_bytes_max = client.max_payload();
-        if message_bytes_max < MESSAGE_BYTES_MIN {
-            return Err(JoinError::MessagesTooShort {
-                actual: message_bytes_max,
-                needed: MESSAGE_BYTES_MIN,
-            });
-        }
-        let value_bytes_max = message_bytes_max - FRAME_BYTES_MAX;
-
-        let (router, commands) = Router::new(options.max_waits, options.max_requests);
-        let router = Arc::new(router);
-        let system = signals.router(Arc::clone(&router) as _).build();
-        let me = Me {
-            system: System(system.system_id().get()),
-            run: Run::begin(),
-            begin: Instant::now(),
-            subjects: format!("{}.signals.v1", options.prefix).into(),
-        };
-        let subject = me.subject(me.system);
-        if is_anybody_at(&client, &me, &subject, &options).await? {
+        let (client, link) = connect(address, &options).await?;
+        let subjects = format!("{}.signals.v1", options.prefix).into();
+        let parts = Parts::new(client.clone(), link, signals, options.clone(), subjects);
+        let subject = parts.me.subject(parts.me.system);
+        if is_anybody_at(&client, &parts.me, &subject, &options).await? {
             return Err(JoinError::SystemIdTaken {
-                system: me.system.0,
+                system: parts.me.system.0,
             });
         }
         let inbox = client.subscribe(subject.clone()).await;
         let inbox = inbox.map_err(JoinError::broker)?;
         // The broker takes up what a connection says in its order: once it has answered this, which
         // nobody hears, the subscription is there. A flush does not wait for the broker.
-        is_anybody_at(&client, &me, &format!("{subject}.joined"), &options).await?;
+        is_anybody_at(&client, &parts.me, &format!("{subject}.joined"), &options).await?;
 
-        let (outbox, send) = Outbox::new(client, Arc::clone(&counters));
-        let serving = Serving::new(
-            system.clone(),
-            value_bytes_max,
-            options.max_served,
-            options.max_answers,
-        );
-        let actor = Actor {
-            me,
-            lease: options.lease,
-            broker_patience: options.broker_patience,
-            value_bytes_max,
-            inbox,
-            commands,
-            connects,
-            outbox,
-            owners: Owners::new(options.lease, options.request_deadline),
-            serving,
-            counters: Arc::clone(&counters),
-            state: State::default(),
-        };
+        let (system, router) = (parts.system.clone(), Arc::clone(&parts.router));
+        let (counters, link) = (Arc::clone(&parts.counters), parts.link.clone());
+        let (actor, send) = parts.tasks(inbox, None);
         let mut tasks = JoinSet::new();
         tasks.spawn(actor.run());
         tasks.spawn(send);
@@ -149,6 +111,7 @@ where
             router,
             options,
             counters,
+            link,
             tasks,
         })
     }
@@ -186,7 +149,8 @@ where
     #[must_use]
     pub fn stats(&self) -> SignalNodeStats {
         let (waits, requests) = self.router.under_way();
-        self.counters.read(waits, requests)
+        let link = *self.link.borrow();
+        self.counters.read(link, waits, requests)
     }
 
     /// Says farewell: who waits for signals of this node that are pending gets

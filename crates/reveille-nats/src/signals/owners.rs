@@ -49,6 +49,7 @@ pub(super) struct Question {
 pub(super) enum Reply {
     Signal(SignalReply),
     Status(oneshot::Sender<Result<SignalStatus, SignalError>>),
+    Said(oneshot::Sender<Result<String, SignalError>>),
 }
 
 /// All owners that something is wanted of.
@@ -74,6 +75,10 @@ struct Owner<T> {
     waits: HashMap<SignalHandle, Vec<Wait<T>>>,
     untold: Vec<SignalHandle>,
     asked: HashMap<u64, Asked>,
+    /// Whether it is being found out if anybody listens there.
+    is_probed: bool,
+    /// Since when nobody does.
+    nobody: Option<Duration>,
 }
 
 /// What an owner has said of itself.
@@ -98,17 +103,22 @@ struct Asked {
 impl Reply {
     fn give(self, owner: System, answer: Answer) {
         let given = match answer {
-            Answer::Done {} => Ok(None),
-            Answer::Status(status) => Ok(Some(status.read())),
             Answer::Refused(error) => Err(error.read()),
             // An earlier copy may have come in time.
             Answer::Late {} => Err(SignalError::OwnerLost { owner: owner.0 }),
+            answer => Ok(answer),
         };
         match (self, given) {
-            (Self::Signal(reply), given) => reply.answer(given.map(|_| ())),
-            (Self::Status(reply), Err(error)) => drop(reply.send(Err(error))),
-            (Self::Status(reply), Ok(Some(status))) => drop(reply.send(Ok(status))),
-            (Self::Status(_), Ok(None)) => {}
+            (reply, Err(error)) => reply.refuse(error),
+            (Self::Signal(reply), Ok(_)) => reply.answer(Ok(())),
+            (Self::Status(reply), Ok(Answer::Status(status))) => {
+                drop(reply.send(Ok(status.read())));
+            }
+            (Self::Said(reply), Ok(Answer::Said { answer })) => {
+                drop(reply.send(Ok(String::from(Box::<str>::from(answer)))));
+            }
+            // It answers something else than it was asked.
+            (Self::Status(_) | Self::Said(_), Ok(_)) => {}
         }
     }
 
@@ -116,6 +126,7 @@ impl Reply {
         match self {
             Self::Signal(reply) => reply.answer(Err(error)),
             Self::Status(reply) => drop(reply.send(Err(error))),
+            Self::Said(reply) => drop(reply.send(Err(error))),
         }
     }
 
@@ -123,6 +134,7 @@ impl Reply {
         match self {
             Self::Signal(_) => false,
             Self::Status(reply) => reply.is_closed(),
+            Self::Said(reply) => reply.is_closed(),
         }
     }
 }
@@ -147,6 +159,8 @@ impl<T: DeserializeOwned> Owners<T> {
             waits: HashMap::new(),
             untold: Vec::new(),
             asked: HashMap::new(),
+            is_probed: false,
+            nobody: None,
         })
     }
 
@@ -232,6 +246,7 @@ impl<T: DeserializeOwned> Owners<T> {
             None => owner.known = Some(fresh),
         }
         owner.heard = now;
+        owner.nobody = None;
         let unsent = owner.asked.iter().filter(|(_, it)| it.sent.is_none());
         let unsent: Vec<_> = unsent.map(|(&id, _)| id).collect();
         for id in unsent {
@@ -275,6 +290,41 @@ impl<T: DeserializeOwned> Owners<T> {
         }
     }
 
+    /// Whether it is to be found out now if anybody listens there.
+    pub(super) fn begin_probe(&mut self, system: System) -> bool {
+        let owner = self.owners.get_mut(&system);
+        owner.is_some_and(|owner| !std::mem::replace(&mut owner.is_probed, true))
+    }
+
+    /// It has been found out. A system at which nobody listens for half a lease, so that it was neither
+    /// joining nor connecting again, and that has not been heard of for one, has no desk.
+    pub(super) fn probed(&mut self, now: Duration, system: System, is_nobody: bool) {
+        let lease = self.lease;
+        let Some(owner) = self.owners.get_mut(&system) else {
+            return;
+        };
+        owner.is_probed = false;
+        if !is_nobody {
+            owner.nobody = None;
+            return;
+        }
+        let since = *owner.nobody.get_or_insert(now);
+        let is_there = owner.known.is_some() && now.saturating_sub(owner.heard) < lease;
+        if is_there || now.saturating_sub(since) < lease / 2 {
+            return;
+        }
+        let at_desk = |asked: &Asked| matches!(asked.question.reply, Reply::Said(_));
+        let all: Vec<_> = owner.asked.extract_if(|_, asked| at_desk(asked)).collect();
+        for (_, Asked { question, sent, .. }) in all {
+            drop(question.permit);
+            question.reply.refuse(match sent {
+                None => SignalError::UnknownSignal,
+                // It may have had its effect.
+                Some(_) => SignalError::OwnerLost { owner: system.0 },
+            });
+        }
+    }
+
     /// An owner has gone for good.
     pub(super) fn gone(&mut self, (system, run): (System, Run)) {
         let is_known = |owner: &Owner<T>| owner.known.is_none_or(|known| known.run <= run);
@@ -307,26 +357,32 @@ impl<T: DeserializeOwned> Owners<T> {
 
     /// Tells all owners again what is wanted of them, as at each quarter of a lease: of many waits a
     /// quarter, so that each is renewed once a lease.
-    pub(super) fn renew(&mut self, out: &mut Vec<Outgoing>) {
+    pub(super) fn renew(&mut self, now: Duration, out: &mut Vec<Outgoing>) {
         self.turn = (self.turn + 1) % TURNS;
         let turn = self.turn;
-        self.say_again(out, |handle| handle.index() % TURNS == turn);
+        self.say_again(now, out, |handle| handle.index() % TURNS == turn);
     }
 
     /// Tells all owners again all that is wanted of them.
-    pub(super) fn renew_all(&mut self, out: &mut Vec<Outgoing>) {
-        self.say_again(out, |_| true);
+    pub(super) fn renew_all(&mut self, now: Duration, out: &mut Vec<Outgoing>) {
+        self.say_again(now, out, |_| true);
     }
 
-    fn say_again(&mut self, out: &mut Vec<Outgoing>, is_due: impl Fn(&SignalHandle) -> bool) {
-        let ttl = ttl(self.lease);
+    fn say_again(
+        &mut self,
+        now: Duration,
+        out: &mut Vec<Outgoing>,
+        is_due: impl Fn(&SignalHandle) -> bool,
+    ) {
+        let (ttl, silence) = (ttl(self.lease), self.lease / 2);
         for (&system, owner) in &mut self.owners {
             let are_few = owner.waits.len() <= HANDLES_FEW;
             let waits = owner.waits.keys().copied();
             let handles: Vec<_> = waits.filter(|it| are_few || is_due(it)).collect();
             owner.watch(system, &handles, ttl, out);
             let asked: Vec<_> = owner.asked.keys().copied().collect();
-            let is_greeted = owner.known.is_none() && !asked.is_empty();
+            let is_silent = now.saturating_sub(owner.heard) >= silence;
+            let is_greeted = (owner.known.is_none() || is_silent) && !asked.is_empty();
             // Whoever is waited for is to answer each time.
             if is_greeted || (handles.is_empty() && !owner.waits.is_empty()) {
                 out.push(hello(system));

@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use reveille_core::{
-    Poison, SignalError, SignalHandle, SignalProxy, SignalReply, SignalRequest, SignalRouter,
-    SignalStatus,
+    Poison, SignalError, SignalHandle, SignalProxy, SignalQuestion, SignalReply, SignalRequest,
+    SignalRouter, SignalStatus,
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::ends::write_value;
+use super::ends::{not_carried, write_value};
 use super::message::Ask;
 use super::owners::{Question, Reply, Wait};
 
@@ -68,6 +69,29 @@ impl<T> Router<T> {
     ) -> oneshot::Receiver<Result<SignalStatus, SignalError>> {
         let (reply, answer) = oneshot::channel();
         self.ask(handle, Ask::Status {}, Reply::Status(reply));
+        answer
+    }
+
+    /// Asks at the desk of a system.
+    pub(super) fn consult(
+        &self,
+        owner: u64,
+        question: SignalQuestion,
+    ) -> oneshot::Receiver<Result<String, SignalError>> {
+        let (reply, answer) = oneshot::channel();
+        let raw = |text| RawValue::from_string(text).map_err(|_| not_carried("it is no JSON"));
+        let ask = match question {
+            SignalQuestion::Look(text) => raw(text).map(|question| Ask::Look { question }),
+            SignalQuestion::Act(text) => raw(text).map(|question| Ask::Act { question }),
+        };
+        match ask {
+            Ok(ask) => {
+                // It is asked of the system, not of a signal.
+                let handle = SignalHandle::from_raw(u128::from(owner) << u64::BITS);
+                self.ask(handle, ask, Reply::Said(reply));
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
         answer
     }
 

@@ -5,15 +5,19 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use reveille_core::{Poison, SignalError, SignalHandle, SignalRequest, SignalSystem};
+use reveille_core::{
+    Poison, SignalDesk, SignalError, SignalHandle, SignalQuestion, SignalRequest, SignalSystem,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::answers::{Answers, Key, Step};
 use super::ends::{
@@ -35,6 +39,8 @@ type Peer = (System, Run);
 /// What this node does for others.
 pub(super) struct Serving<T> {
     system: SignalSystem<T>,
+    /// Where all is asked that a desk does not leave to the system.
+    desk: Option<Arc<dyn SignalDesk>>,
     /// The longest end that can be sent, in bytes.
     end_bytes_max: usize,
     interests_max: usize,
@@ -68,12 +74,14 @@ where
 {
     pub(super) fn new(
         system: SignalSystem<T>,
+        desk: Option<Arc<dyn SignalDesk>>,
         end_bytes_max: usize,
         interests_max: usize,
         answers_max: usize,
     ) -> Self {
         Self {
             system,
+            desk,
             end_bytes_max,
             interests_max,
             interests: 0,
@@ -304,6 +312,7 @@ where
         let answer = match ask {
             // It has no effect, so the answer is the one that is true now.
             Ask::Status {} => self.status(handle),
+            Ask::Look { question } => self.consult(SignalQuestion::Look(question.get().to_owned())),
             ask => match self.answers.begin(now, key, by) {
                 Step::Repeat(answer) => answer,
                 Step::Fresh => {
@@ -344,8 +353,39 @@ where
         }
     }
 
+    fn consult(&self, question: SignalQuestion) -> Answer {
+        let answer = match &self.desk {
+            Some(desk) => {
+                // The desk is a stranger's, and this task serves everybody.
+                let answer = catch_unwind(AssertUnwindSafe(|| desk.answer(question)));
+                answer.map_err(|_| not_carried("answering it panicked"))
+            }
+            None => Err(not_carried("there is no desk")),
+        };
+        let answer = answer.and_then(|text| match text.len() <= self.end_bytes_max {
+            true => RawValue::from_string(text).map_err(|_| not_carried("its answer is no JSON")),
+            false => Err(not_carried("its answer is too long")),
+        });
+        match answer {
+            Ok(answer) => Answer::Said { answer },
+            Err(error) => Answer::Refused(ErrorText::write(&error)),
+        }
+    }
+
     fn carry_out(&self, handle: SignalHandle, ask: &Ask) -> Answer {
         let request = match ask {
+            Ask::Act { question } => {
+                return self.consult(SignalQuestion::Act(question.get().to_owned()));
+            }
+            Ask::Look { question } => {
+                return self.consult(SignalQuestion::Look(question.get().to_owned()));
+            }
+            // Who may complete a signal is found out at the desk.
+            Ask::Trigger { .. } | Ask::Poison { .. } | Ask::Cancel { .. }
+                if self.desk.is_some() =>
+            {
+                return Answer::Refused(ErrorText::write(&SignalError::NotPermitted));
+            }
             Ask::Trigger { value } => read_value(value).map(SignalRequest::Trigger),
             Ask::Poison { reason } => Ok(SignalRequest::Poison(reason.as_str().into())),
             Ask::Cancel { reason } => Ok(SignalRequest::Cancel(reason.as_str().into())),
@@ -362,9 +402,8 @@ where
 /// How the signal ended, as the others are told.
 fn told(
     handle: SignalHandle,
-    ended: impl Future<
-        Output = Result<Option<Result<Box<serde_json::value::RawValue>, SignalError>>, Poison>,
-    > + Send
+    ended: impl Future<Output = Result<Option<Result<Box<RawValue>, SignalError>>, Poison>>
+    + Send
     + 'static,
 ) -> BoxFuture<'static, (SignalHandle, EndText)> {
     // The code of the value, which is cloned, is a stranger's.

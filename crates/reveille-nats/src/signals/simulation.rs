@@ -92,7 +92,7 @@ impl World {
         Self {
             now: Duration::from_millis(5),
             handles: handles.collect(),
-            serving: Serving::new(there.clone(), 1 << 20, 1000, 1000),
+            serving: Serving::new(there.clone(), None, 1 << 20, 1000, 1000),
             there,
             here: here.router(Arc::new(router)).build(),
             commands,
@@ -155,7 +155,7 @@ impl World {
     fn tick(&mut self, slept: bool) {
         let mut out = Vec::new();
         self.owners.expire(self.now, true, &mut out);
-        self.owners.renew(&mut out);
+        self.owners.renew(self.now, &mut out);
         self.send(out, true);
         if !slept {
             self.serving.expire(self.now + AHEAD);

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use super::link::LinkState;
+
 /// How much a node does now, and has done since it joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,7 +41,6 @@ pub struct SignalNodeStats {
 /// The same, as it is counted.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) is_connected: AtomicBool,
     pub(super) is_fenced: AtomicBool,
     pub(super) served: AtomicUsize,
     pub(super) answers: AtomicUsize,
@@ -50,14 +51,13 @@ pub(super) struct Counters {
     pub(super) late: AtomicU64,
     pub(super) no_room: AtomicU64,
     pub(super) unsent: AtomicU64,
-    pub(super) reconnects: AtomicU64,
 }
 
 impl Counters {
-    pub(super) fn read(&self, waits: usize, requests: usize) -> SignalNodeStats {
+    pub(super) fn read(&self, link: LinkState, waits: usize, requests: usize) -> SignalNodeStats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SignalNodeStats {
-            is_connected: self.is_connected.load(Ordering::Relaxed),
+            is_connected: link.is_connected,
             is_fenced: self.is_fenced.load(Ordering::Relaxed),
             waits,
             requests,
@@ -70,7 +70,7 @@ impl Counters {
             late: count(&self.late),
             no_room: count(&self.no_room),
             unsent: count(&self.unsent),
-            reconnects: count(&self.reconnects),
+            reconnects: link.connects.saturating_sub(1),
         }
     }
 }

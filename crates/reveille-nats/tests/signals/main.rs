@@ -8,6 +8,7 @@ mod common;
 mod bounds;
 mod broker;
 mod dropped;
+mod hub;
 mod nodes;
 mod processes;
 mod raw;

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use reveille_archive::{ArchiveBackend, ArchiveDurability, ArchiveOptions};
 use reveille_backend::Backend;
+use reveille_core::SignalNetwork;
+use reveille_gateway::SignalValue;
 use reveille_memory::MemoryBackend;
-use reveille_nats::{NatsBackend, NatsOptions};
+use reveille_nats::{NatsBackend, NatsOptions, SignalHub, SignalNodeOptions};
 use reveille_queue::{Sessions, SessionsBuilder};
 use reveille_redis::{RedisBackend, RedisOptions};
 
@@ -114,6 +116,19 @@ impl BackendArgs {
                 let connecting = RedisBackend::connect(url, RedisOptions::default());
                 Some(Arc::new(connecting.await?))
             }
+        })
+    }
+
+    /// What reaches the signals of other servers on this backend, where it carries them.
+    pub(crate) async fn signals(
+        &self,
+    ) -> Result<Option<Arc<dyn SignalNetwork<SignalValue>>>, StartError> {
+        Ok(match &self.backend {
+            BackendName::Nats(url) => {
+                let connecting = SignalHub::connect(url, SignalNodeOptions::default());
+                Some(Arc::new(connecting.await?))
+            }
+            BackendName::Memory | BackendName::Archive(_) | BackendName::Redis(_) => None,
         })
     }
 

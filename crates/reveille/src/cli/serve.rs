@@ -51,6 +51,8 @@ pub(super) enum StartError {
     Archive(#[from] reveille_archive::OpenError),
     #[error(transparent)]
     Nats(#[from] reveille_nats::ConnectError),
+    #[error("signals cannot reach other servers")]
+    SignalNetwork(#[from] reveille_nats::JoinError),
     #[error(transparent)]
     Redis(#[from] reveille_redis::ConnectError),
     #[error("stored sessions cannot be opened")]
@@ -181,14 +183,18 @@ async fn gateway(settings: &Settings, file: Option<PathBuf>) -> Result<Gateway, 
     let mut config = settings.gateway.clone();
     config.drain = DRAIN_INTERRUPT;
     config.streams.per_node = config.streams.per_node.min(most_streams());
-    match file {
+    let gateway = match file {
         Some(file) if settings.has_auth() => {
             let known = KnownInFile::new(file)?;
-            Ok(Gateway::with_authorizer(sessions, config, Arc::new(known)))
+            Gateway::with_authorizer(sessions, config, Arc::new(known))
         }
         // Only the file can say who is known.
-        _ => Ok(Gateway::new(sessions, config)),
-    }
+        _ => Gateway::new(sessions, config),
+    };
+    Ok(match settings.backend.signals().await? {
+        Some(network) => gateway.with_signal_network(network),
+        None => gateway,
+    })
 }
 
 /// As many as there can be open files, less a tenth for everything else.

@@ -68,7 +68,7 @@ impl Here {
 
     fn tick(&mut self, now: Duration) {
         self.owners.expire(now, true, &mut self.out);
-        self.owners.renew(&mut self.out);
+        self.owners.renew(now, &mut self.out);
     }
 
     /// What was sent since the last call.
@@ -171,7 +171,7 @@ fn all_waits_are_renewed_once_a_lease_in_bounded_messages() {
         here.tick(at(250 * quarter - 1));
         assert_eq!(named(&mut here), [625], "each once a lease");
     }
-    here.owners.renew_all(&mut here.out);
+    here.owners.renew_all(at(999), &mut here.out);
     assert_eq!(named(&mut here), [1000, 1000, 500]);
     drop(awaiters);
     here.tick(at(999));
