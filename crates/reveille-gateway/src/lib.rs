@@ -17,13 +17,17 @@ mod server;
 mod admission;
 mod auth;
 mod browser;
+mod forwarded;
 mod guard;
+mod head;
 mod metrics;
 mod observe;
+mod replay;
 mod soft_errors;
 
 mod address;
 mod body;
+mod json_shape;
 mod page;
 mod params;
 mod problem;
@@ -32,6 +36,7 @@ mod bus_events;
 mod connections;
 mod consume;
 mod groups;
+mod limits;
 mod manage;
 mod modes;
 mod openapi;
@@ -41,6 +46,7 @@ mod signals;
 mod status;
 mod task_paths;
 mod wait;
+mod waiting;
 
 mod due;
 mod fan_out;
@@ -50,11 +56,13 @@ mod stream;
 
 pub use auth::{
     Action, ApiKeyConfig, AuthConfig, AuthConfigError, AuthError, Authorizer, Grant, Identity,
-    IssuerConfig, JwtAlgorithm, NewApiKey, Secret, StaticAuthorizer, new_api_key,
+    IssuerConfig, JwtAlgorithm, NewApiKey, RevokedConfig, Secret, StaticAuthorizer, new_api_key,
 };
+pub use browser::is_origin;
 pub use config::{GatewayConfig, Rate, SignalLimits, StreamLimits, TrafficLimits};
 pub use gateway::Gateway;
 pub use routes::Route;
 pub use server::{
-    ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve, serve_admin,
+    Certificate, ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve,
+    serve_admin,
 };

@@ -55,6 +55,8 @@ async fn store(
         .publish(caller.tenant(), drafts.len(), size)?;
     recognise(&mut drafts, headers)?;
     let log = gateway.session_or_new(key).await?;
+    let admission = gateway.admission();
+    admission.deliver(caller.tenant(), log.readers(), size)?;
     let options = conditions(headers, &log)?;
     Ok(log.append(drafts, options).await?)
 }

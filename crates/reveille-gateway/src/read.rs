@@ -23,6 +23,7 @@ use crate::gateway::Gateway;
 use crate::params::{Params, duration, refused};
 use crate::problem::Refusal;
 use crate::stream::{Beginning, EventStream, Seat};
+use crate::waiting::waiting;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -150,7 +151,7 @@ pub(crate) async fn events(
             return Ok(page(mode, &log, &log.page(&options)?));
         };
         let log = gateway.session_or_new(key).await?;
-        return long_poll(&gateway, mode, &log, &mut options, wait).await;
+        return long_poll(&gateway, &caller, mode, &log, &mut options, wait).await;
     }
     let streaming = Streaming::from_query(&gateway, &mut params)?;
     params.finish()?;
@@ -216,6 +217,7 @@ fn page(mode: Mode, log: &SessionLog, page: &Page) -> Response {
 /// repeat a 408 by themselves.
 async fn long_poll(
     gateway: &Gateway,
+    caller: &Caller,
     mode: Mode,
     log: &SessionLog,
     options: &mut PageOptions,
@@ -229,13 +231,10 @@ async fn long_poll(
     if !first.events.is_empty() || first.ended.is_some() || first.gap.is_some() {
         return Ok(page(mode, log, &first));
     }
-    let waiting = WaitOptions::any(options.filter.clone())
+    let wanted = WaitOptions::any(options.filter.clone())
         .from(Start::After(first.cursor))
         .timeout(wait.min(gateway.config().wait_max));
-    tokio::select! {
-        outcome = log.wait(waiting) => { outcome?; }
-        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
-    }
+    waiting(gateway, caller, log.wait(wanted)).await??;
     options.start = Start::After(first.cursor);
     let second = log.page(options)?;
     if second.events.is_empty() && second.ended.is_none() && second.gap.is_none() {

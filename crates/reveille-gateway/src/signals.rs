@@ -29,6 +29,7 @@ use crate::body::{answer, json};
 use crate::gateway::Gateway;
 use crate::params::Params;
 use crate::problem::Refusal;
+use crate::waiting::waiting;
 
 pub(crate) use store::Signals;
 
@@ -153,16 +154,13 @@ pub(crate) async fn look(
         let end = signals.ended(handle).await?;
         return Ok(answer(StatusCode::OK, &info(&signals, handle, end)));
     };
-    let end = tokio::select! {
-        // What has ended is told even when the time is up or the server stops.
-        biased;
-        end = signals.end(handle) => end?,
-        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
-        () = tokio::time::sleep(timeout.min(gateway.config().wait_max)) => {
-            gateway.metrics().wait("timed_out");
-            return Ok(StatusCode::NO_CONTENT.into_response());
-        }
+    let timeout = timeout.min(gateway.config().wait_max);
+    let ended = tokio::time::timeout(timeout, signals.end(handle));
+    let Ok(end) = waiting(&gateway, &caller, ended).await? else {
+        gateway.metrics().wait("timed_out");
+        return Ok(StatusCode::NO_CONTENT.into_response());
     };
+    let end = end?;
     gateway.metrics().wait(match &end {
         Ok(_) => "triggered",
         Err(poison) if poison.kind() == PoisonKind::Cancelled => "cancelled",
