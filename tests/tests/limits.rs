@@ -84,11 +84,12 @@ impl Known {
         asked.send().await.unwrap()
     }
 
-    /// Waits until so many wait in the session `s`.
-    async fn waiters(&self, count: u64) {
+    /// Waits until so many wait in a session.
+    async fn waiters(&self, session: &str, count: u64) {
+        let path = format!("/v1/sessions/{session}");
         soon("waiters", async {
             loop {
-                let info = self.get(&self.ours, "/v1/sessions/s").send().await.unwrap();
+                let info = self.get(&self.ours, &path).send().await.unwrap();
                 if info.json::<Value>().await.unwrap()["waiters"] == count {
                     return;
                 }
@@ -466,7 +467,7 @@ async fn waits_are_bounded_by_session_and_by_tenant() {
         soon("an answer", wait).await.unwrap().unwrap()
     };
     let (first, _second) = (wait(&known.ours, "s"), wait(&known.ours, "s"));
-    known.waiters(2).await;
+    known.waiters("s", 2).await;
     let problem = refused(
         answer(wait(&known.ours, "s")).await,
         429,
@@ -482,12 +483,7 @@ async fn waits_are_bounded_by_session_and_by_tenant() {
         let path = "/v1/sessions/u/wait?match=never&timeout=1ms";
         known.get(&known.ours, path).send().await.unwrap()
     };
-    soon("the third wait", async {
-        while fourth().await.status() != 429 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    known.waiters("t", 1).await;
     let problem = refused(fourth().await, 429, too_many).await;
     assert_eq!(problem["limit"], 3);
     let take = json!({"match": ["never"], "timeout_ms": 1});
