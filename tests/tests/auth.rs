@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
 use reqwest::{Client, StatusCode};
-use reveille_e2e::tokens::{SECRET, changed, claims, hs256, issuer, now, shared, signed};
+use reveille_e2e::tokens::{changed, claims, hs256, issuer, now, shared, signed};
 use reveille_e2e::{Server, SseReader, readme_script, reveille, soon};
 use reveille_gateway::{
     AuthConfig, GatewayConfig, IssuerConfig, JwtAlgorithm, Rate, Secret, StaticAuthorizer,

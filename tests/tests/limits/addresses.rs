@@ -141,9 +141,9 @@ async fn slow_ones(known: &Known) -> Duration {
             .await
             .unwrap();
         assert_eq!(sent.status(), 201);
-        let wait = format!("/v1/sessions/s/wait?match=a&after=latest&timeout=1ms");
+        let wait = "/v1/sessions/s/wait?match=a&after=latest&timeout=1ms";
         let wait = client
-            .get(known.server.at(&wait))
+            .get(known.server.at(wait))
             .bearer_auth(known.rival.expose());
         assert_eq!(wait.send().await.unwrap().status(), 204);
         times.push(begun.elapsed());
