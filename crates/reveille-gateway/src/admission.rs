@@ -162,14 +162,14 @@ impl Admission {
     pub(crate) fn deliver(
         &self,
         tenant: &Tenant,
-        readers: usize,
+        readers: impl FnOnce() -> usize,
         bytes: usize,
     ) -> Result<(), Refusal> {
         let Some(rates) = &self.rates else {
             return Ok(());
         };
         let of_all = lock(&self.open).buses.get(tenant).copied();
-        let bytes = bytes.saturating_mul(readers + of_all.unwrap_or_default());
+        let bytes = bytes.saturating_mul(readers() + of_all.unwrap_or_default());
         let code = "too_many_bytes_delivered";
         rates.delivered_bytes.check(code, tenant, bytes)
     }
@@ -383,13 +383,13 @@ mod tests {
     fn what_is_published_counts_as_often_as_it_is_read() {
         let admission = admission(true);
         let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
-        admission.deliver(&a, 0, 1_000_000).unwrap();
+        admission.deliver(&a, || 0, 1_000_000).unwrap();
         let _of_all = admission.stream(&somebody("a", "x"), true).unwrap();
         // One more reads all sessions.
-        admission.deliver(&a, 9, 10).unwrap();
-        let refused = admission.deliver(&a, 0, 10).unwrap_err();
+        admission.deliver(&a, || 9, 10).unwrap();
+        let refused = admission.deliver(&a, || 0, 10).unwrap_err();
         assert_eq!(refused.code(), "too_many_bytes_delivered");
-        admission.deliver(&b, 10, 10).unwrap();
+        admission.deliver(&b, || 10, 10).unwrap();
     }
 
     #[test]

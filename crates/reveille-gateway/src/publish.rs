@@ -56,7 +56,7 @@ async fn store(
     recognise(&mut drafts, headers)?;
     let log = gateway.session_or_new(key).await?;
     let admission = gateway.admission();
-    admission.deliver(caller.tenant(), log.readers(), size)?;
+    admission.deliver(caller.tenant(), || log.readers(), size)?;
     let options = conditions(headers, &log)?;
     Ok(log.append(drafts, options).await?)
 }
