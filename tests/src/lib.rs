@@ -12,6 +12,7 @@ mod program;
 mod relay;
 mod server;
 mod sse;
+pub mod tokens;
 
 use std::time::Duration;
 

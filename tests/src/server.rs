@@ -129,6 +129,22 @@ impl Server {
         server
     }
 
+    /// Starts a gateway on a free port, to sessions of the test's own.
+    ///
+    /// # Panics
+    /// When no port is free.
+    ///
+    /// # Cancel safety
+    /// A dropped future has started nothing.
+    pub async fn over(
+        sessions: Sessions,
+        config: GatewayConfig,
+        authorizer: Option<Arc<dyn Authorizer>>,
+    ) -> Self {
+        tokio::spawn(sessions.drive());
+        Self::on(own_address(), sessions, config, authorizer).await
+    }
+
     async fn on(
         address: SocketAddr,
         sessions: Sessions,

@@ -7,55 +7,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
 use reqwest::{Client, StatusCode};
+use reveille_e2e::tokens::{changed, claims, hs256, issuer, now, shared, signed};
 use reveille_e2e::{Server, SseReader, readme_script, reveille, soon};
 use reveille_gateway::{
     AuthConfig, GatewayConfig, IssuerConfig, JwtAlgorithm, Rate, Secret, StaticAuthorizer,
 };
 use serde_json::{Value, json};
 
-const ISSUER: &str = "https://issuer.example";
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-const SECRET: &str = "a shared secret of at least 32 bytes";
-
-fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
-}
-
-/// The claims of a token that is good.
-fn claims() -> Value {
-    json!({
-        "iss": ISSUER,
-        "aud": "reveille",
-        "sub": "somebody",
-        "iat": now(),
-        "exp": now() + 600,
-        "authorization_details": [
-            {"type": "reveille", "actions": ["publish", "subscribe", "wait", "take", "unheard-of"]},
-        ],
-    })
-}
-
-fn issuer(algorithm: JwtAlgorithm) -> IssuerConfig {
-    let text = json!({
-        "issuer": ISSUER,
-        "audience": ["reveille"],
-        "algorithm": "HS256",
-        "tenants": ["acme"],
-    });
-    let mut issuer: IssuerConfig = serde_json::from_value(text).unwrap();
-    issuer.algorithm = algorithm;
-    issuer
-}
-
-fn shared() -> IssuerConfig {
-    let mut issuer = issuer(JwtAlgorithm::HS256);
-    issuer.secret = Some(Secret::new(SECRET));
-    issuer
-}
-
 async fn server(issuers: Vec<IssuerConfig>) -> Server {
     let mut config = GatewayConfig::default();
     config.auto_create = Some(true);
@@ -67,34 +29,11 @@ async fn server(issuers: Vec<IssuerConfig>) -> Server {
     Server::for_known(config, Arc::new(StaticAuthorizer::new(auth).unwrap())).await
 }
 
-fn hs256(claims: &Value) -> String {
-    signed(
-        &Header::default(),
-        claims,
-        &EncodingKey::from_secret(SECRET.as_bytes()),
-    )
-}
-
-fn signed(header: &Header, claims: &Value, key: &EncodingKey) -> String {
-    encode(header, claims, key).unwrap()
-}
-
 async fn status(server: &Server, token: &str) -> StatusCode {
     let asked = Client::new()
         .get(server.at("/v1/limits"))
         .bearer_auth(token);
     asked.send().await.unwrap().status()
-}
-
-fn changed(name: &str, value: Value) -> Value {
-    let mut claims = claims();
-    match value {
-        Value::Null => {
-            claims.as_object_mut().unwrap().remove(name);
-        }
-        value => claims[name] = value,
-    }
-    claims
 }
 
 #[tokio::test]

@@ -131,6 +131,47 @@ async fn with_a_key_and_a_certificate_any_address_may_be_served() {
 }
 
 #[tokio::test]
+async fn s02_a_certificate_is_read_again_when_the_process_is_told_to() {
+    let (_, entry) = key("ops", "admin").await;
+    let (dir, path) = file(&entry);
+    let (cert, private) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let write = || {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(&cert, made.cert.pem()).unwrap();
+        std::fs::write(&private, made.signing_key.serialize_pem()).unwrap();
+        let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+        Client::builder().tls_certs_only([root]).build().unwrap()
+    };
+    let old = write();
+    let mut program = Program::start(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--config",
+        path.to_str().unwrap(),
+        "--tls-cert",
+        cert.to_str().unwrap(),
+        "--tls-key",
+        private.to_str().unwrap(),
+    ])
+    .await;
+    let url = format!("{}/healthz", program.url);
+    assert_eq!(old.get(&url).send().await.unwrap().status(), 200);
+    std::fs::write(&cert, "no certificate").unwrap();
+    let said = async |program: &mut Program, what: &str| {
+        program.signal(rustix::process::Signal::HUP);
+        while !program.note().await.contains(what) {}
+    };
+    said(&mut program, "the old stays").await;
+    let fresh = |client: &Client| client.get(&url).header("connection", "close").send();
+    assert_eq!(fresh(&old).await.unwrap().status(), 200);
+    let new = write();
+    assert!(new.get(&url).send().await.is_err(), "it is not read yet");
+    said(&mut program, "read again").await;
+    assert_eq!(new.get(&url).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn numbers_are_counted_and_name_no_session() {
     let mut config = GatewayConfig::default();
     config.wait_max = std::time::Duration::from_secs(1);
@@ -166,6 +207,13 @@ async fn numbers_are_counted_and_name_no_session() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in {text}");
     }
+    // Clients make up methods.
+    let made_up = reqwest::Method::from_bytes(b"CANARY").unwrap();
+    let odd = Client::new().request(made_up, path(""));
+    assert_eq!(odd.send().await.unwrap().status(), 404);
+    let text_after = scrape().await;
+    assert!(!text_after.contains("CANARY"), "{text_after}");
+    assert!(text_after.contains("method=\"other\""), "{text_after}");
     let routes = "reveille_requests_total{route=\"/v1/sessions/{session}/wait\",method=\"GET\",status=\"204\"} 1";
     assert!(text.contains(routes), "{text}");
     assert!(!text.contains("canary-session"), "{text}");
@@ -224,12 +272,15 @@ async fn an_admin_address_answers_without_credentials_and_the_open_one_does_not(
 }
 
 #[tokio::test]
-async fn no_credential_and_no_payload_reaches_the_log() {
-    let (key, entry) = key("canary", "publish,subscribe,trigger").await;
-    let (_dir, path) = file(&format!("auto_create = true\n{entry}"));
+async fn s41_no_credential_and_no_payload_is_seen_in_logs_numbers_errors_or_settings() {
+    let (key, entry) = key("canary", "publish,subscribe,trigger,admin").await;
+    let issuer = "[[auth.issuers]]\nissuer = 'i'\naudience = ['a']\nalgorithm = 'HS256'\n\
+        secret = 'secret-canary-of-32-bytes-or-more'\ntenants = ['acme']\n";
+    let (_dir, path) = file(&format!("auto_create = true\n{issuer}{entry}"));
     let mut child = reveille(&["serve", "--listen", "127.0.0.1:0", "--config"])
         .arg(&path)
-        .args(["--log", "debug", "--log-format", "json"])
+        // What libraries say at this level is not ours, and must not hold any of it either.
+        .args(["--log", "trace", "--log-format", "json"])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -268,38 +319,76 @@ async fn no_credential_and_no_payload_reaches_the_log() {
     let signal: Value = signal.send().await.unwrap().json().await.unwrap();
     let secret = signal["secret"].as_str().unwrap().to_owned();
     let trigger = format!("/v1/signals/{}/trigger", signal["handle"].as_str().unwrap());
-    let trigger = client.post(at(&trigger)).bearer_auth(&key);
-    trigger
+    let completed = client.post(at(&trigger)).bearer_auth(&key);
+    completed
         .json(&json!({"secret": secret}))
         .send()
         .await
         .unwrap();
     let stream = client.get(at(&format!("/v1/sessions/s/events?ticket={ticket}")));
     assert_eq!(stream.send().await.unwrap().status(), 200);
-    let query = client.get(at("/v1/sessions/s?access_token=query-canary"));
-    assert_eq!(query.send().await.unwrap().status(), 400);
-    let cookie = client.get(at("/v1/limits"));
-    cookie
-        .header("cookie", "__Secure-reveille_token=cookie-canary")
-        .send()
-        .await
-        .unwrap();
-    let guess = client.get(at("/v1/limits")).bearer_auth("bearer-canary");
-    assert_eq!(guess.send().await.unwrap().status(), 401);
+    let get = |path: &str| client.get(at(path));
+    let post = |path: &str| client.post(at(path)).bearer_auth(&key);
+    let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJpIn0.jwt-canary";
+    let mut seen = Vec::new();
+    for (request, status) in [
+        (get("/v1/sessions/s?access_token=query-canary"), 400),
+        (get("/v1/sessions/s?ticket=ticket-canary"), 401),
+        (
+            get("/v1/sessions/s?ticket=ticket-canary").bearer_auth(&key),
+            400,
+        ),
+        (
+            get("/v1/sessions/s/events?ticket=ticket-canary&errors=stream"),
+            200,
+        ),
+        (
+            get("/v1/limits").header("cookie", "__Secure-reveille_token=cookie-canary"),
+            403,
+        ),
+        (get("/v1/limits").bearer_auth("bearer-canary"), 401),
+        (get("/v1/limits").bearer_auth("rvk_canary_key-canary"), 401),
+        (get("/v1/limits").bearer_auth(jwt), 401),
+        (
+            get("/v1/limits").header("authorization", "Basic basic-canary"),
+            401,
+        ),
+        (
+            post("/v1/signals").json(&json!({"name": 7, "x": "body-canary"})),
+            422,
+        ),
+        (
+            post("/v1/signals").json(&json!({"lease_ms": "body-canary"})),
+            422,
+        ),
+        (post("/v1/signals").body("{\"name\": \"body-canary"), 400),
+        (post(&trigger).json(&json!({"secret": "wrong-canary"})), 403),
+        (
+            post("/v1/sessions/s/events").json(&json!({"type": "a", "time": "body-canary"})),
+            422,
+        ),
+        (
+            post("/v1/sessions/s/events").json(&json!("body-canary")),
+            422,
+        ),
+    ] {
+        let answer = request.send().await.unwrap();
+        let (found, url) = (answer.status(), answer.url().path().to_owned());
+        let headers = format!("{:?}", answer.headers());
+        let text = answer.text().await.unwrap();
+        assert_eq!(found, status, "{url}: {text}");
+        seen.extend([headers, text]);
+    }
+    let numbers = get("/metrics").bearer_auth(&key).send().await.unwrap();
+    assert_eq!(numbers.status(), 200);
+    seen.push(numbers.text().await.unwrap());
     child.kill().await.unwrap();
     let log = soon("the log", log).await.unwrap();
-    let canaries = [
-        key.as_str(),
-        &ticket,
-        &secret,
-        "payload-canary",
-        "query-canary",
-        "cookie-canary",
-        "bearer-canary",
-    ];
-    for line in &log {
-        for canary in canaries {
-            assert!(!line.contains(canary), "{line}");
+    let settings = reveille(&["config", "--config"]).arg(&path).output().await;
+    seen.push(String::from_utf8(settings.unwrap().stdout).unwrap());
+    for text in seen.iter().chain(&log) {
+        for canary in [key.as_str(), &ticket, &secret, "-canary"] {
+            assert!(!text.contains(canary), "{canary} in {text}");
         }
     }
     let published = log

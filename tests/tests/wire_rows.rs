@@ -268,8 +268,98 @@ async fn limits_tell_what_holds() {
     assert_eq!(limits["event_bytes"], 256 * 1024);
     assert_eq!(limits["streams_per_token"], 100);
     assert_eq!(limits["wait_max_ms"], 300_000);
+    // Everything that can be run into.
+    for name in [
+        "body_bytes",
+        "url_bytes",
+        "header_bytes",
+        "json_depth",
+        "json_members",
+        "batch_events",
+        "matchers",
+        "matcher_bytes",
+        "session_events",
+        "session_bytes",
+        "bytes_per_tenant",
+        "sessions_per_tenant",
+        "waits_per_session",
+        "waits_per_tenant",
+        "groups_per_session",
+        "leases_per_group",
+        "tickets_per_tenant",
+        "streams_per_tenant",
+        "replays_per_token_and_session",
+        "replay_bytes_per_second",
+        "failures_per_minute",
+        "connections_per_address",
+        "signals_pending",
+        "signal_value_bytes",
+        "merge_inputs",
+        "merge_inputs_pending",
+        "signal_waiters",
+    ] {
+        assert!(
+            limits[name].as_u64().is_some_and(|n| n > 0),
+            "{name}: {limits}"
+        );
+    }
+    for name in [
+        "streams_per_second",
+        "events_per_second",
+        "bytes_per_second",
+        "delivered_bytes_per_second",
+        "unauthenticated_per_second",
+    ] {
+        let (count, burst) = (&limits[name]["count"], &limits[name]["burst"]);
+        assert!(
+            count.as_u64() > Some(0) && burst.as_u64() >= count.as_u64(),
+            "{name}"
+        );
+    }
     let (status, ready) = get(&server, "/readyz").await;
     assert_eq!((status, &ready["status"]), (200, &json!("ready")));
+}
+
+#[tokio::test]
+async fn a_session_is_the_same_only_with_all_its_options() {
+    let server = Server::start().await;
+    let put = async |options: Value| {
+        let sent = Client::new()
+            .put(server.at("/v1/sessions/s"))
+            .json(&options);
+        let answer = sent.send().await.unwrap();
+        (
+            answer.status().as_u16(),
+            answer.json::<Value>().await.unwrap(),
+        )
+    };
+    let all = json!({"ttl_ms": 60_000, "lifetime_ms": 120_000, "max_events": 5,
+        "max_bytes": 5_000, "max_deliveries": 3});
+    let (status, made) = put(all.clone()).await;
+    assert_eq!(status, 201);
+    for (name, value) in all.as_object().unwrap() {
+        assert_eq!(made[name], *value);
+        let mut other = all.clone();
+        other[name] = json!(value.as_u64().unwrap() + 1);
+        let (status, problem) = put(other).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (409, &json!("session_exists")),
+            "{name}"
+        );
+        // What is not said may be anything.
+        let mut less = all.clone();
+        less.as_object_mut().unwrap().remove(name);
+        assert_eq!(put(less).await.0, 200, "{name}");
+    }
+    assert_eq!(put(all).await.0, 200);
+    // Nor is one without a bound the same as one that has it.
+    let sent = Client::new().put(server.at("/v1/sessions/t"));
+    assert_eq!(sent.send().await.unwrap().status(), 201);
+    for bound in [json!({"lifetime_ms": 1}), json!({"max_deliveries": 1})] {
+        let sent = Client::new().put(server.at("/v1/sessions/t")).json(&bound);
+        assert_eq!(sent.send().await.unwrap().status(), 409, "{bound}");
+    }
 }
 
 #[tokio::test]

@@ -7,25 +7,31 @@ use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use reveille_types::Tenant;
+use reveille_types::{SessionKey, Tenant};
 
 use crate::auth::Identity;
-use crate::config::{Rate, StreamLimits, TrafficLimits};
+use crate::config::{GatewayConfig, Rate, StreamLimits};
+use crate::forwarded::counted_by;
 use crate::problem::Refusal;
+use crate::replay::{Replay, Replays};
 
-/// More keys than this are looked through for ones that are not needed any more.
+/// Fewer keys than this are never looked through for ones that are not needed any more.
 const SWEEP_KEYS: usize = 10_000;
 
 /// Counts what is open and how fast more comes.
 #[derive(Debug)]
 pub(crate) struct Admission {
     streams: StreamLimits,
+    waits_per_tenant: usize,
     open: Arc<Mutex<OpenStreams>>,
+    waits: Arc<Mutex<HashMap<Tenant, usize>>>,
+    replays: Replays,
     rates: Option<Rates>,
 }
 
@@ -34,6 +40,7 @@ struct Rates {
     streams: Limiter<Tenant>,
     events: Limiter<Tenant>,
     bytes: Limiter<Tenant>,
+    delivered_bytes: Limiter<Tenant>,
     anonymous: Limiter<IpAddr>,
     failures: Limiter<IpAddr>,
 }
@@ -44,6 +51,8 @@ struct OpenStreams {
     all: usize,
     tenants: HashMap<Tenant, usize>,
     tokens: HashMap<(Tenant, String), usize>,
+    /// Those that read all sessions.
+    buses: HashMap<Tenant, usize>,
 }
 
 /// One open stream, until it is dropped.
@@ -51,26 +60,43 @@ struct OpenStreams {
 pub(crate) struct StreamPermit {
     open: Arc<Mutex<OpenStreams>>,
     token: (Tenant, String),
+    reads_all: bool,
+}
+
+/// One request that waits, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct WaitPermit {
+    waits: Arc<Mutex<HashMap<Tenant, usize>>>,
+    tenant: Tenant,
 }
 
 impl Admission {
-    pub(crate) fn new(streams: StreamLimits, traffic: &TrafficLimits, with_rates: bool) -> Self {
+    pub(crate) fn new(config: &GatewayConfig, with_rates: bool) -> Self {
+        let traffic = &config.traffic;
         let rates = with_rates.then(|| Rates {
             streams: Limiter::new(traffic.streams),
             events: Limiter::new(traffic.events),
             bytes: Limiter::new(traffic.bytes),
+            delivered_bytes: Limiter::new(traffic.delivered_bytes),
             anonymous: Limiter::new(traffic.anonymous),
             failures: Limiter::new(traffic.failures),
         });
         Self {
-            streams,
+            streams: config.streams,
+            waits_per_tenant: config.waits_per_tenant,
             open: Arc::default(),
+            waits: Arc::default(),
+            replays: Replays::new(config.streams),
             rates,
         }
     }
 
-    /// Lets one more stream in.
-    pub(crate) fn stream(&self, identity: &Identity) -> Result<StreamPermit, Refusal> {
+    /// Lets one more stream in, of one session or of all.
+    pub(crate) fn stream(
+        &self,
+        identity: &Identity,
+        reads_all: bool,
+    ) -> Result<StreamPermit, Refusal> {
         let tenant = &identity.tenant;
         if let Some(rates) = &self.rates {
             rates.streams.check("too_many_new_streams", tenant, 1)?;
@@ -99,10 +125,53 @@ impl Admission {
         open.all += 1;
         *open.tenants.entry(tenant.clone()).or_default() += 1;
         *open.tokens.entry(token.clone()).or_default() += 1;
+        if reads_all {
+            *open.buses.entry(tenant.clone()).or_default() += 1;
+        }
         Ok(StreamPermit {
             open: Arc::clone(&self.open),
             token,
+            reads_all,
         })
+    }
+
+    /// The turn of a stream to read the history of a session, or of all; none where nobody is known.
+    pub(crate) fn replay(&self, identity: &Identity, of: Option<&SessionKey>) -> Option<Replay> {
+        self.rates.as_ref()?;
+        let token = (identity.tenant.clone(), identity.subject.clone());
+        Some(self.replays.turn(token, of.cloned()))
+    }
+
+    /// Lets one more request wait.
+    pub(crate) fn wait(&self, tenant: &Tenant) -> Result<WaitPermit, Refusal> {
+        let limit = self.waits_per_tenant;
+        let mut waits = lock(&self.waits);
+        let count = waits.get(tenant).copied().unwrap_or_default();
+        if count >= limit {
+            return Err(Refusal::too_many("too_many_waits_of_tenant", limit));
+        }
+        *waits.entry(tenant.clone()).or_default() += 1;
+        Ok(WaitPermit {
+            waits: Arc::clone(&self.waits),
+            tenant: tenant.clone(),
+        })
+    }
+
+    /// Lets so many bytes be delivered to all who read them now: `readers` of the session, and those of
+    /// all sessions.
+    pub(crate) fn deliver(
+        &self,
+        tenant: &Tenant,
+        readers: impl FnOnce() -> usize,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
+        let Some(rates) = &self.rates else {
+            return Ok(());
+        };
+        let of_all = lock(&self.open).buses.get(tenant).copied();
+        let bytes = bytes.saturating_mul(readers() + of_all.unwrap_or_default());
+        let code = "too_many_bytes_delivered";
+        rates.delivered_bytes.check(code, tenant, bytes)
     }
 
     /// How many streams a tenant has open.
@@ -131,7 +200,10 @@ impl Admission {
     /// Lets in a request that shows no credential.
     pub(crate) fn anonymous(&self, peer: Option<IpAddr>) -> Result<(), Refusal> {
         match (&self.rates, peer) {
-            (Some(rates), Some(peer)) => rates.anonymous.check("too_many_requests", &peer, 1),
+            (Some(rates), Some(peer)) => {
+                let peer = counted_by(peer);
+                rates.anonymous.check("too_many_requests", &peer, 1)
+            }
             _ => Ok(()),
         }
     }
@@ -140,7 +212,9 @@ impl Admission {
     pub(crate) fn failure(&self, peer: Option<IpAddr>, refusal: Refusal) -> Refusal {
         match (&self.rates, peer) {
             (Some(rates), Some(peer)) => {
-                let checked = rates.failures.check("too_many_failures", &peer, 1);
+                let checked = rates
+                    .failures
+                    .check("too_many_failures", &counted_by(peer), 1);
                 checked.err().unwrap_or(refusal)
             }
             _ => refusal,
@@ -154,6 +228,15 @@ impl Drop for StreamPermit {
         open.all -= 1;
         less(&mut open.tenants, self.token.0.clone());
         less(&mut open.tokens, self.token.clone());
+        if self.reads_all {
+            less(&mut open.buses, self.token.0.clone());
+        }
+    }
+}
+
+impl Drop for WaitPermit {
+    fn drop(&mut self) {
+        less(&mut lock(&self.waits), self.tenant.clone());
     }
 }
 
@@ -166,15 +249,17 @@ fn less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
     }
 }
 
-/// Nothing under this lock panics.
-fn lock(open: &Mutex<OpenStreams>) -> MutexGuard<'_, OpenStreams> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
+/// Nothing under these locks panics.
+fn lock<T>(counts: &Mutex<T>) -> MutexGuard<'_, T> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A rate for each key.
 struct Limiter<K: Clone + Hash + Eq> {
     rate: Rate,
     limiter: DefaultKeyedRateLimiter<K>,
+    /// So many keys make it worth while to look for those that are not needed.
+    sweep_at: AtomicUsize,
 }
 
 impl<K: Clone + Hash + Eq> Limiter<K> {
@@ -188,12 +273,15 @@ impl<K: Clone + Hash + Eq> Limiter<K> {
         Self {
             rate,
             limiter: RateLimiter::keyed(quota),
+            sweep_at: AtomicUsize::new(SWEEP_KEYS),
         }
     }
 
     fn check(&self, code: &str, key: &K, count: usize) -> Result<(), Refusal> {
-        if self.limiter.len() > SWEEP_KEYS {
+        if self.limiter.len() > self.sweep_at.load(Ordering::Relaxed) {
             self.limiter.retain_recent();
+            let next = SWEEP_KEYS.max(2 * self.limiter.len());
+            self.sweep_at.store(next, Ordering::Relaxed);
         }
         // What can never fit is refused elsewhere, by its own limit; here it empties the bucket.
         let count = u32::try_from(count)
@@ -225,16 +313,14 @@ mod tests {
     use super::*;
 
     fn admission(with_rates: bool) -> Admission {
-        let streams = StreamLimits {
-            per_token: 1,
-            per_tenant: 2,
-            per_node: 3,
-        };
-        let traffic = TrafficLimits {
-            events: Rate::per_second(10, 20),
-            ..TrafficLimits::default()
-        };
-        Admission::new(streams, &traffic, with_rates)
+        let mut config = GatewayConfig::default();
+        config.streams.per_token = 1;
+        config.streams.per_tenant = 2;
+        config.streams.per_node = 3;
+        config.traffic.events = Rate::per_second(10, 20);
+        config.traffic.delivered_bytes = Rate::per_second(100, 100);
+        config.waits_per_tenant = 2;
+        Admission::new(&config, with_rates)
     }
 
     fn somebody(tenant: &str, subject: &str) -> Identity {
@@ -244,16 +330,16 @@ mod tests {
     #[test]
     fn streams_are_counted_by_token_tenant_and_node_and_given_back() {
         let admission = admission(true);
-        let first = admission.stream(&somebody("a", "x")).unwrap();
-        assert!(admission.stream(&somebody("a", "x")).is_err());
-        let _second = admission.stream(&somebody("a", "y")).unwrap();
-        assert!(admission.stream(&somebody("a", "z")).is_err());
+        let first = admission.stream(&somebody("a", "x"), false).unwrap();
+        assert!(admission.stream(&somebody("a", "x"), false).is_err());
+        let _second = admission.stream(&somebody("a", "y"), false).unwrap();
+        assert!(admission.stream(&somebody("a", "z"), false).is_err());
         // Another tenant's use of the same name is its own.
-        let _third = admission.stream(&somebody("b", "x")).unwrap();
-        assert!(admission.stream(&somebody("c", "x")).is_err());
+        let _third = admission.stream(&somebody("b", "x"), false).unwrap();
+        assert!(admission.stream(&somebody("c", "x"), false).is_err());
         drop(first);
         assert_eq!(admission.streams_of(&"a".parse().unwrap()), 1);
-        assert!(admission.stream(&somebody("a", "x")).is_ok());
+        assert!(admission.stream(&somebody("a", "x"), false).is_ok());
         assert_eq!(lock(&admission.open).tokens.len(), 2);
     }
 
@@ -269,10 +355,49 @@ mod tests {
     #[test]
     fn there_are_neither_rates_nor_tokens_without_authentication() {
         let admission = admission(false);
-        let _first = admission.stream(&somebody("a", "x")).unwrap();
-        let _second = admission.stream(&somebody("a", "x")).unwrap();
+        let _first = admission.stream(&somebody("a", "x"), false).unwrap();
+        let _second = admission.stream(&somebody("a", "x"), false).unwrap();
         for _ in 0..100 {
             admission.publish(&"a".parse().unwrap(), 20, 1).unwrap();
         }
+    }
+
+    #[test]
+    fn waits_are_counted_by_tenant_and_given_back() {
+        let admission = admission(false);
+        let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let first = admission.wait(&a).unwrap();
+        let _second = admission.wait(&a).unwrap();
+        let refused = admission.wait(&a).unwrap_err();
+        assert_eq!(refused.code(), "too_many_waits_of_tenant");
+        assert!(admission.wait(&b).is_ok());
+        drop(first);
+        assert!(admission.wait(&a).is_ok());
+        assert_eq!(lock(&admission.waits).len(), 1);
+    }
+
+    #[test]
+    fn what_is_published_counts_as_often_as_it_is_read() {
+        let admission = admission(true);
+        let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
+        admission.deliver(&a, || 0, 1_000_000).unwrap();
+        let _of_all = admission.stream(&somebody("a", "x"), true).unwrap();
+        // One more reads all sessions.
+        admission.deliver(&a, || 9, 10).unwrap();
+        let refused = admission.deliver(&a, || 0, 10).unwrap_err();
+        assert_eq!(refused.code(), "too_many_bytes_delivered");
+        admission.deliver(&b, || 10, 10).unwrap();
+    }
+
+    #[test]
+    fn a_network_of_version_6_has_one_share() {
+        let mut config = GatewayConfig::default();
+        config.traffic.anonymous = Rate::per_minute(2);
+        let admission = Admission::new(&config, true);
+        let ask = |address: &str| admission.anonymous(Some(address.parse().unwrap()));
+        assert!(ask("2a00:1:2:3::1").is_ok());
+        assert!(ask("2a00:1:2:3::2").is_ok());
+        assert!(ask("2a00:1:2:3::3").is_err());
+        assert!(ask("2a00:1:2:4::1").is_ok());
     }
 }

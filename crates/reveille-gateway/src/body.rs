@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
@@ -13,16 +13,25 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::GatewayConfig;
+use crate::json_shape;
 use crate::problem::Refusal;
 
 /// The slowest that a body may come, once the time for its beginning is over.
 const BYTES_PER_SECOND: usize = 1024;
+
+/// Most room that is made for a body before it comes.
+const ROOM: usize = 64 * 1024;
+
+/// The longest name of a member that is repeated in an answer.
+const FIELD_BYTES: usize = 64;
 
 /// Reads a body within the bounds.
 pub(crate) async fn read(body: Body, config: &GatewayConfig) -> Result<Bytes, Refusal> {
     let limit = config.body_bytes;
     let mut body = Limited::new(body, limit);
     let begun = Instant::now();
+    let announced = body.size_hint().exact().unwrap_or_default();
+    let announced = usize::try_from(announced).unwrap_or(ROOM).min(ROOM);
     let mut read = BytesMut::new();
     loop {
         let earned = Duration::from_secs((read.len() / BYTES_PER_SECOND) as u64);
@@ -33,7 +42,8 @@ pub(crate) async fn read(body: Body, config: &GatewayConfig) -> Result<Bytes, Re
             Ok(Some(Err(error))) if error.is::<LengthLimitError>() => {
                 return Err(
                     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
-                        .detail(format!("the limit is {limit} bytes")),
+                        .detail(format!("the limit is {limit} bytes"))
+                        .limit(limit),
                 );
             }
             Ok(Some(Err(_))) => {
@@ -42,6 +52,12 @@ pub(crate) async fn read(body: Body, config: &GatewayConfig) -> Result<Bytes, Re
             Err(_) => return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_timeout")),
         };
         if let Ok(data) = frame.into_data() {
+            if read.is_empty() && body.is_end_stream() {
+                return Ok(data);
+            }
+            if read.is_empty() {
+                read.reserve(announced);
+            }
             read.extend_from_slice(&data);
         }
     }
@@ -72,6 +88,7 @@ pub(crate) async fn required<T: DeserializeOwned>(
 /// Reads an object. The library would take an array for one, member by member.
 fn object<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T, Refusal> {
     media_type(headers, &["application/json"])?;
+    json_shape::check(bytes, json_shape::DEPTH)?;
     let found = serde_json::from_slice(bytes).map_err(|e| malformed(&e))?;
     match bytes.trim_ascii_start().first() {
         Some(b'{') => Ok(found),
@@ -83,12 +100,24 @@ fn object<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T, R
 }
 
 /// What is wrong with a body that should be JSON: a syntax error is malformed (400), a value of the
-/// wrong shape does not fit the schema (422).
+/// wrong shape does not fit the schema (422). Names of members are told, values are not.
 pub(crate) fn malformed(error: &serde_json::Error) -> Refusal {
-    let refusal = Refusal::bad_request("invalid_json", error.to_string());
-    match error.classify() {
-        serde_json::error::Category::Data => refusal.with_status(StatusCode::UNPROCESSABLE_ENTITY),
-        _ => refusal,
+    let (line, column) = (error.line(), error.column());
+    let place = format!("line {line}, column {column}");
+    if error.classify() != serde_json::error::Category::Data {
+        let detail = format!("it is no JSON from {place} on");
+        return Refusal::bad_request("invalid_json", detail);
+    }
+    let refusal = Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_json");
+    let text = error.to_string();
+    let of_member = ["unknown field `", "missing field `", "duplicate field `"];
+    let named = of_member.iter().find_map(|begin| {
+        let (name, _) = text.strip_prefix(begin)?.split_once('`')?;
+        (name.len() <= FIELD_BYTES).then_some(name)
+    });
+    match named {
+        Some(name) => refusal.field(name).detail(text.as_str()),
+        None => refusal.detail(format!("what stands at {place} does not fit")),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::params::{Params, refused};
 use crate::problem::Refusal;
 use crate::read::{Asked, Asking, Mode, Streaming, mode, page_limit, raw_json};
 use crate::stream::{Beginning, EventStream, Seat};
+use crate::waiting::waiting;
 
 /// Most bytes on a page.
 const PAGE_BYTES: usize = 1024 * 1024;
@@ -108,7 +109,7 @@ fn words<T: serde::de::DeserializeOwned>(
 ) -> Result<Option<Vec<T>>, Refusal> {
     let word = |text: String| {
         serde_json::from_value(serde_json::Value::String(text))
-            .map_err(|e| refused(name, format!("is not one of its values: {e}")))
+            .map_err(|_| refused(name, "is not one of its values"))
     };
     texts
         .map(|texts| texts.into_iter().map(word).collect())
@@ -124,7 +125,7 @@ fn attributes(
         None => Ok(None),
         Some([json]) => serde_json::from_str(json)
             .map(Some)
-            .map_err(|e| refused(NAME, format!("is no set of conditions: {e}"))),
+            .map_err(|_| refused(NAME, "is no set of conditions")),
         Some(_) => Err(refused(NAME, "is there twice")),
     }
 }
@@ -142,7 +143,7 @@ async fn read(
             stream(gateway, caller, &bus, asking, dialect)
         }
         Mode::Ndjson => stream(gateway, caller, &bus, asking, Dialect::Ndjson),
-        mode @ (Mode::Page | Mode::Batch) => page(gateway, &bus, mode, asking).await,
+        mode @ (Mode::Page | Mode::Batch) => page(gateway, caller, &bus, mode, asking).await,
     }
 }
 
@@ -166,6 +167,7 @@ fn paged(mode: Mode, page: &EventPage) -> Response {
 
 async fn page(
     gateway: &Gateway,
+    caller: &Caller,
     bus: &Bus,
     mode: Mode,
     asking: Asking,
@@ -191,10 +193,8 @@ async fn page(
     }
     let start = BusStart::After(first.cursor);
     let wait = wait.min(gateway.config().wait_max);
-    tokio::select! {
-        found = bus.wait(asking.filter.clone(), start, wait) => { found?; }
-        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
-    }
+    let found = bus.wait(asking.filter.clone(), start, wait);
+    waiting(gateway, caller, found).await??;
     let page = page_of(bus, Seq(first.cursor.place()), &asking.filter, limit);
     if page.events.is_empty() && page.gap.is_none() {
         return Ok(timed_out(page.cursor));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// What can be set on a gateway. Every value has a default.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -36,6 +38,17 @@ pub struct GatewayConfig {
     pub origins: Vec<String>,
     /// How long a stream stays on one connection, give or take a tenth; zero means without end.
     pub max_age: Duration,
+    /// Proxies that are believed when they say, in `Forwarded` or `X-Forwarded-For`, whose request it
+    /// is. Limits of addresses then count for that one.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Most bytes of a request's URL.
+    pub url_bytes: usize,
+    /// Most bytes of a request's headers.
+    pub header_bytes: usize,
+    /// Most requests of one tenant that wait for events or signals.
+    pub waits_per_tenant: usize,
+    /// Most tickets of one tenant that are good at once.
+    pub tickets_per_tenant: usize,
     /// How many streams may be open.
     pub streams: StreamLimits,
     /// How fast requests may come, where callers are known.
@@ -55,6 +68,12 @@ pub struct StreamLimits {
     pub per_tenant: usize,
     /// In all.
     pub per_node: usize,
+    /// Streams of one token that read the history of one session at once, where callers are known. More
+    /// wait for their turn.
+    pub replays: usize,
+    /// Bytes of history that one stream reads in a second, where callers are known, and at once at its
+    /// beginning.
+    pub replay_bytes: usize,
 }
 
 impl Default for StreamLimits {
@@ -63,6 +82,8 @@ impl Default for StreamLimits {
             per_token: 100,
             per_tenant: 10_000,
             per_node: usize::MAX,
+            replays: 4,
+            replay_bytes: 16 * 1024 * 1024,
         }
     }
 }
@@ -111,12 +132,16 @@ pub struct TrafficLimits {
     pub events: Rate,
     /// Bytes that a tenant publishes.
     pub bytes: Rate,
+    /// Bytes that a tenant publishes, each as often as there are streams that read it.
+    pub delivered_bytes: Rate,
     /// Requests without a credential from one address.
     pub anonymous: Rate,
     /// Credentials from one address that were refused.
     pub failures: Rate,
     /// Connections from one address at once.
     pub connections_per_address: usize,
+    /// Connections in all, with and without authentication.
+    pub connections: usize,
 }
 
 impl Default for TrafficLimits {
@@ -125,9 +150,11 @@ impl Default for TrafficLimits {
             streams: Rate::per_second(100, 500),
             events: Rate::per_second(10_000, 20_000),
             bytes: Rate::per_second(32 * 1024 * 1024, 64 * 1024 * 1024),
+            delivered_bytes: Rate::per_second(1 << 30, 2 << 30),
             anonymous: Rate::per_second(20, 100),
             failures: Rate::per_minute(10),
             connections_per_address: 256,
+            connections: usize::MAX,
         }
     }
 }
@@ -181,6 +208,11 @@ impl Default for GatewayConfig {
             signals: SignalLimits::default(),
             origins: Vec::new(),
             max_age: Duration::from_secs(3600),
+            trusted_proxies: Vec::new(),
+            url_bytes: 8 * 1024,
+            header_bytes: 16 * 1024,
+            waits_per_tenant: 100_000,
+            tickets_per_tenant: 10_000,
             streams: StreamLimits::default(),
             traffic: TrafficLimits::default(),
             drain: Duration::from_secs(3),

@@ -8,11 +8,12 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
+use reveille_core::Cancelled;
 use reveille_queue::{SessionLog, Tail};
 use reveille_types::wire::ConnectionRenewed;
 use uuid::Uuid;
 
-use crate::auth::{Caller, Identity};
+use crate::auth::{Caller, Identity, Watch};
 use crate::body::answer;
 use crate::gateway::Gateway;
 use crate::params::Params;
@@ -25,7 +26,7 @@ pub(crate) struct Connections(Mutex<HashMap<Uuid, Arc<Life>>>);
 /// How long the credential of one stream holds.
 #[derive(Debug)]
 struct Life {
-    identity: Arc<Identity>,
+    watch: Watch,
     /// How far the stream has come.
     place: AtomicU64,
     /// What it reads.
@@ -82,7 +83,7 @@ impl Connection {
     pub(crate) fn new(gateway: &Gateway, identity: Arc<Identity>, log: Log, place: u64) -> Self {
         let (id, expires_at) = (Uuid::now_v7(), Mutex::new(identity.expires_at));
         let life = Arc::new(Life {
-            identity,
+            watch: Watch::new(gateway, identity),
             place: AtomicU64::new(place),
             log,
             expires_at,
@@ -109,15 +110,9 @@ impl Connection {
         self.life.expires_at()
     }
 
-    /// Whether the credential has been taken back.
-    pub(crate) fn is_revoked(&self) -> bool {
-        let authorizer = self.gateway.authorizer();
-        authorizer.is_some_and(|authorizer| !authorizer.is_valid(&self.life.identity))
-    }
-
-    /// Whether there is anybody who could take it back.
-    pub(crate) fn is_revocable(&self) -> bool {
-        self.gateway.authorizer().is_some()
+    /// Resolves when the credential is taken back; none where that cannot be.
+    pub(crate) fn revoked(&self) -> Option<Cancelled> {
+        self.life.watch.revoked()
     }
 }
 
@@ -151,11 +146,11 @@ pub(crate) async fn renew(
     let life = gateway.connections().open().get(&id).cloned();
     let life = life
         .filter(|life| {
-            let old = &life.identity;
+            let old = life.watch.identity();
             old.tenant == new.tenant && old.subject == new.subject
         })
         .ok_or_else(unknown)?;
-    if life.identity.grants != new.grants {
+    if life.watch.identity().grants != new.grants {
         return Err(Refusal::new(StatusCode::CONFLICT, "different_grants")
             .detail("the new credential gives other rights: connect again with it"));
     }
@@ -163,6 +158,7 @@ pub(crate) async fn renew(
         .expires_at
         .lock()
         .unwrap_or_else(PoisonError::into_inner) = new.expires_at;
+    life.watch.renew(Arc::clone(new));
     let renewed = ConnectionRenewed {
         expires_at: new.expires_at,
     };

@@ -17,9 +17,10 @@ use crate::body::{answer, required, timed_out};
 use crate::gateway::Gateway;
 use crate::problem::Refusal;
 use crate::read::raw;
+use crate::waiting::waiting;
 
 /// Most events that one take hands out.
-const TAKE_MAX: u32 = 1_000;
+pub(crate) const TAKE_MAX: u32 = 1_000;
 
 pub(crate) async fn take(
     State(gateway): State<Gateway>,
@@ -33,10 +34,7 @@ pub(crate) async fn take(
     let mut options = options_of(&gateway, request)?;
     options.filter = caller.narrow(options.filter)?;
     let log = gateway.session_or_new(key).await?;
-    let outcome = tokio::select! {
-        outcome = log.take(options) => outcome?,
-        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
-    };
+    let outcome = waiting(&gateway, &caller, log.take(options)).await??;
     let got = match outcome {
         TakeOutcome::TimedOut { next, .. } => {
             gateway.metrics().wait("timed_out");

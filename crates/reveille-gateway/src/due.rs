@@ -10,8 +10,6 @@ use crate::connections::Connection;
 
 /// How long before a credential ends its stream is told.
 const ANNOUNCED: Duration = Duration::from_secs(30);
-/// How often it is asked whether a credential still counts.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is due on a stream, and when.
 #[derive(Debug)]
@@ -23,10 +21,10 @@ pub(crate) struct Due {
     pub(crate) age: Option<Instant>,
     /// The announcement of the credential's end.
     announcement: Option<Instant>,
+    /// The time to read on, of a stream that has read history too fast.
+    pub(crate) pace: Option<Instant>,
     /// The credential's end.
     expiry: Option<Instant>,
-    /// A look whether the credential still counts.
-    look: Option<Instant>,
     /// The stream's turn to end while the server drains.
     pub(crate) drain: Option<Instant>,
     /// The end of the log at that time: the stream goes there, then ends.
@@ -43,8 +41,8 @@ impl Due {
             silence: (!heartbeat.is_zero()).then(|| now + heartbeat),
             age: (!max_age.is_zero()).then(|| now + age),
             announcement: None,
+            pace: None,
             expiry: None,
-            look: connection.is_revocable().then(|| now + ASK_AGAIN),
             drain: None,
             drain_at: None,
         };
@@ -68,8 +66,8 @@ impl Due {
             self.silence,
             self.age,
             self.announcement,
+            self.pace,
             self.expiry,
-            self.look,
             drain,
         ]
         .into_iter()
@@ -84,12 +82,6 @@ impl Due {
 
     /// Whether the credential has ended.
     pub(crate) fn credential(&mut self, now: Instant, connection: &Connection) -> bool {
-        if self.look.is_some_and(|at| at <= now) {
-            self.look = Some(now + ASK_AGAIN);
-            if connection.is_revoked() {
-                return true;
-            }
-        }
         if self.expiry.is_some_and(|at| at <= now) {
             // A new credential may have put it off.
             self.follow(now, connection);

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use reveille_bus::{BusError, BusItem, BusSubscription};
 use reveille_queue::{StreamItem, Subscription};
-use reveille_types::{Cursor, Event, Gap, wire};
+use reveille_types::{Cursor, Event, Gap, SessionKey, wire};
 
 use crate::connections::Log;
 
@@ -67,6 +67,14 @@ impl Feed {
     /// Whether it is one session, whose events are the same for all who read it.
     pub(crate) fn is_log(&self) -> bool {
         matches!(self, Self::Session(_))
+    }
+
+    /// The session; none if it is all of a tenant's.
+    pub(crate) fn key(&self) -> Option<&SessionKey> {
+        match self {
+            Self::Session(events) => Some(events.log().key()),
+            Self::Bus(_) => None,
+        }
     }
 
     /// Where to resume.

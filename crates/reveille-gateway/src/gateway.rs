@@ -12,12 +12,11 @@ use reveille_bus::Bus;
 use reveille_core::sync::Mutex;
 use reveille_core::{CancelToken, SignalNetwork, SystemClock};
 use reveille_queue::{SessionLog, SessionOptions, Sessions};
-use reveille_types::{Filter, FilterSpec, Pattern, SessionKey, Tenant, limits};
-use serde_json::json;
+use reveille_types::{Filter, FilterSpec, Pattern, SessionKey, Tenant};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admission::Admission;
-use crate::auth::{Authorizer, Tickets};
+use crate::auth::{Authorizer, Tickets, Watches};
 use crate::config::GatewayConfig;
 use crate::connections::Connections;
 use crate::metrics::{Metrics, metrics};
@@ -39,6 +38,7 @@ struct Inner {
     authorizer: Option<Arc<dyn Authorizer>>,
     tickets: Tickets,
     connections: Connections,
+    watches: Watches,
     admission: Admission,
     metrics: Metrics,
     draining: CancelToken,
@@ -73,11 +73,12 @@ impl Gateway {
         Self(Arc::new(Inner {
             sessions,
             signals: Signals::new(config.signals.clone()),
-            admission: Admission::new(config.streams, &config.traffic, authorizer.is_some()),
+            tickets: Tickets::new(config.tickets_per_tenant),
+            admission: Admission::new(&config, authorizer.is_some()),
             config,
             authorizer,
-            tickets: Tickets::default(),
             connections: Connections::default(),
+            watches: Watches::default(),
             metrics: Metrics::new(),
             draining: CancelToken::new(Arc::new(SystemClock)),
             drain_over: Mutex::default(),
@@ -123,44 +124,16 @@ impl Gateway {
         self.0.authorizer.as_ref()
     }
 
-    /// The bounds that hold, for whoever asks.
-    pub(crate) fn limits(&self) -> serde_json::Value {
-        let (config, queue) = (self.config(), self.sessions().limits());
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        json!({
-            "event_bytes": queue.event_bytes,
-            "body_bytes": config.body_bytes,
-            "batch_events": queue.batch_events,
-            "page_events": config.page_max,
-            "session_id_bytes": limits::SESSION_ID_BYTES,
-            "kind_bytes": limits::KIND_BYTES,
-            "idempotency_key_bytes": limits::IDEMPOTENCY_KEY_BYTES,
-            "matchers": limits::FILTER_VALUES,
-            "session_events": queue.session_events,
-            "session_bytes": queue.session_bytes,
-            "bytes_per_tenant": queue.bytes_per_tenant,
-            "sessions_per_tenant": queue.sessions_per_tenant,
-            "waits_per_session": queue.waiters_per_session,
-            "groups_per_session": queue.groups_per_session,
-            "leases_per_group": queue.leases_per_group,
-            "streams_per_token": config.streams.per_token,
-            "streams_per_tenant": config.streams.per_tenant,
-            "signals_pending": config.signals.pending,
-            "signal_value_bytes": config.signals.value_bytes,
-            "merge_inputs": config.signals.merge_inputs,
-            "signal_waiters": config.signals.waiters,
-            "wait_max_ms": millis(config.wait_max),
-            "heartbeat_ms": millis(config.heartbeat),
-            "connection_age_ms": millis(config.max_age),
-        })
-    }
-
     pub(crate) fn tickets(&self) -> &Tickets {
         &self.0.tickets
     }
 
     pub(crate) fn connections(&self) -> &Connections {
         &self.0.connections
+    }
+
+    pub(crate) fn watches(&self) -> &Watches {
+        &self.0.watches
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -1,25 +1,27 @@
 //! Which web pages may talk to the gateway, and from where.
 //!
-//! Without authentication only this machine may, and no page of another origin: a browser can be made to send requests to loopback addresses by any page (drive-by requests) and
-//! under any name (DNS rebinding); `Host` and `Origin` tell. What changes state and comes from a page
-//! must also say that its body is JSON, which a page cannot do across origins without a preflight.
+//! Without authentication only this machine may, and no page of another origin: a browser can be made
+//! to send requests to loopback addresses by any page (drive-by requests) and under any name (DNS
+//! rebinding); `Host` and `Origin` tell. What changes state and comes from a page must also say that its
+//! body is JSON, which a page cannot do across origins without a preflight.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::browser;
 use crate::gateway::Gateway;
 use crate::observe::{observed, route_of};
 use crate::problem::Refusal;
+use crate::{browser, forwarded, head};
 
 /// Refuses what must not come from where it comes from.
 pub(crate) async fn check(
     State(gateway): State<Gateway>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
+    forwarded::resolve(&gateway, &mut request);
     match checked(&gateway, &request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
@@ -41,9 +43,10 @@ pub(crate) async fn around(
 pub(crate) async fn guarded<F: Future<Output = Response>>(
     gateway: &Gateway,
     route: &str,
-    request: Request,
+    mut request: Request,
     answer: impl FnOnce(Request) -> F,
 ) -> Response {
+    forwarded::resolve(gateway, &mut request);
     browser::secured(match checked(gateway, &request) {
         Ok(()) => observed(gateway, route, request, answer).await,
         Err(refusal) => refusal.into_response(),
@@ -52,6 +55,7 @@ pub(crate) async fn guarded<F: Future<Output = Response>>(
 
 fn checked(gateway: &Gateway, request: &Request) -> Result<(), Refusal> {
     let (method, headers) = (request.method(), request.headers());
+    head::check(gateway.config(), request)?;
     if gateway.authorizer().is_none() {
         only_loopback(headers, request.uri())?;
     }

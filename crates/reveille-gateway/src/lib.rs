@@ -18,13 +18,17 @@ mod server;
 mod admission;
 mod auth;
 mod browser;
+mod forwarded;
 mod guard;
+mod head;
 mod metrics;
 mod observe;
+mod replay;
 mod soft_errors;
 
 mod address;
 mod body;
+mod json_shape;
 mod page;
 mod params;
 mod problem;
@@ -33,6 +37,7 @@ mod bus_events;
 mod connections;
 mod consume;
 mod groups;
+mod limits;
 mod manage;
 mod modes;
 mod notify;
@@ -43,6 +48,7 @@ mod signals;
 mod status;
 mod task_paths;
 mod wait;
+mod waiting;
 
 mod due;
 mod fan_out;
@@ -52,12 +58,14 @@ mod stream;
 
 pub use auth::{
     Action, ApiKeyConfig, AuthConfig, AuthConfigError, AuthError, Authorizer, Grant, Identity,
-    IssuerConfig, JwtAlgorithm, NewApiKey, Secret, StaticAuthorizer, new_api_key,
+    IssuerConfig, JwtAlgorithm, NewApiKey, RevokedConfig, Secret, StaticAuthorizer, new_api_key,
 };
+pub use browser::is_origin;
 pub use config::{GatewayConfig, Rate, SignalLimits, StreamLimits, TrafficLimits};
 pub use gateway::Gateway;
 pub use routes::Route;
 pub use server::{
-    ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve, serve_admin,
+    Certificate, ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve,
+    serve_admin,
 };
 pub use signals::SignalValue;

@@ -51,7 +51,10 @@ pub(crate) async fn create(
         }
         .into());
     }
+    // What is not asked for may be anything.
     let same = request.ttl_ms.is_none_or(|ttl| info.ttl_ms == Some(ttl))
+        && (request.lifetime_ms.is_none() || info.lifetime_ms == request.lifetime_ms)
+        && (request.max_deliveries.is_none() || info.max_deliveries == request.max_deliveries)
         && request.max_events.is_none_or(|n| info.max_events == n)
         && request.max_bytes.is_none_or(|n| info.max_bytes == n);
     if same {

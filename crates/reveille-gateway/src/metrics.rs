@@ -54,6 +54,14 @@ struct Scraped {
     dropped: Number,
 }
 
+/// The method, if it is one of those that requests have: clients make up others.
+fn known(method: &str) -> &str {
+    match method {
+        "GET" | "HEAD" | "PUT" | "POST" | "DELETE" | "OPTIONS" | "PATCH" => method,
+        _ => "other",
+    }
+}
+
 /// A counter registered under its name.
 fn counter<M>(registry: &mut Registry, name: &str, help: &str) -> M
 where
@@ -119,7 +127,7 @@ impl Metrics {
     pub(crate) fn request(&self, route: &str, method: &str, status: StatusCode) {
         let labels = [
             ("route", route.to_owned()),
-            ("method", method.to_owned()),
+            ("method", known(method).to_owned()),
             ("status", status.as_str().to_owned()),
         ];
         self.requests.get_or_create(&labels).inc();

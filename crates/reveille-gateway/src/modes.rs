@@ -18,6 +18,7 @@ use reveille_types::{Cursor, Event, EventDraft, Invalid, Label, decode_event};
 use serde_json::value::RawValue;
 
 use crate::body::{malformed, media_type};
+use crate::json_shape;
 use crate::problem::Refusal;
 
 /// The prefix of headers that are attributes.
@@ -102,6 +103,9 @@ fn batch(body: &[u8], decode: Decode) -> Result<Vec<EventDraft>, Refusal> {
 fn json<T>(body: &[u8], read: impl FnOnce(&str) -> Result<T, Invalid>) -> Result<T, Refusal> {
     let text = str::from_utf8(body)
         .map_err(|_| Refusal::bad_request("invalid_json", "the body is not UTF-8"))?;
+    // A batch is one level around its events.
+    let around = usize::from(text.trim_start().starts_with('['));
+    json_shape::check(body, json_shape::DEPTH + around)?;
     read(text).map_err(|found| match serde_json::from_str::<&RawValue>(text) {
         Ok(_) => invalid(&found),
         Err(error) => malformed(&error),
@@ -117,6 +121,10 @@ fn binary(headers: &HeaderMap, body: Bytes) -> Result<EventDraft, Refusal> {
     if let Some(value) = headers.get(header::CONTENT_TYPE) {
         let text = value.to_str().map_err(|_| not_text("content-type"))?;
         event.content_type = Some(text.to_owned());
+        if essence(headers)?.ends_with("json") {
+            // As deep as the same data is within an event.
+            json_shape::check(&event.body, json_shape::DEPTH - 1)?;
+        }
     }
     for (header, value) in headers {
         let Some(name) = header.as_str().strip_prefix(PREFIX) else {

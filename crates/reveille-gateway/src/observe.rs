@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use crate::gateway::Gateway;
 use crate::modes::traceparent;
+use crate::server::Peer;
 
 tokio::task_local! {
     /// The trace of the request that is being answered.
@@ -48,6 +49,7 @@ pub(crate) async fn observed<F: Future<Output = Response>>(
     let trace = trace_of(request.headers());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
     let response = TRACE.scope(trace.clone(), answer(request)).await;
     let (status, took) = (response.status(), begun.elapsed());
     gateway.metrics().request(route, method.as_str(), status);
@@ -62,6 +64,7 @@ pub(crate) async fn observed<F: Future<Output = Response>>(
         path = ?path,
         status = status.as_u16(),
         took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        peer = peer.map(tracing::field::display),
         trace_id = trace,
     );
     response

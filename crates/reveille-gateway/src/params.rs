@@ -111,7 +111,19 @@ pub(crate) fn filter_of(patterns: Vec<Pattern>) -> Result<Filter, Refusal> {
 }
 
 pub(crate) fn bad_value(invalid: &Invalid) -> Refusal {
+    if matches!(invalid, Invalid::TooLarge { .. }) {
+        return over_limit(invalid);
+    }
     Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_parameter", invalid)
+}
+
+/// What has the right shape and is too much of it.
+fn over_limit(invalid: &Invalid) -> Refusal {
+    Refusal::invalid(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid_parameter",
+        invalid,
+    )
 }
 
 pub(crate) fn refused(name: &'static str, problem: impl Into<Cow<'static, str>>) -> Refusal {

@@ -70,7 +70,7 @@ impl Refusal {
         self
     }
 
-    fn limit(mut self, limit: usize) -> Self {
+    pub(crate) fn limit(mut self, limit: usize) -> Self {
         self.0.limit = Some(limit as u64);
         self
     }
@@ -129,10 +129,15 @@ impl IntoResponse for Refusal {
         let mut problem = self.0;
         problem.trace_id = trace_id();
         // What went wrong inside is for the log.
-        if status == StatusCode::INTERNAL_SERVER_ERROR
+        if status.is_server_error()
             && let Some(detail) = problem.detail.take()
         {
-            tracing::error!(detail, code = problem.code, trace_id = problem.trace_id);
+            match status {
+                StatusCode::INTERNAL_SERVER_ERROR => {
+                    tracing::error!(detail, code = problem.code, trace_id = problem.trace_id);
+                }
+                _ => tracing::warn!(detail, code = problem.code, trace_id = problem.trace_id),
+            }
         }
         // A problem holds strings and numbers only.
         let body = serde_json::to_vec(&problem).unwrap_or_default();

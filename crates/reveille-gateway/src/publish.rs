@@ -78,6 +78,8 @@ pub(crate) async fn append(
         .publish(caller.tenant(), drafts.len(), size)?;
     recognise(&mut drafts, headers)?;
     let log = gateway.session_or_new(key).await?;
+    let admission = gateway.admission();
+    admission.deliver(caller.tenant(), || log.readers(), size)?;
     let options = conditions(headers, &log)?;
     Ok(log.append(drafts, options).await?)
 }

@@ -28,6 +28,7 @@ use crate::gateway::Gateway;
 use crate::params::{Params, duration, refused};
 use crate::problem::Refusal;
 use crate::stream::{Beginning, EventStream, Seat, reads_gzip};
+use crate::waiting::waiting;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -222,7 +223,7 @@ async fn read(
                 return Ok(page(mode, &log, &log.page(&options)?));
             };
             let log = gateway.session_or_new(key).await?;
-            return long_poll(gateway, mode, &log, &mut options, wait).await;
+            return long_poll(gateway, caller, mode, &log, &mut options, wait).await;
         }
         Mode::Ndjson => Dialect::Ndjson,
         Mode::Sse => Dialect::Sse(streaming.names),
@@ -285,6 +286,7 @@ fn page(mode: Mode, log: &SessionLog, page: &Page) -> Response {
 /// repeat a 408 by themselves.
 async fn long_poll(
     gateway: &Gateway,
+    caller: &Caller,
     mode: Mode,
     log: &SessionLog,
     options: &mut PageOptions,
@@ -298,13 +300,10 @@ async fn long_poll(
     if !first.events.is_empty() || first.ended.is_some() || first.gap.is_some() {
         return Ok(page(mode, log, &first));
     }
-    let waiting = WaitOptions::any(options.filter.clone())
+    let wanted = WaitOptions::any(options.filter.clone())
         .from(Start::After(first.cursor))
         .timeout(wait.min(gateway.config().wait_max));
-    tokio::select! {
-        outcome = log.wait(waiting) => { outcome?; }
-        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
-    }
+    waiting(gateway, caller, log.wait(wanted)).await??;
     options.start = Start::After(first.cursor);
     let second = log.page(options)?;
     if second.events.is_empty() && second.ended.is_none() && second.gap.is_none() {

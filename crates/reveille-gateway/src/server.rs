@@ -23,13 +23,16 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use ipnet::IpNet;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tower::Service as _;
 
+use crate::config::GatewayConfig;
 use crate::direct;
 use crate::fan_out::{Pump, Pumps};
+use crate::forwarded::{counted_by, is_trusted};
 use crate::gateway::Gateway;
 use crate::stream::Line;
 use alone::Alone;
@@ -43,11 +46,14 @@ pub(crate) use wire::Wire;
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// A connection must say something within this time.
 const FIRST_BYTE: Duration = Duration::from_secs(5);
-/// Most bytes of a request's head, and most fields of it.
-const HEADER_BYTES: usize = 16 * 1024;
+/// Most fields of a request's head.
 const HEADER_FIELDS: usize = 100;
 /// A peer that takes nothing for this long is gone: without it, the kernel would keep its unread bytes.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+/// What a connection too many is told, where it can be told without more ado.
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\n\
+    content-length: 0\r\n\r\n";
 /// What the kernel buffers for a reader that does not read.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Pause after a failed accept (no file descriptors left), so that the loop neither spins nor ends.
@@ -134,6 +140,12 @@ impl Listener {
         self.socket.local_addr()
     }
 
+    /// The certificate, to be read again at will; none with plain HTTP.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.tls.clone().map(Certificate)
+    }
+
     /// `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
@@ -141,6 +153,20 @@ impl Listener {
             Some(_) => "https",
             None => "http",
         }
+    }
+}
+
+/// The certificate of a [`Listener`], which goes on to hold when that serves.
+#[derive(Debug, Clone)]
+pub struct Certificate(tls::Acceptor);
+
+impl Certificate {
+    /// Reads the files again now. New connections get what is in them.
+    ///
+    /// # Errors
+    /// [`ServeError::Certificate`]: the old certificate stays.
+    pub fn reload(&self) -> Result<(), ServeError> {
+        self.0.reload()
     }
 }
 
@@ -183,13 +209,20 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 /// # Cancel safety
 /// A dropped future stops listening and leaves open connections to the runtime.
 pub async fn serve(listener: Listener, gateway: Gateway, stop: impl Future<Output = ()>) {
-    // Without authentication all are this machine.
-    let per_address = match gateway.authorizer() {
-        Some(_) => gateway.config().traffic.connections_per_address,
-        None => usize::MAX,
+    let config = gateway.config();
+    let server = Server {
+        direct: gateway.is_plain().then(|| gateway.clone()),
+        // Without authentication all are this machine.
+        per_address: match gateway.authorizer() {
+            Some(_) => config.traffic.connections_per_address,
+            None => usize::MAX,
+        },
+        most: config.traffic.connections,
+        trusted_proxies: config.trusted_proxies.clone(),
+        header_bytes: config.header_bytes,
+        tls: listener.tls,
+        ..Server::new(gateway.router())
     };
-    let mut server = Server::new(gateway.router(), per_address, listener.tls);
-    server.direct = gateway.is_plain().then(|| gateway.clone());
     server.accept(listener.socket, stop).await;
     gateway.drain(gateway.config().drain);
     let closed = server.connections.shutdown();
@@ -222,7 +255,7 @@ pub async fn bind_admin(address: SocketAddr) -> Result<Listener, ServeError> {
 /// # Cancel safety
 /// A dropped future stops listening and leaves open connections to the runtime.
 pub async fn serve_admin(listener: Listener, gateway: Gateway) {
-    let server = Server::new(gateway.admin_router(), usize::MAX, None);
+    let server = Server::new(gateway.admin_router());
     server.accept(listener.socket, std::future::pending()).await;
 }
 
@@ -232,19 +265,27 @@ struct Server {
     connections: GracefulShutdown,
     peers: Peers,
     per_address: usize,
+    /// Most connections.
+    most: usize,
+    /// Proxies, whose connections are those of many.
+    trusted_proxies: Vec<IpNet>,
+    header_bytes: usize,
     tls: Option<tls::Acceptor>,
     pumps: Pumps,
 }
 
 impl Server {
-    fn new(router: Router, per_address: usize, tls: Option<tls::Acceptor>) -> Self {
+    fn new(router: Router) -> Self {
         Self {
             router,
             direct: None,
             connections: GracefulShutdown::new(),
             peers: Peers::default(),
-            per_address,
-            tls,
+            per_address: usize::MAX,
+            most: usize::MAX,
+            trusted_proxies: Vec::new(),
+            header_bytes: GatewayConfig::default().header_bytes,
+            tls: None,
             pumps: Pumps::start(),
         }
     }
@@ -269,10 +310,19 @@ impl Server {
 
     /// Serves one connection in a task of its own, which ends with the connection.
     fn spawn(&self, socket: TcpStream, peer: IpAddr) {
-        let Some(place) = self.peers.enter(peer, self.per_address) else {
-            tracing::debug!("a connection too many from one address");
+        let per_address = match is_trusted(peer, &self.trusted_proxies) {
+            true => usize::MAX,
+            false => self.per_address,
+        };
+        let Some(place) = self.peers.enter(counted_by(peer), per_address, self.most) else {
+            tracing::debug!("a connection too many, of one address or in all");
+            if self.tls.is_none() {
+                // A socket that is new takes it, or nobody reads it.
+                let _ = socket.try_write(TOO_MANY);
+            }
             return;
         };
+        let header_bytes = self.header_bytes;
         if let Err(error) = tune(&socket) {
             tracing::debug!(%error, "socket options were refused");
         }
@@ -293,7 +343,16 @@ impl Server {
                         peer: Peer(peer),
                         past: Some((pump, Arc::clone(&wire))),
                     };
-                    match run(socket, Proto::Either, answers, watcher, Some(&wire)).await {
+                    match run(
+                        socket,
+                        Proto::Either,
+                        header_bytes,
+                        answers,
+                        watcher,
+                        Some(&wire),
+                    )
+                    .await
+                    {
                         Ok(Some(alone)) => {
                             // A task of its own, which is as small as what it does.
                             tokio::spawn(async move {
@@ -313,7 +372,7 @@ impl Server {
                             peer: Peer(peer),
                             past: None,
                         };
-                        run(socket, proto, answers, watcher, None).await
+                        run(socket, proto, header_bytes, answers, watcher, None).await
                     }
                     Err(error) => Err(error.into()),
                 },
@@ -380,6 +439,7 @@ impl Service<Request<Incoming>> for Answers {
 async fn run<S>(
     socket: S,
     proto: Proto,
+    header_bytes: usize,
     answers: Answers,
     watcher: Watcher,
     wire: Option<&Arc<Wire>>,
@@ -398,12 +458,12 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
         .max_headers(HEADER_FIELDS)
-        .max_buf_size(HEADER_BYTES.max(SEND_BUFFER));
+        .max_buf_size(header_bytes.max(SEND_BUFFER));
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS)
-        .max_header_list_size(HEADER_BYTES as u32)
+        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(H2_PING)
         .keep_alive_timeout(UNACKNOWLEDGED);
     let connection = builder.serve_connection(TokioIo::new(socket), answers);
@@ -418,9 +478,15 @@ where
     .await
 }
 
-/// How many connections each address has.
+/// How many connections there are.
 #[derive(Debug, Clone, Default)]
-struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+struct Peers(Arc<Mutex<Connected>>);
+
+#[derive(Debug, Default)]
+struct Connected {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
@@ -430,13 +496,14 @@ struct Place {
 }
 
 impl Peers {
-    fn enter(&self, peer: IpAddr, limit: usize) -> Option<Place> {
+    fn enter(&self, peer: IpAddr, per_address: usize, most: usize) -> Option<Place> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(peer).or_default();
-        if *count >= limit {
+        let of_peer = counts.by_address.get(&peer).copied().unwrap_or_default();
+        if of_peer >= per_address || counts.all >= most {
             return None;
         }
-        *count += 1;
+        counts.all += 1;
+        *counts.by_address.entry(peer).or_default() += 1;
         drop(counts);
         Some(Place {
             peers: self.clone(),
@@ -448,10 +515,11 @@ impl Peers {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.peer) {
+        counts.all -= 1;
+        if let Some(count) = counts.by_address.get_mut(&self.peer) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.peer);
+                counts.by_address.remove(&self.peer);
             }
         }
     }

@@ -36,6 +36,7 @@ use crate::body::{answer, json};
 use crate::gateway::Gateway;
 use crate::params::Params;
 use crate::problem::Refusal;
+use crate::waiting::waiting;
 use afar::Watched;
 use question::{Done, How};
 use store::{New, TenantSignals};
@@ -172,12 +173,8 @@ pub(crate) async fn look(
         return Ok(answer(StatusCode::OK, &info));
     };
     let until = Instant::now() + timeout.min(gateway.config().wait_max);
-    let info = tokio::select! {
-        biased;
-        info = wait(&signals, handle, until) => info?,
-        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
-    };
-    let Some(info) = info else {
+    let waited = waiting(&gateway, &caller, wait(&signals, handle, until));
+    let Some(info) = waited.await?? else {
         gateway.metrics().wait("timed_out");
         return Ok(StatusCode::NO_CONTENT.into_response());
     };

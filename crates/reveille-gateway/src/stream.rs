@@ -28,6 +28,7 @@ use crate::frames::Dialect;
 use crate::gateway::Gateway;
 use crate::problem::Refusal;
 use crate::read::Streaming;
+use crate::replay::Replay;
 use gzip::Gzip;
 use state::StreamState;
 
@@ -55,16 +56,23 @@ struct Head {
 pub(crate) struct Seat {
     gateway: Gateway,
     connection: Connection,
+    /// Its turn to read history, until it has.
+    replay: Option<Replay>,
     _permit: StreamPermit,
 }
 
 impl Seat {
     /// Lets one more stream in.
     pub(crate) fn take(gateway: &Gateway, caller: &Caller, feed: &Feed) -> Result<Self, Refusal> {
-        let permit = gateway.admission().stream(caller.identity())?;
+        let admission = gateway.admission();
+        let permit = admission.stream(caller.identity(), !feed.is_log())?;
         let identity = Arc::clone(caller.identity());
         let place = feed.cursor().place();
+        let has_history = place < feed.latest().place();
         Ok(Self {
+            replay: has_history
+                .then(|| admission.replay(&identity, feed.key()))
+                .flatten(),
             connection: Connection::new(gateway, identity, feed.log(), place),
             gateway: gateway.clone(),
             _permit: permit,

@@ -14,6 +14,7 @@ use crate::modes::binary_answer;
 use crate::params::refused;
 use crate::problem::Refusal;
 use crate::read::{Asked, raw};
+use crate::waiting::waiting;
 
 /// Whether one match is enough.
 #[derive(Debug, Clone, Copy)]
@@ -72,10 +73,7 @@ pub(crate) async fn wait(
     options.timeout = Some(timeout.min(config.wait_max));
 
     let log = gateway.session_or_new(key).await?;
-    let outcome = tokio::select! {
-        outcome = log.wait(options) => outcome?,
-        _ = gateway.draining().cancelled() => return Err(Refusal::draining()),
-    };
+    let outcome = waiting(&gateway, &caller, log.wait(options)).await??;
     let found = match outcome {
         WaitOutcome::TimedOut { next, .. } => {
             gateway.metrics().wait("timed_out");

@@ -65,6 +65,8 @@ impl SessionLog {
             ended_at: state.ended.as_ref().map(|e| e.wall),
             expires_at: state.expires_wall(),
             ttl_ms: state.terms.ttl.map(millis),
+            lifetime_ms: state.terms.lifetime.map(millis),
+            max_deliveries: state.terms.group.deliveries,
             max_events: state.terms.bounds.events as u64,
             max_bytes: state.terms.bounds.bytes as u64,
         }
@@ -83,6 +85,12 @@ impl SessionLog {
             ended: state.ended.as_ref().map(|e| e.reason),
             expires_at: state.expires_wall(),
         }
+    }
+
+    /// How many subscriptions are open.
+    #[must_use]
+    pub fn readers(&self) -> usize {
+        self.0.state.lock().readers.len()
     }
 
     /// How far each subscription is, in no order.

@@ -305,7 +305,7 @@ pub fn decode_at(json: &str, place: Place) -> Result<Event, Invalid> {
 
 fn read(json: &str, is_full: bool) -> Result<(EventDraft, Body<'_>), Invalid> {
     let Members(members) = serde_json::from_str(json)
-        .map_err(|e| Invalid::form("event", format!("is not a JSON object of an event: {e}")))?;
+        .map_err(|_| Invalid::form("event", "is not a JSON object of an event"))?;
     if let Some(name) = repeated(&members) {
         return Err(Invalid::form(name.to_owned(), "stands twice"));
     }
@@ -451,8 +451,7 @@ fn text(field: &'static str, value: &RawValue) -> Result<String, Invalid> {
 }
 
 fn word<T: for<'de> Deserialize<'de>>(field: &'static str, value: &RawValue) -> Result<T, Invalid> {
-    serde_json::from_str(value.get())
-        .map_err(|e| Invalid::form(field, format!("is not one of its values: {e}")))
+    serde_json::from_str(value.get()).map_err(|_| Invalid::form(field, "is not one of its values"))
 }
 
 fn extension(name: &str, value: &RawValue) -> Result<ExtensionValue, Invalid> {

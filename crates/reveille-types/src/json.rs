@@ -35,8 +35,15 @@ pub(crate) fn compact(text: &str) -> Option<String> {
     Some(escape_line_ends(out))
 }
 
-/// Where the string that begins at `begin` ends.
-fn end_of_string(bytes: &[u8], begin: usize) -> usize {
+/// Where the string whose quote is at `begin` ends in JSON text: the index of its other quote, or the
+/// length of the text without one. For whoever looks through JSON without parsing it.
+///
+/// ```
+/// # use reveille_types::end_of_string;
+/// assert_eq!(end_of_string(br#"["\"", 1]"#, 1), 4);
+/// ```
+#[must_use]
+pub fn end_of_string(bytes: &[u8], begin: usize) -> usize {
     let mut at = begin + 1;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found;

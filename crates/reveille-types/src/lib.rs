@@ -67,7 +67,7 @@ pub use filter::{Filter, FilterSpec};
 pub use fingerprint::Fingerprint;
 pub use gap::{Gap, GapReason, OverflowDetail, PositionRanges};
 pub use invalid::Invalid;
-pub use json::json_line;
+pub use json::{end_of_string, json_line};
 pub use kind::{Class, EndReason, Finality, Kind};
 pub use known_filter::UnknownKind;
 pub use pattern::{Pattern, PatternPart};

@@ -448,10 +448,16 @@ pub struct SessionInfo {
     pub expires_at: Option<Timestamp>,
     /// Its idle time to live; null means that it does not expire.
     pub ttl_ms: Option<u64>,
+    /// Its absolute lifetime; null means that it has none.
+    #[serde(default)]
+    pub lifetime_ms: Option<u64>,
     /// Most events to retain.
     pub max_events: u64,
     /// Most bytes to retain.
     pub max_bytes: u64,
+    /// How often an event is delivered on lease; null means without end.
+    #[serde(default)]
+    pub max_deliveries: Option<u32>,
 }
 
 /// A page of sessions.

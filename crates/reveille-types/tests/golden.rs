@@ -265,13 +265,16 @@ fn session() {
         ended_at: Some(time("2026-01-31T12:00:01.5Z")),
         expires_at: Some(time("2026-01-31T13:00:01.5Z")),
         ttl_ms: Some(3_600_000),
+        lifetime_ms: Some(86_400_000),
         max_events: 1024,
         max_bytes: 16_777_216,
+        max_deliveries: Some(5),
     };
     check(golden!("session_ended.json"), &info);
     info.state = SessionState::Open;
     (info.reason, info.message, info.cancel) = (None, None, None);
     (info.ended_at, info.expires_at, info.ttl_ms) = (None, None, None);
+    (info.lifetime_ms, info.max_deliveries) = (None, None);
     check(golden!("session_open.json"), &info);
 }
 

@@ -8,6 +8,7 @@ use super::config::{AuthConfig, AuthConfigError};
 use super::identity::Identity;
 use super::jwt::Issuers;
 use super::keys::ApiKeys;
+use super::revoked::Revoked;
 use super::secret::Secret;
 
 /// Why a credential is not accepted.
@@ -48,8 +49,8 @@ pub trait Authorizer: fmt::Debug + Send + Sync {
     /// A dropped future changes nothing.
     async fn authenticate(&self, token: &Secret) -> Result<Identity, AuthError>;
 
-    /// Whether the credential behind an identity still counts. Open streams ask about once a second;
-    /// the answer is at hand and waits for nothing.
+    /// Whether the credential behind an identity still counts. Open streams and waits ask a few times a
+    /// second; the answer is at hand and waits for nothing.
     fn is_valid(&self, identity: &Identity) -> bool;
 }
 
@@ -58,6 +59,7 @@ pub trait Authorizer: fmt::Debug + Send + Sync {
 pub struct StaticAuthorizer {
     keys: ApiKeys,
     issuers: Issuers,
+    revoked: Revoked,
 }
 
 impl StaticAuthorizer {
@@ -66,12 +68,26 @@ impl StaticAuthorizer {
     /// # Errors
     /// [`AuthConfigError`] names the entry that cannot be used.
     pub fn new(config: AuthConfig) -> Result<Self, AuthConfigError> {
+        Self::with(config, None)
+    }
+
+    /// Reads the keys of a configuration that takes the place of the one behind `self`: issuers that
+    /// stay keep the public keys that were fetched for them.
+    ///
+    /// # Errors
+    /// [`AuthConfigError`] names the entry that cannot be used.
+    pub fn replaced_by(&self, config: AuthConfig) -> Result<Self, AuthConfigError> {
+        Self::with(config, Some(&self.issuers))
+    }
+
+    fn with(config: AuthConfig, before: Option<&Issuers>) -> Result<Self, AuthConfigError> {
         if config.issuers.is_empty() && config.keys.is_empty() {
             return Err(AuthConfigError::Empty);
         }
         Ok(Self {
             keys: ApiKeys::new(config.keys)?,
-            issuers: Issuers::new(config.issuers)?,
+            issuers: Issuers::new(config.issuers, before)?,
+            revoked: Revoked::new(config.revoked)?,
         })
     }
 }
@@ -79,18 +95,23 @@ impl StaticAuthorizer {
 #[async_trait]
 impl Authorizer for StaticAuthorizer {
     async fn authenticate(&self, token: &Secret) -> Result<Identity, AuthError> {
-        match self.keys.look_up(token) {
-            Some(found) => found,
-            None => self.issuers.verify(token),
+        let identity = match self.keys.look_up(token) {
+            Some(found) => found?,
+            None => self.issuers.verify(token).await?,
+        };
+        match self.revoked.holds(&identity) {
+            true => Err(AuthError::Invalid),
+            false => Ok(identity),
         }
     }
 
     /// Whether its key is there, or an issuer that speaks for its tenant: it need not be this
     /// authorizer that knew it first.
     fn is_valid(&self, identity: &Identity) -> bool {
-        match &identity.key {
+        let is_known = match &identity.key {
             Some(id) => self.keys.holds(id, identity),
-            None => self.issuers.speak_for(&identity.tenant),
-        }
+            None => self.issuers.speak_for(identity),
+        };
+        is_known && !self.revoked.holds(identity)
     }
 }

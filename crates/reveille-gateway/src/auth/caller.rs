@@ -15,6 +15,7 @@ use reveille_types::{Filter, Kind, SessionKey, Tenant};
 use super::authorizer::AuthError;
 use super::credential::{Credential, without_ticket};
 use super::identity::{Action, Identity};
+use crate::browser::is_origin;
 use crate::gateway::Gateway;
 use crate::problem::Refusal;
 use crate::read::{Mode, mode};
@@ -198,6 +199,11 @@ pub(crate) fn until(time: Timestamp) -> Duration {
     Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default()
 }
 
+/// What a credential is told that is not valid any more.
+pub(crate) fn revoked() -> Refusal {
+    refused(AuthError::Invalid)
+}
+
 fn refused(error: AuthError) -> Refusal {
     match error {
         AuthError::Invalid => Refusal::new(StatusCode::UNAUTHORIZED, error.code()),
@@ -217,15 +223,12 @@ async fn identify(gateway: &Gateway, access: Access, parts: &Parts) -> Result<Ca
         },
     };
     let (identity, ticket) = match (credential, gateway.authorizer()) {
-        (Credential::Ticket(ticket), _) if by_ticket => {
+        (Credential::Ticket(ticket), authorizer) if by_ticket => {
             let found = gateway.tickets().find(&ticket);
-            let found = found.ok_or_else(|| refused(AuthError::Invalid))?;
-            if found
-                .identity
-                .expires_at
-                .is_some_and(|at| at <= Timestamp::now())
-            {
-                return Err(refused(AuthError::Invalid));
+            let found = found.ok_or_else(revoked)?;
+            // It is good for no longer than the credential that it was made with.
+            if !authorizer.is_none_or(|known| known.is_valid(&found.identity)) {
+                return Err(revoked());
             }
             (Arc::new(found.identity), Some(found.filter))
         }
@@ -261,7 +264,10 @@ async fn identify(gateway: &Gateway, access: Access, parts: &Parts) -> Result<Ca
 /// A browser sends cookies whichever page asks, so the page must be one of ours.
 fn check_origin(gateway: &Gateway, headers: &HeaderMap) -> Result<(), Refusal> {
     let origin = headers.get(header::ORIGIN).and_then(|o| o.to_str().ok());
-    let listed = |origin: &str| gateway.config().origins.iter().any(|known| known == origin);
+    let listed = |origin: &str| {
+        let known = &gateway.config().origins;
+        is_origin(origin) && known.iter().any(|known| known == origin)
+    };
     match origin.is_some_and(listed) {
         true => Ok(()),
         false => Err(Refusal::new(StatusCode::FORBIDDEN, "wrong_origin").field("origin")),

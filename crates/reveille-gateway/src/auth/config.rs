@@ -7,6 +7,7 @@ use reveille_types::Tenant;
 use serde::Deserialize;
 
 use super::identity::Grant;
+use super::revoked::RevokedConfig;
 use super::secret::Secret;
 
 /// Who is known: API keys, and issuers of tokens.
@@ -17,6 +18,8 @@ pub struct AuthConfig {
     pub keys: Vec<ApiKeyConfig>,
     /// The issuers.
     pub issuers: Vec<IssuerConfig>,
+    /// What does not count any more, before its time.
+    pub revoked: Vec<RevokedConfig>,
 }
 
 /// An API key.
@@ -72,6 +75,9 @@ pub struct IssuerConfig {
     /// A JWKS document with the public keys, read again when it changes.
     #[serde(default)]
     pub jwks_file: Option<PathBuf>,
+    /// Where a JWKS document with the public keys is fetched from: `https`, or `http` on this machine.
+    #[serde(default)]
+    pub jwks_url: Option<String>,
     /// The tenants it may speak for. If it is one, tokens need not name it.
     pub tenants: Vec<Tenant>,
 }
@@ -118,6 +124,9 @@ pub enum AuthConfigError {
         #[source]
         source: std::io::Error,
     },
+    /// An entry of what was taken back.
+    #[error("an entry of revoked gives one of token, subject and key")]
+    Revoked,
     /// The system has no random bytes.
     #[error("the system gives no random bytes")]
     Random,
@@ -134,6 +143,7 @@ impl AuthConfigError {
             Self::KeyTwice { .. } => "duplicate_key",
             Self::Issuer { .. } => "invalid_issuer",
             Self::KeyFile { .. } => "unreadable_key_file",
+            Self::Revoked => "invalid_revocation",
             Self::Random => "no_random_bytes",
         }
     }

@@ -104,6 +104,10 @@ pub struct Identity {
     pub grants: Vec<Grant>,
     /// The public id of the API key, if it was one.
     pub key: Option<String>,
+    /// The claim `jti` of the token, if it had one.
+    pub token: Option<String>,
+    /// The issuer of the token, if it was one.
+    pub issuer: Option<String>,
     /// When the credential ends, and with it all that was begun with it.
     pub expires_at: Option<Timestamp>,
 }
@@ -117,6 +121,8 @@ impl Identity {
             subject: subject.into(),
             grants,
             key: None,
+            token: None,
+            issuer: None,
             expires_at: None,
         }
     }

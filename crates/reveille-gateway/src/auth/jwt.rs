@@ -4,14 +4,8 @@
 //! members that would change how a token is read (`crit`, `b64`, `jwk`, `jku`, `x5u`, `x5c`), size,
 //! lifetime, and that an issuer speaks for its own tenants only.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
-
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
-use jsonwebtoken::jwk::{JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use reveille_types::Tenant;
 use serde::Deserialize;
@@ -20,20 +14,15 @@ use serde_json::{Map, Value};
 use super::authorizer::AuthError;
 use super::config::{AuthConfigError, IssuerConfig, JwtAlgorithm};
 use super::identity::{Action, Grant, Identity, every_kind, every_session};
+use super::issuer_keys::Keys;
 use super::secret::Secret;
 
 /// Most bytes of a token.
 const TOKEN_BYTES: usize = 8 * 1024;
-/// Most bytes of a document with keys.
-const JWKS_BYTES: u64 = 256 * 1024;
-/// Fewest bytes of a shared secret.
-const SECRET_BYTES: usize = 32;
 /// By how many seconds clocks may differ.
 const LEEWAY: u64 = 5;
 /// Longest life of a token, in seconds.
 const LIFETIME: f64 = 24.0 * 3600.0;
-/// How often a file of keys is looked at.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The type of our `authorization_details` (RFC 9396).
 const DETAIL_TYPE: &str = "reveille";
 /// Members of a header with which a token asks to be read in another way, or brings its own key.
@@ -59,6 +48,8 @@ struct Claims {
     #[serde(default)]
     iat: Option<f64>,
     #[serde(default)]
+    jti: Option<String>,
+    #[serde(default)]
     tenant: Option<Tenant>,
     #[serde(default)]
     authorization_details: Vec<Map<String, Value>>,
@@ -71,25 +62,63 @@ struct Unverified {
 }
 
 impl Issuers {
-    pub(super) fn new(configs: Vec<IssuerConfig>) -> Result<Self, AuthConfigError> {
+    /// The issuers of a configuration. Those that were there `before` keep the keys they have fetched.
+    pub(super) fn new(
+        configs: Vec<IssuerConfig>,
+        before: Option<&Self>,
+    ) -> Result<Self, AuthConfigError> {
+        let same = |config: &IssuerConfig| {
+            let mut before = before?.0.iter();
+            before.find(|issuer| issuer.name == config.issuer)
+        };
         configs
             .into_iter()
-            .map(Issuer::new)
+            .map(|config| {
+                let before = same(&config);
+                Issuer::new(config, before)
+            })
             .collect::<Result<_, _>>()
             .map(Self)
     }
 
-    /// Whether some issuer speaks for the tenant.
-    pub(super) fn speak_for(&self, tenant: &Tenant) -> bool {
-        self.0.iter().any(|issuer| issuer.tenants.contains(tenant))
+    /// Whether the issuer of an identity, or any if it names none, speaks for its tenant.
+    pub(super) fn speak_for(&self, identity: &Identity) -> bool {
+        self.0.iter().any(|issuer| {
+            let named = identity
+                .issuer
+                .as_ref()
+                .is_none_or(|name| *name == issuer.name);
+            named && issuer.tenants.contains(&identity.tenant)
+        })
     }
 
     /// Whose the token is.
-    pub(super) fn verify(&self, token: &Secret) -> Result<Identity, AuthError> {
-        self.identity(token.expose()).ok_or(AuthError::Invalid)
+    pub(super) async fn verify(&self, token: &Secret) -> Result<Identity, AuthError> {
+        let token = token.expose();
+        let Unsigned { issuer, key } = Unsigned::of(token).ok_or(AuthError::Invalid)?;
+        let mut refused = AuthError::Invalid;
+        for one in self.0.iter().filter(|one| one.name == issuer) {
+            match one.keys.find(key.as_deref(), one.algorithm).await {
+                Ok(keys) => {
+                    if let Some(identity) = one.identity(token, &keys) {
+                        return Ok(identity);
+                    }
+                }
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
     }
+}
 
-    fn identity(&self, token: &str) -> Option<Identity> {
+/// What a token says before anybody has checked it: which key may have signed it.
+struct Unsigned {
+    issuer: String,
+    key: Option<String>,
+}
+
+impl Unsigned {
+    fn of(token: &str) -> Option<Self> {
         if token.len() > TOKEN_BYTES {
             return None;
         }
@@ -108,10 +137,12 @@ impl Issuers {
         }
         let kid = match header.get("kid") {
             None => None,
-            Some(kid) => Some(kid.as_str()?),
+            Some(kid) => Some(kid.as_str()?.to_owned()),
         };
-        let of_issuer = self.0.iter().filter(|i| i.name == unverified.iss);
-        of_issuer.into_iter().find_map(|i| i.identity(token, kid))
+        Some(Self {
+            issuer: unverified.iss,
+            key: kid,
+        })
     }
 }
 
@@ -121,7 +152,7 @@ fn part<T: for<'de> Deserialize<'de>>(encoded: &str) -> Option<T> {
 }
 
 impl Issuer {
-    fn new(config: IssuerConfig) -> Result<Self, AuthConfigError> {
+    fn new(config: IssuerConfig, before: Option<&Self>) -> Result<Self, AuthConfigError> {
         let name = config.issuer.clone();
         let wrong = |problem| AuthConfigError::Issuer {
             issuer: name.clone(),
@@ -142,39 +173,7 @@ impl Issuer {
             JwtAlgorithm::ES256 => Algorithm::ES256,
             JwtAlgorithm::EdDSA => Algorithm::EdDSA,
         };
-        let keys = match (config.secret, config.public_key_file, config.jwks_file) {
-            (Some(secret), None, None) if algorithm == Algorithm::HS256 => {
-                if secret.expose().len() < SECRET_BYTES {
-                    return Err(wrong("secret has less than 32 bytes"));
-                }
-                Keys::Fixed(DecodingKey::from_secret(secret.expose().as_bytes()))
-            }
-            (None, Some(path), None) if algorithm != Algorithm::HS256 => {
-                let pem = read(&path)?;
-                let key = match algorithm {
-                    Algorithm::RS256 => DecodingKey::from_rsa_pem(&pem),
-                    Algorithm::ES256 => DecodingKey::from_ec_pem(&pem),
-                    _ => DecodingKey::from_ed_pem(&pem),
-                };
-                Keys::Fixed(key.map_err(|_| wrong("public_key_file has no key of its algorithm"))?)
-            }
-            (None, None, Some(path)) if algorithm != Algorithm::HS256 => {
-                let (set, state) = (read_set(&path)?, Seen::of(&path));
-                Keys::File(JwksFile {
-                    path,
-                    current: Mutex::new(Current {
-                        keys: set.ok_or_else(|| wrong("jwks_file has no key set"))?,
-                        seen: state,
-                        looked_at: Instant::now(),
-                    }),
-                })
-            }
-            _ => {
-                return Err(wrong(
-                    "give secret with HS256, or else one of public_key_file and jwks_file",
-                ));
-            }
-        };
+        let keys = Keys::new(&config, algorithm, before.map(|issuer| &issuer.keys))?;
         let mut validation = Validation::new(algorithm);
         validation.set_audience(&config.audience);
         validation.set_issuer(&[&name]);
@@ -190,8 +189,8 @@ impl Issuer {
         })
     }
 
-    fn identity(&self, token: &str, kid: Option<&str>) -> Option<Identity> {
-        let keys = self.keys.find(kid, self.algorithm);
+    /// Whose the token is, if one of the keys has signed it.
+    fn identity(&self, token: &str, keys: &[DecodingKey]) -> Option<Identity> {
         let claims = keys
             .iter()
             .find_map(|key| decode::<Claims>(token, key, &self.validation).ok())?
@@ -210,7 +209,10 @@ impl Issuer {
             .map(grant)
             .collect::<Option<Vec<Grant>>>()?;
         let expires_at = Timestamp::from_millisecond((claims.exp * 1000.0) as i64).ok()?;
-        Some(Identity::new(tenant, claims.sub, grants).until(expires_at))
+        let mut identity = Identity::new(tenant, claims.sub, grants).until(expires_at);
+        identity.token = claims.jti;
+        identity.issuer = Some(self.name.clone());
+        Some(identity)
     }
 
     /// The one tenant that a token names, among those that the issuer speaks for.
@@ -265,98 +267,4 @@ fn grant(detail: &Map<String, Value>) -> Option<Grant> {
         sessions,
         types,
     })
-}
-
-/// Where the keys of an issuer are.
-#[derive(Debug)]
-enum Keys {
-    Fixed(DecodingKey),
-    File(JwksFile),
-}
-
-/// A document with keys, which is read again when it has changed. One that cannot be read leaves the
-/// keys as they are.
-#[derive(Debug)]
-struct JwksFile {
-    path: PathBuf,
-    current: Mutex<Current>,
-}
-
-#[derive(Debug)]
-struct Current {
-    keys: JwkSet,
-    seen: Option<Seen>,
-    looked_at: Instant,
-}
-
-/// What tells one state of a file from another.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    modified: SystemTime,
-    bytes: u64,
-}
-
-impl Seen {
-    fn of(path: &Path) -> Option<Self> {
-        let meta = fs::metadata(path).ok()?;
-        Some(Self {
-            modified: meta.modified().ok()?,
-            bytes: meta.len(),
-        })
-    }
-}
-
-impl Keys {
-    /// The keys with which a token of this id may be signed.
-    fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
-        let file = match self {
-            Self::Fixed(key) => return vec![key.clone()],
-            Self::File(file) => file,
-        };
-        let mut current = file.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.looked_at.elapsed() >= LOOK_AGAIN {
-            current.looked_at = Instant::now();
-            let seen = Seen::of(&file.path);
-            if seen != current.seen {
-                match read_set(&file.path) {
-                    Ok(Some(keys)) => {
-                        current.keys = keys;
-                        current.seen = seen;
-                    }
-                    _ => tracing::warn!("a changed key set cannot be read: the old one stays"),
-                }
-            }
-        }
-        let fits = |jwk: &&jsonwebtoken::jwk::Jwk| {
-            let common = &jwk.common;
-            let of_algorithm = |name: &jsonwebtoken::jwk::KeyAlgorithm| {
-                name.to_string() == format!("{algorithm:?}")
-            };
-            common.key_algorithm.as_ref().is_none_or(of_algorithm)
-                && !matches!(common.public_key_use, Some(PublicKeyUse::Encryption))
-                && kid.is_none_or(|kid| common.key_id.as_deref() == Some(kid))
-        };
-        let keys = current.keys.keys.iter().filter(fits);
-        // A key of another family would make the library refuse; here it is just not the one.
-        keys.filter_map(|jwk| DecodingKey::from_jwk(jwk).ok())
-            .filter(|key| key.family().algorithms().contains(&algorithm))
-            .collect()
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, AuthConfigError> {
-    let unreadable = |source| AuthConfigError::KeyFile {
-        path: path.to_owned(),
-        source,
-    };
-    let bytes = fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > JWKS_BYTES {
-        return Err(unreadable(std::io::ErrorKind::FileTooLarge.into()));
-    }
-    fs::read(path).map_err(unreadable)
-}
-
-/// The key set in a file; nothing if there is none in it.
-fn read_set(path: &Path) -> Result<Option<JwkSet>, AuthConfigError> {
-    Ok(serde_json::from_slice(&read(path)?).ok())
 }

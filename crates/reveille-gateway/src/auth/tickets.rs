@@ -14,7 +14,7 @@ use axum::response::Response;
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use reveille_types::wire::{TicketCreated, TicketRequest};
-use reveille_types::{Filter, SessionKey};
+use reveille_types::{Filter, SessionKey, Tenant};
 use sha2::{Digest, Sha256};
 
 use super::caller::Caller;
@@ -30,12 +30,29 @@ const TICKET_BYTES: usize = 20;
 /// How long a ticket is good if the request does not say, and at most.
 const LIFE_DEFAULT: Duration = Duration::from_secs(5 * 60);
 const LIFE_MAX: Duration = Duration::from_secs(15 * 60);
-/// Most tickets at once.
-const TICKETS_MAX: usize = 100_000;
+/// Fewer tickets of a tenant than this are never looked through for old ones.
+const SWEEP_MIN: usize = 64;
 
 /// The tickets that are good.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    per_tenant: usize,
+    good: Mutex<Good>,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct Tickets(Mutex<HashMap<[u8; 32], Ticket>>);
+struct Good {
+    by_digest: HashMap<[u8; 32], Ticket>,
+    tenants: HashMap<Tenant, OfTenant>,
+}
+
+/// The tickets of one tenant.
+#[derive(Debug, Default)]
+struct OfTenant {
+    digests: Vec<[u8; 32]>,
+    /// So many make it worth while to look for old ones.
+    sweep_at: usize,
+}
 
 /// What a ticket is good for.
 #[derive(Debug, Clone)]
@@ -47,13 +64,24 @@ pub(super) struct Ticket {
 }
 
 impl Tickets {
-    fn tickets(&self) -> MutexGuard<'_, HashMap<[u8; 32], Ticket>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn new(per_tenant: usize) -> Self {
+        Self {
+            per_tenant,
+            good: Mutex::default(),
+        }
+    }
+
+    fn good(&self) -> MutexGuard<'_, Good> {
+        self.good.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looked up by digest, so that time tells nothing of the text.
     pub(super) fn find(&self, ticket: &Secret) -> Option<Ticket> {
-        let found = self.tickets().get(&digest(ticket.expose())).cloned()?;
+        let found = self
+            .good()
+            .by_digest
+            .get(&digest(ticket.expose()))
+            .cloned()?;
         (Instant::now() < found.until).then_some(found)
     }
 
@@ -62,15 +90,25 @@ impl Tickets {
         getrandom::fill(&mut random)
             .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal"))?;
         let text = HEXLOWER.encode(&random);
-        let mut tickets = self.tickets();
-        if tickets.len() >= TICKETS_MAX {
+        let mut good = self.good();
+        let Good { by_digest, tenants } = &mut *good;
+        let own = tenants.entry(ticket.identity.tenant.clone()).or_default();
+        if own.digests.len() >= own.sweep_at.max(SWEEP_MIN).min(self.per_tenant) {
             let now = Instant::now();
-            tickets.retain(|_, ticket| now < ticket.until);
+            own.digests.retain(|digest| {
+                let is_good = by_digest.get(digest).is_some_and(|t| now < t.until);
+                if !is_good {
+                    by_digest.remove(digest);
+                }
+                is_good
+            });
+            own.sweep_at = 2 * own.digests.len();
         }
-        if tickets.len() >= TICKETS_MAX {
-            return Err(Refusal::too_many("too_many_tickets", TICKETS_MAX));
+        if own.digests.len() >= self.per_tenant {
+            return Err(Refusal::too_many("too_many_tickets", self.per_tenant));
         }
-        tickets.insert(digest(&text), ticket);
+        own.digests.push(digest(&text));
+        by_digest.insert(digest(&text), ticket);
         Ok(text)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpStream;
@@ -68,12 +68,13 @@ impl Acceptor {
         Ok(Self(Arc::new(Files { config, current })))
     }
 
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        let current = self.0.current.lock();
+        current.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn current(&self) -> TlsAcceptor {
-        let mut current = self
-            .0
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.lock();
         if current.looked_at.elapsed() >= LOOK_AGAIN {
             current.looked_at = Instant::now();
             let now = seen(&self.0.config);
@@ -88,6 +89,16 @@ impl Acceptor {
             }
         }
         current.acceptor.clone()
+    }
+
+    /// Reads the files now, changed or not.
+    pub(super) fn reload(&self) -> Result<(), ServeError> {
+        let seen = seen(&self.0.config);
+        let acceptor = load(&self.0.config)?;
+        let mut current = self.lock();
+        current.acceptor = acceptor;
+        current.seen = seen;
+        Ok(())
     }
 
     /// Shakes hands, in time.

@@ -32,6 +32,8 @@ pub(crate) struct StreamState {
     dialect: Dialect,
     seat: Seat,
     draining: Cancelled,
+    /// The credential is taken back; none where that cannot be.
+    revoked: Option<Cancelled>,
     retry: Duration,
     /// Whether heartbeats are frames, which pages can see.
     visible: bool,
@@ -75,6 +77,7 @@ impl StreamState {
         let timer = due.next().map(|at| Box::pin(tokio::time::sleep_until(at)));
         Self {
             draining: gateway.draining().cancelled(),
+            revoked: seat.connection.revoked(),
             feed,
             dialect,
             seat,
@@ -98,6 +101,14 @@ impl StreamState {
         reader: &mut Context<'_>,
     ) -> Poll<Option<Bytes>> {
         if self.over {
+            return Poll::Ready(None);
+        }
+        if let Some(revoked) = &mut self.revoked
+            && Pin::new(revoked).poll(cx).is_ready()
+        {
+            // Nothing may follow: what was not written yet is not.
+            self.out.clear();
+            self.close("credential");
             return Poll::Ready(None);
         }
         self.collect(reader, None);
@@ -142,7 +153,7 @@ impl StreamState {
 
     /// Whether something other than reading has the next word.
     pub(super) fn is_ending(&self) -> bool {
-        self.over || self.due.drain.is_some()
+        self.over || self.due.drain.is_some() || self.due.pace.is_some()
     }
 
     /// Tells how far the stream is.
@@ -160,6 +171,20 @@ impl StreamState {
 
     /// Encodes what is ready, up to one write.
     fn collect(&mut self, cx: &mut Context<'_>, mut frames: Option<&mut FrameCache>) {
+        if let Some(replay) = &mut self.seat.replay {
+            self.due.pace = replay.pause();
+            if self.due.pace.is_some() || replay.poll(cx).is_pending() {
+                return;
+            }
+        }
+        let before = self.out.len();
+        self.collect_items(cx, &mut frames);
+        if let Some(replay) = &mut self.seat.replay {
+            replay.has_read(self.out.len() - before);
+        }
+    }
+
+    fn collect_items(&mut self, cx: &mut Context<'_>, frames: &mut Option<&mut FrameCache>) {
         while self.out.len() < WRITE_BYTES && !self.over {
             let item = match self.feed.poll_item(cx) {
                 Poll::Pending => return,
@@ -178,7 +203,7 @@ impl StreamState {
             match &item {
                 Item::Event(event, cursor) => {
                     let frame = Frame::Event(event, *cursor);
-                    match &mut frames {
+                    match frames {
                         // The same for all who read the session itself.
                         Some(frames) if self.feed.is_log() => {
                             frames.encode(self.dialect, &mut self.out, &frame, *cursor);
@@ -191,8 +216,12 @@ impl StreamState {
                     self.seat.gateway.metrics().gap(gap);
                     self.write(&Frame::Gap(gap));
                 }
-                Item::CaughtUp(cursor) => self.write(&Frame::CaughtUp(*cursor)),
+                Item::CaughtUp(cursor) => {
+                    self.seat.replay = None;
+                    self.write(&Frame::CaughtUp(*cursor));
+                }
                 Item::Ended(end) => {
+                    self.seat.replay = None;
                     self.write(&Frame::End(*end));
                     self.close("end");
                 }
@@ -253,6 +282,11 @@ impl StreamState {
             if self.due.announce(now, &self.seat.connection) {
                 let reason = ReconnectReason::TokenExpired;
                 self.write(&Frame::Reconnect(self.reconnect(reason)));
+            }
+            if self.due.pace.is_some_and(|at| at <= now) {
+                self.due.pace = None;
+                // What there is to read is read first thing.
+                cx.waker().wake_by_ref();
             }
             if self.due.age.is_some_and(|at| at <= now) {
                 return self.end_connection(ReconnectReason::MaxAge);

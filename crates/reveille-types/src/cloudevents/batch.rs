@@ -30,7 +30,7 @@ pub fn decode_batch(
     decode: impl Fn(&str) -> Result<EventDraft, Invalid>,
 ) -> Result<Vec<EventDraft>, Invalid> {
     let events: Vec<&RawValue> = serde_json::from_str(json)
-        .map_err(|e| Invalid::form("batch", format!("is not a JSON array of events: {e}")))?;
+        .map_err(|_| Invalid::form("batch", "is not a JSON array of events"))?;
     events
         .iter()
         .enumerate()

@@ -65,7 +65,11 @@ fn known(resolved: &Resolved) -> Vec<String> {
             issuer.issuer
         )
     });
-    let mut lines: Vec<String> = keys.chain(issuers).collect();
+    let revoked = match auth.revoked.len() {
+        0 => None,
+        count => Some(format!("# auth: {count} revoked  # {source}")),
+    };
+    let mut lines: Vec<String> = keys.chain(issuers).chain(revoked).collect();
     if lines.is_empty() {
         lines.push("# auth: none, so only loopback addresses are served".to_owned());
     }

@@ -10,7 +10,7 @@ use reveille_gateway::{AuthError, Authorizer, Identity, Secret, StaticAuthorizer
 use super::settings::{SettingsError, auth_of};
 
 /// How often the file is looked at.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Who is known, as the file says. A file that cannot be read leaves them as they are.
 #[derive(Debug)]
@@ -45,16 +45,25 @@ impl KnownInFile {
             let seen = seen(&self.path);
             if seen != current.seen {
                 current.seen = seen;
-                let read = auth_of(&self.path);
-                match read.and_then(|auth| Ok(StaticAuthorizer::new(auth)?)) {
-                    Ok(known) => current.known = Arc::new(known),
-                    Err(error) => {
-                        tracing::warn!(%error, "those who were known before stay so");
-                    }
+                if let Err(error) = self.read(&mut current) {
+                    tracing::warn!(%error, "those who were known before stay so");
                 }
             }
         }
         Arc::clone(&current.known)
+    }
+
+    /// Reads the file now. Whoever is known stays so if that does not work.
+    pub(super) fn reload(&self) -> Result<(), SettingsError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.seen = seen(&self.path);
+        self.read(&mut current)
+    }
+
+    fn read(&self, current: &mut Current) -> Result<(), SettingsError> {
+        let known = current.known.replaced_by(auth_of(&self.path)?)?;
+        current.known = Arc::new(known);
+        Ok(())
     }
 }
 

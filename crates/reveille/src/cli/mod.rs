@@ -6,6 +6,7 @@
 
 mod backend;
 mod bench;
+mod calm;
 mod cancel;
 mod close;
 mod config;

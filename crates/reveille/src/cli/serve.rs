@@ -2,20 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use reveille_gateway::{
-    Gateway, ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve, serve_admin,
+    Certificate, Gateway, ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve,
+    serve_admin,
 };
 use reveille_types::Tenant;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
+use super::calm::Calm;
 use super::known::KnownInFile;
 use super::output::note;
 use super::settings::{Given, LogFormat, Settings, SettingsError};
@@ -88,6 +90,7 @@ pub(super) struct Listening {
     admin: Option<Listener>,
     pub(super) gateway: Gateway,
     pub(super) url: String,
+    read_again: ReadAgain,
     settings: Settings,
 }
 
@@ -106,7 +109,12 @@ impl Serve {
         let resolved = self.given.resolve(|name| std::env::var(name).ok())?;
         let (settings, file) = (resolved.settings, resolved.file);
         let address = address("listen", &settings.listen).await?;
-        let gateway = gateway(&settings, file).await?;
+        let known = match file {
+            Some(file) if settings.has_auth() => Some(Arc::new(KnownInFile::new(file)?)),
+            // Only the file can say who is known.
+            _ => None,
+        };
+        let gateway = gateway(&settings, known.clone()).await?;
         let mut options = ListenOptions::default();
         if let (Some(certificate), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
             options.tls = Some(TlsConfig::new(certificate.clone(), key.clone()));
@@ -122,6 +130,10 @@ impl Serve {
             .map_err(|source| ServeError::Bind { address, source })?;
         let listening = Listening {
             url: format!("{}://{address}", listener.scheme()),
+            read_again: ReadAgain {
+                certificate: listener.certificate(),
+                known,
+            },
             listener,
             admin,
             gateway,
@@ -134,6 +146,7 @@ impl Serve {
     /// Serves until Ctrl-C or a termination request.
     pub(super) async fn run(&self) -> Result<Outcome, CommandError> {
         let stop = stop_signal()?;
+        let mut again = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
         let listening = self.listen().await?;
         log_to_stderr(&listening.settings);
         let url = &listening.url;
@@ -151,7 +164,14 @@ impl Serve {
             note("  reveille wait build --type task.completed --timeout 20s");
             note("  reveille publish build --type task.completed --data '{\"ok\":true}'");
         }
+        let read_again = listening.read_again.clone();
+        let reading = tokio::spawn(async move {
+            while again.recv().await.is_some() {
+                read_again.now();
+            }
+        });
         listening.serve(stop).await;
+        reading.abort();
         Ok(Outcome::Done)
     }
 }
@@ -171,7 +191,10 @@ async fn address(setting: &'static str, text: &str) -> Result<SocketAddr, StartE
     })
 }
 
-async fn gateway(settings: &Settings, file: Option<PathBuf>) -> Result<Gateway, StartError> {
+async fn gateway(
+    settings: &Settings,
+    known: Option<Arc<KnownInFile>>,
+) -> Result<Gateway, StartError> {
     let sessions = settings.backend.sessions().await?;
     let sessions = sessions
         .tail(settings.tail)
@@ -182,14 +205,11 @@ async fn gateway(settings: &Settings, file: Option<PathBuf>) -> Result<Gateway, 
     sessions.open_stored(&Tenant::default_tenant()).await?;
     let mut config = settings.gateway.clone();
     config.drain = DRAIN_INTERRUPT;
-    config.streams.per_node = config.streams.per_node.min(most_streams());
-    let gateway = match file {
-        Some(file) if settings.has_auth() => {
-            let known = KnownInFile::new(file)?;
-            Gateway::with_authorizer(sessions, config, Arc::new(known))
-        }
-        // Only the file can say who is known.
-        _ => Gateway::new(sessions, config),
+    config.streams.per_node = config.streams.per_node.min(most_connections());
+    config.traffic.connections = config.traffic.connections.min(most_connections());
+    let gateway = match known {
+        Some(known) => Gateway::with_authorizer(sessions, config, known),
+        None => Gateway::new(sessions, config),
     };
     Ok(match settings.backend.signals().await? {
         Some(network) => gateway.with_signal_network(network),
@@ -197,8 +217,33 @@ async fn gateway(settings: &Settings, file: Option<PathBuf>) -> Result<Gateway, 
     })
 }
 
+/// What is read again when the process is told to (SIGHUP), without waiting until it is seen to have
+/// changed.
+#[derive(Debug, Clone)]
+struct ReadAgain {
+    certificate: Option<Certificate>,
+    known: Option<Arc<KnownInFile>>,
+}
+
+impl ReadAgain {
+    fn now(&self) {
+        let certificate = self.certificate.as_ref().map(Certificate::reload);
+        let known = self.known.as_ref().map(|known| known.reload());
+        let failed = [
+            certificate.and_then(Result::err).map(|e| e.to_string()),
+            known.and_then(Result::err).map(|e| e.to_string()),
+        ];
+        for error in failed.iter().flatten() {
+            note(&format!("the old stays: {error}"));
+        }
+        if failed.iter().all(Option::is_none) {
+            note("certificate and keys were read again");
+        }
+    }
+}
+
 /// As many as there can be open files, less a tenth for everything else.
-fn most_streams() -> usize {
+fn most_connections() -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let files = files.map_or(usize::MAX, |files| {
         usize::try_from(files).unwrap_or(usize::MAX)
@@ -211,14 +256,14 @@ fn log_to_stderr(settings: &Settings) {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::WARN.into())
         .parse_lossy(&settings.log);
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
-    // A second call finds the first one's subscriber, which is as good.
-    let _ = match settings.log_format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().try_init(),
+    let filter = filter.and(Calm::default());
+    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let log = match settings.log_format {
+        LogFormat::Text => log.with_filter(filter).boxed(),
+        LogFormat::Json => log.json().with_filter(filter).boxed(),
     };
+    // A second call finds the first one's subscriber, which is as good.
+    let _ = tracing_subscriber::registry().with(log).try_init();
 }
 
 impl Listening {

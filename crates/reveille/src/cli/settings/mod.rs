@@ -5,6 +5,7 @@
 
 mod file;
 mod given;
+mod memory;
 mod table;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use reveille_queue::{QueueLimits, TailLimits};
 
 use super::backend::BackendArgs;
 pub(super) use given::Given;
+use memory::memory;
 pub(super) use table::{SETTINGS, Setting};
 
 /// Everything that is set.
@@ -141,12 +143,21 @@ impl Default for Settings {
             log_format: LogFormat::Text,
             drain: std::time::Duration::from_secs(30),
             gateway: GatewayConfig::default(),
-            limits: QueueLimits::default(),
+            limits: limits(),
             tail: TailLimits::default(),
             session_ttl: std::time::Duration::from_secs(24 * 3600),
             auth: AuthConfig::default(),
         }
     }
+}
+
+/// Events take up to seven tenths of what memory there is.
+fn limits() -> QueueLimits {
+    let mut limits = QueueLimits::default();
+    if let Some(memory) = memory() {
+        limits.bytes = limits.bytes.min(memory / 10 * 7);
+    }
+    limits
 }
 
 /// Everything that is set, and where each value comes from.

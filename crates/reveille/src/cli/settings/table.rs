@@ -1,7 +1,11 @@
 //! What can be set: one row each.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use ipnet::IpNet;
+use reveille_gateway::{Rate, is_origin};
 
 use super::{LogFormat, Settings};
 use crate::cli::backend::{BackendName, Level};
@@ -175,7 +179,21 @@ impl Read for usize {
 
 impl Read for u32 {
     fn read(text: &str) -> Result<Self, &'static str> {
-        text.parse().map_err(|_| "is no number")
+        Self::try_from(usize::read(text)?).map_err(|_| "is 4 GiB or more")
+    }
+
+    fn show(&self) -> String {
+        usize::try_from(*self).map_or_else(|_| self.to_string(), |n| n.show())
+    }
+}
+
+/// A network, or one address.
+impl Read for IpNet {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        let address = || text.parse().map(|address: IpAddr| Self::from(address));
+        text.parse()
+            .or_else(|_| address())
+            .map_err(|_| "is no address, and no network such as 10.0.0.0/8")
     }
 
     fn show(&self) -> String {
@@ -221,7 +239,7 @@ macro_rules! row {
 }
 
 /// Everything that can be set.
-pub(crate) static SETTINGS: [Setting; 44] = [
+pub(crate) static SETTINGS: [Setting; 67] = [
     row!("listen" "HOST:PORT" "Where to listen; port 0 picks a free one", one listen),
     row!("admin_listen" "HOST:PORT" "Where to answer /metrics, /healthz and /readyz without credentials; a loopback address", option admin_listen),
     row!("tls_cert" "FILE" "The certificate chain in PEM, read again when it changes", option tls_cert),
@@ -229,7 +247,21 @@ pub(crate) static SETTINGS: [Setting; 44] = [
     row!("insecure_plain_http" "BOOL" "Serve plain HTTP on other than loopback addresses, because a proxy in front speaks TLS", one insecure_plain_http),
     row!("backend" "BACKEND" "Where sessions are kept: memory, archive:DIR for a directory, redis://HOST:PORT or nats://HOST:PORT", one backend.backend),
     row!("durability" "LEVEL" "What an acknowledged event survives in an archive: os (the end of the process) or fsync (a loss of power)", one backend.durability),
-    row!("origins" "ORIGIN" "An origin of web pages that may read answers, and whose cookies count; may be repeated", many gateway.origins),
+    row!(@base "origins", "ORIGIN", "An origin of web pages that may read answers, and whose cookies count; may be repeated", true,
+        |s, v| {
+            if !v.iter().all(|origin| is_origin(origin)) {
+                return Err("is no origin such as https://example.org");
+            }
+            s.gateway.origins = v.to_vec();
+            Ok(())
+        },
+        |s| s.gateway.origins.clone()),
+    row!(@base "trusted_proxies", "NETWORK", "A proxy, or a network of them, that is believed when it says whose request it is; may be repeated", true,
+        |s, v| {
+            s.gateway.trusted_proxies = v.iter().map(|text| Read::read(text)).collect::<Result<_, _>>()?;
+            Ok(())
+        },
+        |s| s.gateway.trusted_proxies.iter().map(Read::show).collect()),
     Setting {
         old_flag: Some("webhook-origin"),
         ..row!("webhook_origins" "ORIGIN" "An origin that may send events as web hooks (CloudEvents); may be repeated", many gateway.webhook_origins)
@@ -245,6 +277,8 @@ pub(crate) static SETTINGS: [Setting; 44] = [
     row!("wait_max" "DURATION" "The longest wait", one gateway.wait_max),
     row!("lease_default" "DURATION" "How long a taken event stays with its taker if the request does not say", one gateway.lease_default),
     row!("body_bytes" "BYTES" "Most bytes of a request's body", one gateway.body_bytes),
+    row!("url_bytes" "BYTES" "Most bytes of a request's URL", one gateway.url_bytes),
+    row!("header_bytes" "BYTES" "Most bytes of a request's headers", one gateway.header_bytes),
     row!("body_deadline" "DURATION" "How long a request's body may take to begin", one gateway.body_deadline),
     row!("page_default" "COUNT" "Events on a page if the request does not say", one gateway.page_default),
     row!("page_max" "COUNT" "Most events on a page", one gateway.page_max),
@@ -252,7 +286,22 @@ pub(crate) static SETTINGS: [Setting; 44] = [
     row!("streams_per_tenant" "COUNT" "Most open streams of one tenant", one gateway.streams.per_tenant),
     row!("streams_per_node" "COUNT" "Most open streams", one gateway.streams.per_node),
     row!("streams_per_second" "COUNT" "Most new streams of one tenant in a second", one gateway.traffic.streams.count),
+    row!("streams_burst" "COUNT" "New streams of one tenant at once", one gateway.traffic.streams.burst),
+    row!("replays" "COUNT" "Most streams of one token that read the history of one session at once", one gateway.streams.replays),
+    row!("replay_bytes" "BYTES" "Bytes of history that one stream reads in a second", one gateway.streams.replay_bytes),
     row!("events_per_second" "COUNT" "Most events that one tenant publishes in a second", one gateway.traffic.events.count),
+    row!("events_burst" "COUNT" "Events that one tenant publishes at once", one gateway.traffic.events.burst),
+    row!("bytes_per_second" "BYTES" "Most bytes that one tenant publishes in a second", one gateway.traffic.bytes.count),
+    row!("bytes_burst" "BYTES" "Bytes that one tenant publishes at once", one gateway.traffic.bytes.burst),
+    row!("delivered_bytes_per_second" "BYTES" "Most bytes that one tenant publishes in a second, times the streams that read them", one gateway.traffic.delivered_bytes.count),
+    row!("delivered_bytes_burst" "BYTES" "The same at once", one gateway.traffic.delivered_bytes.burst),
+    row!("unauthenticated_per_second" "COUNT" "Most requests without a credential from one address in a second", one gateway.traffic.anonymous.count),
+    row!("unauthenticated_burst" "COUNT" "Requests without a credential from one address at once", one gateway.traffic.anonymous.burst),
+    row!(@base "failures_per_minute", "COUNT", "Most credentials from one address that are refused in a minute", false,
+        |s, v| { s.gateway.traffic.failures = Rate::per_minute(one(v)?); Ok(()) },
+        |s| vec![s.gateway.traffic.failures.count.show()]),
+    row!("tickets_per_tenant" "COUNT" "Most tickets of one tenant that are good at once", one gateway.tickets_per_tenant),
+    row!("connections" "COUNT" "Most open connections", one gateway.traffic.connections),
     row!("connections_per_address" "COUNT" "Most open connections from one address", one gateway.traffic.connections_per_address),
     row!("session_ttl" "DURATION" "Silence after which a session expires", one session_ttl),
     row!("session_events" "COUNT" "Events that a session retains", one limits.session_events),
@@ -264,9 +313,16 @@ pub(crate) static SETTINGS: [Setting; 44] = [
     row!("sessions" "COUNT" "Most sessions", one limits.sessions),
     row!("sessions_per_tenant" "COUNT" "Most sessions of one tenant", one limits.sessions_per_tenant),
     row!("waits_per_session" "COUNT" "Most waits, takes and streams that wait in one session", one limits.waiters_per_session),
+    row!("waits_per_tenant" "COUNT" "Most requests of one tenant that wait", one gateway.waits_per_tenant),
+    row!("groups_per_session" "COUNT" "Most groups of takers of one session", one limits.groups_per_session),
+    row!("leases_per_group" "COUNT" "Most events of one group on lease at once", one limits.leases_per_group),
     row!("max_deliveries" "COUNT" "How often an event is delivered on lease before it becomes a dead letter", option limits.max_deliveries),
     row!("bus_events" "COUNT" "Events of each tenant that are kept in one order", one tail.events),
     row!("bus_bytes" "BYTES" "Bytes of them", one tail.bytes),
     row!("signals_pending" "COUNT" "Most signals of one tenant that are not complete", one gateway.signals.pending),
+    row!("signal_value_bytes" "BYTES" "Most bytes of the value of a signal", one gateway.signals.value_bytes),
+    row!("signal_waiters" "COUNT" "Most requests of one tenant that wait for signals", one gateway.signals.waiters),
+    row!("merge_inputs" "COUNT" "Most inputs of one merge", one gateway.signals.merge_inputs),
+    row!("merge_inputs_pending" "COUNT" "Most inputs of all merges of one tenant that are not complete", one gateway.signals.merge_inputs_pending),
     row!("signal_history" "COUNT" "Outcomes of signals of one tenant that can still be asked for", one gateway.signals.history),
 ];
