@@ -10,6 +10,7 @@ use reveille_memory::MemoryBackend;
 use reveille_nats::{NatsBackend, NatsOptions};
 use reveille_queue::{Sessions, TailLimits};
 use reveille_redis::{RedisBackend, RedisOptions};
+use reveille_testkit::{panics, watch_for_panics};
 use reveille_types::Tenant;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -155,6 +156,7 @@ impl Server {
         config: GatewayConfig,
         authorizer: Option<Arc<dyn Authorizer>>,
     ) -> Self {
+        watch_for_panics();
         let gateway = match authorizer.clone() {
             None => Gateway::new(sessions.clone(), config.clone()),
             Some(known) => Gateway::with_authorizer(sessions.clone(), config.clone(), known),
@@ -233,6 +235,16 @@ impl Server {
     #[must_use]
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
+    }
+}
+
+/// no panic reaches a task, in no test that has a server.
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if !std::thread::panicking() {
+            assert_eq!(panics(), [""; 0], "a task of a server panicked");
+        }
     }
 }
 
