@@ -103,6 +103,22 @@ impl Program {
         number.expect("the system says what a process holds")
     }
 
+    /// Seconds of CPU that it has used.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> f64 {
+        let id = self.child.id().expect("the process runs");
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"));
+        let stat = stat.expect("the process runs");
+        // Behind the name, which may hold anything; in hundredths of a second on all Linux.
+        let (_, fields) = stat.rsplit_once(") ").expect("the line has a name");
+        let mut ticks = fields.split(' ').skip(11).take(2);
+        let ticks = ticks.by_ref().filter_map(|ticks| ticks.parse::<f64>().ok());
+        ticks.sum::<f64>() / 100.0
+    }
+
     /// The next line on standard error.
     ///
     /// # Panics
@@ -131,19 +147,27 @@ impl Program {
     /// Waits for the end of the process.
     ///
     /// # Panics
-    /// When it does not end.
+    /// When it does not end, or a task of it panicked.
     ///
     /// # Cancel safety
     /// A dropped future ends the process.
     pub async fn ended(self) -> Output {
         // The rest of standard error is read, so that the process cannot block on it.
         let mut notes = self.notes;
-        let draining =
-            tokio::spawn(async move { while let Ok(Some(_)) = notes.next_line().await {} });
+        let reading = tokio::spawn(async move {
+            let mut panics = Vec::new();
+            while let Ok(Some(note)) = notes.next_line().await {
+                if note.contains("panicked at") {
+                    panics.push(note);
+                }
+            }
+            panics
+        });
         let output = soon("the end of reveille", self.child.wait_with_output())
             .await
             .expect("the process can be waited for");
-        draining.abort();
+        let panics = soon("the end of standard error", reading).await;
+        assert_eq!(panics.expect("nothing panics"), [""; 0]);
         output
     }
 }

@@ -11,6 +11,7 @@ use reveille_memory::MemoryBackend;
 use reveille_nats::{NatsBackend, NatsOptions};
 use reveille_queue::{Sessions, TailLimits};
 use reveille_redis::{RedisBackend, RedisOptions};
+use reveille_testkit::{panics, watch_for_panics};
 use reveille_types::Tenant;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -79,7 +80,7 @@ impl Server {
         // The file lives as long as it is open, its directory need not.
         let dir = tempfile::TempDir::new().expect("a directory can be made");
         let file = AppendFile::open(&dir.path().join("log"));
-        Self::over(file.expect("a file can be made"), None).await
+        Self::on_backend(file.expect("a file can be made"), None).await
     }
 
     /// Starts a gateway on a free port, over an archive.
@@ -93,7 +94,7 @@ impl Server {
         // The files live as long as they are open, their directory need not.
         let dir = tempfile::TempDir::new().expect("a directory can be made");
         let archive = ArchiveBackend::open(dir.path(), ArchiveOptions::default());
-        Self::over(archive.expect("an archive can be made"), None).await
+        Self::on_backend(archive.expect("an archive can be made"), None).await
     }
 
     /// Starts a gateway on a free port, over a Redis of its own.
@@ -106,7 +107,7 @@ impl Server {
     pub async fn on_redis() -> Self {
         let broker = Broker::redis().await;
         let backend = RedisBackend::connect(&broker.url, RedisOptions::default()).await;
-        Self::over(backend.expect("the broker answers"), Some(broker)).await
+        Self::on_backend(backend.expect("the broker answers"), Some(broker)).await
     }
 
     /// Starts a gateway on a free port, over a NATS of its own.
@@ -119,10 +120,10 @@ impl Server {
     pub async fn on_nats() -> Self {
         let broker = Broker::nats().await;
         let backend = NatsBackend::connect(&broker.url, NatsOptions::default()).await;
-        Self::over(backend.expect("the broker answers"), Some(broker)).await
+        Self::on_backend(backend.expect("the broker answers"), Some(broker)).await
     }
 
-    async fn over(backend: impl Backend + 'static, broker: Option<Broker>) -> Self {
+    async fn on_backend(backend: impl Backend + 'static, broker: Option<Broker>) -> Self {
         let config = GatewayConfig::default();
         let mut server = Self::on(own_address(), sessions(backend), config, None).await;
         server.broker = broker;
@@ -151,6 +152,7 @@ impl Server {
         config: GatewayConfig,
         authorizer: Option<Arc<dyn Authorizer>>,
     ) -> Self {
+        watch_for_panics();
         let gateway = match authorizer.clone() {
             None => Gateway::new(sessions.clone(), config.clone()),
             Some(known) => Gateway::with_authorizer(sessions.clone(), config.clone(), known),
@@ -237,6 +239,16 @@ fn sessions(backend: impl Backend + 'static) -> Sessions {
     let sessions = builder.build();
     tokio::spawn(sessions.drive());
     sessions
+}
+
+/// no panic reaches a task, in no test that has a server.
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if !std::thread::panicking() {
+            assert_eq!(panics(), [""; 0], "a task of a server panicked");
+        }
+    }
 }
 
 /// A loopback address that no other server has and from which nobody connects, with any port: whoever

@@ -260,32 +260,37 @@ async fn patience(server: &Server, head: &'static str, drip: bool) -> (Duration,
     )
 }
 
+/// R-52.
 #[tokio::test]
 async fn connections_that_take_their_time_are_closed() {
     const BODY: &str = "POST /v1/sessions/s/events HTTP/1.1\r\nhost: localhost\r\n\
         content-type: application/json\r\ncontent-length: 100000\r\nconnection: close\r\n\r\n";
     const IDLE: &str = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let server = Server::start().await;
-    let (silent, line, header, body, idle, preface) = tokio::join!(
+    let (silent, line, header, body, stopped, idle, preface) = tokio::join!(
         patience(&server, "", false),
         patience(&server, "GET /hea", false),
         patience(&server, "GET /healthz HTTP/1.1\r\nhost: loc", true),
         patience(&server, BODY, true),
+        patience(&server, BODY, false),
         patience(&server, IDLE, false),
         patience(&server, "PRI * HTT", false),
     );
     for (what, (took, _), least, most) in [
-        ("silence", &silent, 4, 7),
-        ("half a request line", &line, 9, 12),
-        ("dripped headers", &header, 9, 12),
-        ("a dripped body", &body, 9, 12),
-        ("an idle connection", &idle, 9, 12),
-        ("half a preface", &preface, 4, 7),
+        ("silence", &silent, 4, 6),
+        ("half a request line", &line, 9, 11),
+        ("dripped headers", &header, 9, 11),
+        ("a dripped body", &body, 9, 11),
+        ("a body that stops", &stopped, 9, 11),
+        ("an idle connection", &idle, 9, 11),
+        ("half a preface", &preface, 4, 6),
     ] {
         let range = Duration::from_secs(least)..Duration::from_secs(most);
         assert!(range.contains(took), "{what}: {took:?}");
     }
-    assert!(body.1.starts_with("HTTP/1.1 408"), "{}", body.1);
+    for (_, answer) in [body, stopped] {
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
     assert!(server.sessions.is_empty());
 }
 

@@ -42,7 +42,9 @@ tasks:
         every client that other people wrote, through a restart and a gap; installs them
         with Chromium and nginx (`ci` runs those that need neither)
   deep  the models of loom, the property tests with many cases, and stress; takes long
-  fuzz  a minute for each target of fuzz/; needs a nightly compiler and cargo-fuzz
+  fuzz [--seconds N]
+        a minute for each target of fuzz/, if nobody says how long; needs a nightly compiler,
+        and installs cargo-fuzz
   preflight
         the tools that `ci` needs; installs those that are missing where it may
   sanitize
@@ -68,7 +70,10 @@ fn main() -> ExitCode {
         [Some("ci")] => ci::run(&root),
         [Some("clients")] => clients::run(&root),
         [Some("deep")] => deep::run(&root),
-        [Some("fuzz")] => fuzz::run(&root),
+        [Some("fuzz"), rest @ ..] => match fuzz::run(&root, rest) {
+            Some(ok) => ok,
+            None => return usage(),
+        },
         [Some("preflight")] => preflight::run(&root),
         [Some("sanitize")] => sanitize::run(&root),
         [Some("tidy")] => tidy::run(&root),

@@ -52,3 +52,5 @@ pub use error::{OpenError, StoreError};
 pub use event_log::{EventLines, EventLog, EventLogError, EventLogOptions};
 pub use options::{ArchiveDurability, ArchiveOptions, Retention};
 pub use wal::Recovery;
+#[cfg(fuzzing)]
+pub use {codec::read_record, wal::read_wal};

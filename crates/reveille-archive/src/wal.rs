@@ -54,6 +54,14 @@ pub(crate) fn check(path: &Path, durability: ArchiveDurability) -> Result<Recove
     }
 }
 
+/// What is kept of a write-ahead log of these bytes, for fuzz targets.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+#[must_use]
+pub fn read_wal(bytes: &[u8]) -> Recovery {
+    walk(bytes).map(|walk| walk.recovery).unwrap_or_default()
+}
+
 #[derive(Debug, Default)]
 struct Walk {
     recovery: Recovery,

@@ -314,6 +314,28 @@ impl Stream for Follow {
     }
 }
 
+/// What a stream yields that has these bytes, for fuzz targets: how many items, up to the first that is
+/// not in the contract.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn read_stream(client: &Client, bytes: &[u8]) -> usize {
+    let mut follow = client.follow(FollowOptions::default());
+    let mut lines = crate::lines::Lines::default();
+    let mut count = 0;
+    for piece in bytes.chunks(7) {
+        if lines.feed(piece).is_err() {
+            break;
+        }
+        while let Some(line) = lines.next() {
+            match follow.item(&line) {
+                Ok(item) => count += usize::from(item.is_some()),
+                Err(_) => return count,
+            }
+        }
+    }
+    count
+}
+
 impl std::fmt::Debug for Follow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Follow")

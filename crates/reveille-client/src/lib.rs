@@ -30,6 +30,8 @@ mod deadline;
 pub use after::After;
 pub use client::{Client, ListRequest};
 pub use error::ClientError;
+#[cfg(fuzzing)]
+pub use follow::read_stream;
 pub use follow::{Follow, FollowOptions, Followed, ReceivedEvent};
 pub use publish::PublishOptions;
 pub use session::Session;

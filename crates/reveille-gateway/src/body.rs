@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use reveille_types::wire;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Number, Value};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::GatewayConfig;
@@ -89,7 +90,12 @@ pub(crate) async fn required<T: DeserializeOwned>(
 fn object<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T, Refusal> {
     media_type(headers, &["application/json"])?;
     json_shape::check(bytes, json_shape::DEPTH)?;
-    let found = serde_json::from_slice(bytes).map_err(|e| malformed(&e))?;
+    let found = match serde_json::from_slice(bytes) {
+        Err(error) if is_of_float(&error) => {
+            whole_numbers(bytes).ok_or_else(|| malformed(&error))?
+        }
+        found => found.map_err(|e| malformed(&e))?,
+    };
     match bytes.trim_ascii_start().first() {
         Some(b'{') => Ok(found),
         _ => Err(
@@ -97,6 +103,40 @@ fn object<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T, R
                 .detail("the body is no object"),
         ),
     }
+}
+
+/// Whether a number stands where a whole one must.
+fn is_of_float(error: &serde_json::Error) -> bool {
+    error.is_data()
+        && error
+            .to_string()
+            .starts_with("invalid type: floating point")
+}
+
+/// Reads an object in which whole numbers are written as others: `117.0` is one to JSON Schema, and to
+/// languages that know no other numbers.
+fn whole_numbers<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    fn whole(value: &mut Value) {
+        match value {
+            Value::Number(number) => {
+                let float = number.as_f64().filter(|_| number.is_f64());
+                // Up to here all whole numbers can be told apart.
+                if let Some(float) = float.filter(|f| f.fract() == 0.0 && f.abs() < 9e15) {
+                    *number = Number::from(float as i64);
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(whole),
+            Value::Object(members) => members.values_mut().for_each(whole),
+            _ => {}
+        }
+    }
+    let mut value: Value = serde_json::from_slice(bytes).ok()?;
+    whole(&mut value);
+    // As text again: some members are kept as they are written.
+    let text = value.to_string();
+    // Of members that stand twice the value has one.
+    let is_whole = json_shape::members(bytes) == json_shape::members(text.as_bytes());
+    serde_json::from_str(&text).ok().filter(|_| is_whole)
 }
 
 /// What is wrong with a body that should be JSON: a syntax error is malformed (400), a value of the
@@ -170,4 +210,30 @@ pub(crate) fn timed_out(cursor: reveille_types::Cursor) -> Response {
         [(wire::CURSOR_HEADER, cursor.to_string())],
     )
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use reveille_types::wire::{CreateRequest, TriggerRequest};
+
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_read_however_they_are_written() {
+        let none = HeaderMap::new();
+        let read = |text: &str| object::<CreateRequest>(&none, text.as_bytes());
+        let found = read(r#"{"ttl_ms": 117.0, "max_events": 1e3}"#).unwrap();
+        assert_eq!((found.ttl_ms, found.max_events), (Some(117), Some(1_000)));
+        for wrong in [
+            r#"{"ttl_ms": 117.5}"#,
+            r#"{"ttl_ms": -1.0}"#,
+            r#"{"ttl_ms": 1e300}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        // What is kept as it is written stays so.
+        let value = r#"{"secret": "s", "value": 7.0}"#;
+        let found: TriggerRequest = object(&none, value.as_bytes()).unwrap();
+        assert_eq!(found.value.unwrap().get(), "7.0");
+    }
 }

@@ -49,6 +49,20 @@ pub(crate) fn check(json: &[u8], depth: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// How many members all objects have together.
+pub(crate) fn members(json: &[u8]) -> usize {
+    let (mut members, mut at) = (0, 0);
+    while let Some(byte) = json.get(at) {
+        match byte {
+            b'"' => at = end_of_string(json, at),
+            b':' => members += 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    members
+}
+
 /// The rest is not counted: there may be any number.
 fn too_much(code: &str, limit: usize) -> Refusal {
     Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code).limit(limit)

@@ -3,6 +3,7 @@
 //! Bodies are described by the types that read and write them; [`operations`] says the rest. A test
 //! holds the document and the routes together.
 
+mod forms;
 mod operations;
 
 use std::sync::OnceLock;
@@ -12,6 +13,7 @@ use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use reveille_types::wire;
 use reveille_types::{Receipt, limits, wire::PROBLEM_JSON};
+use serde_json::Value;
 use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
 };
@@ -42,11 +44,18 @@ pub(crate) async fn document(State(gateway): State<Gateway>) -> Response {
     static GUARDED: OnceLock<String> = OnceLock::new();
     let guarded = gateway.authorizer().is_some();
     let text = if guarded { &GUARDED } else { &OPEN };
-    let text = text.get_or_init(|| openapi(guarded).to_json().unwrap_or_default());
+    let text = text.get_or_init(|| document_of(guarded).to_string());
     ([(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response()
 }
 
-/// The document of a server with authentication or without.
+/// The document of a server with authentication or without, and what texts in it look like.
+fn document_of(guarded: bool) -> Value {
+    // The document is JSON, and has no keys but texts.
+    let mut document = serde_json::to_value(openapi(guarded)).unwrap_or_default();
+    forms::say(&mut document);
+    document
+}
+
 fn openapi(guarded: bool) -> OpenApi {
     let info = InfoBuilder::new()
         .title("Reveille")
@@ -102,8 +111,12 @@ fn built(operation: &Operation, route: &Route, guarded: bool) -> OperationBuilde
     }
     match operation.body {
         Body::None => {}
-        Body::Json(name) => {
-            let body = RequestBodyBuilder::new().content(
+        Body::Json(name) | Body::Required(name) => {
+            let required = match operation.body {
+                Body::Required(_) => Required::True,
+                _ => Required::False,
+            };
+            let body = RequestBodyBuilder::new().required(Some(required)).content(
                 "application/json",
                 ContentBuilder::new().schema(Some(of(name))).build(),
             );
@@ -167,6 +180,9 @@ fn answered(answer: Answer) -> ResponseBuilder {
         Answer::Any => ResponseBuilder::new()
             .description("Done")
             .content("application/json", content(any().into())),
+        Answer::Stream => ResponseBuilder::new()
+            .description("A stream")
+            .content(wire::EVENT_STREAM, content(frame().into())),
         Answer::Text(media_type) => ResponseBuilder::new()
             .description("Done")
             .content(media_type, content(text().into())),
@@ -177,9 +193,21 @@ fn answered(answer: Answer) -> ResponseBuilder {
                 wire::CLOUDEVENT_BATCH_JSON,
                 content(ArrayBuilder::new().items(of("Event")).into()),
             )
-            .content(wire::EVENT_STREAM, content(text().into()))
+            .content(wire::EVENT_STREAM, content(frame().into()))
             .content(wire::NDJSON, content(text().into())),
     }
+}
+
+/// One of a stream's server-sent events.
+fn frame() -> ObjectBuilder {
+    let of_type = |of_type| ObjectBuilder::new().schema_type(SchemaType::new(of_type));
+    ObjectBuilder::new()
+        .description(Some("An event, or a control frame, of the stream"))
+        .property("id", of_type(Type::String))
+        .property("event", of_type(Type::String))
+        .property("data", of_type(Type::String))
+        .property("retry", of_type(Type::Integer))
+        .required("data")
 }
 
 /// The names in braces of a path.
@@ -190,7 +218,13 @@ fn in_path(path: &str) -> impl Iterator<Item = &str> {
 fn parameter(name: &str, place: ParameterIn, query: Query, about: &str) -> Parameter {
     let of_type = |of_type| ObjectBuilder::new().schema_type(SchemaType::new(of_type));
     let schema: RefOr<Schema> = match query {
+        Query::Text if name == "namespace" => of_type(Type::String)
+            .pattern(Some("^((?!system$)[a-z0-9_-]{1,64})?$"))
+            .into(),
         Query::Text => of_type(Type::String).pattern(form(name)).into(),
+        Query::AnyOf(words) => ArrayBuilder::new()
+            .items(of_type(Type::String).enum_values(Some(words.to_vec())))
+            .into(),
         Query::Texts => ArrayBuilder::new()
             .items(of_type(Type::String).pattern(form(name)))
             .max_items(Some(limits::FILTER_VALUES))
@@ -225,11 +259,16 @@ fn parameter(name: &str, place: ParameterIn, query: Query, about: &str) -> Param
 fn form(name: &str) -> Option<&'static str> {
     match name {
         "session" | "id" => Some("^(?!\\.{1,2}$)[A-Za-z0-9._~:@-]{1,256}$"),
-        "namespace" => Some("^(?!system$)[a-z0-9_-]{1,64}$"),
-        "handle" => Some("^[0-9a-f]{32}$"),
+        "namespace" => Some("^[a-z0-9_-]{1,64}$"),
+        "handle" => Some(forms::HANDLE),
         "group" => Some("^[A-Za-z0-9._-]{1,64}$"),
-        "match" => Some("^(\\*|[A-Za-z0-9]+(\\.[A-Za-z0-9]+)*(\\.\\*)?)$"),
-        "after" => Some("^(earliest|latest|[0-9a-z]{16}\\.[0-9]{1,20}(\\.[0-9a-z]{1,16})?)$"),
+        "match" => Some(forms::MATCH),
+        "after" => Some(forms::AFTER),
+        "path" => Some("^[a-z0-9_-]{1,64}/([A-Za-z0-9_-]{1,64}|\\*\\*)$"),
+        "source" => Some("^[A-Za-z0-9/_-]{1,64}$"),
+        "subject" | "agent" | "run" | "turn" | "correlation" | "caused_by" | "tag" => {
+            Some("^[A-Za-z0-9_.-]{1,64}$")
+        }
         "heartbeat" => Some("^(event|[1-4][0-9]s|[5-9]s|5[0-5]s)$"),
         "tenant_id" => Some("^[A-Za-z0-9._~:@-]{1,128}$"),
         _ => None,
@@ -310,13 +349,11 @@ fn components() -> Components {
 mod tests {
     use std::collections::BTreeSet;
 
-    use serde_json::Value;
-
     use super::*;
     use crate::page;
 
     fn document() -> Value {
-        serde_json::from_str(&openapi(true).to_json().unwrap()).unwrap()
+        document_of(true)
     }
 
     #[test]

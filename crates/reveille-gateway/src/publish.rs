@@ -1,15 +1,15 @@
 //! Publishing: one event, or a batch that is stored as a whole or not at all.
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reveille_queue::{AppendOptions, SessionLog};
 use reveille_types::wire::{CURSOR_HEADER, EXPECTED_CURSOR_HEADER};
-use reveille_types::{Cursor, EventDraft, Receipt, SessionKey, limits};
+use reveille_types::{Cursor, EventDraft, Receipt, SessionKey, Tenant, limits};
 use uuid::Uuid;
 
-use crate::address::Addressed;
+use crate::address::{Addressed, session_key};
 use crate::auth::Caller;
 use crate::body::{answer, read};
 use crate::gateway::Gateway;
@@ -120,7 +120,13 @@ fn recognise(drafts: &mut [EventDraft], headers: &HeaderMap) -> Result<(), Refus
 ///
 /// Specification: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md>,
 /// section 4.
-pub(crate) async fn handshake(State(gateway): State<Gateway>, headers: HeaderMap) -> Response {
+pub(crate) async fn handshake(
+    State(gateway): State<Gateway>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    // Of whose sessions it is does not matter before anybody is known.
+    session_key(Tenant::default_tenant(), &name, None)?;
     let allow = [("allow", "GET, POST, OPTIONS".to_owned())];
     let asked = headers.get("webhook-request-origin");
     let origin = asked.and_then(|origin| origin.to_str().ok());
@@ -131,9 +137,9 @@ pub(crate) async fn handshake(State(gateway): State<Gateway>, headers: HeaderMap
                 ("webhook-allowed-origin", origin.to_owned()),
                 ("webhook-allowed-rate", "*".to_owned()),
             ];
-            (StatusCode::OK, allow, granted).into_response()
+            Ok((StatusCode::OK, allow, granted).into_response())
         }
-        _ => (StatusCode::NO_CONTENT, allow).into_response(),
+        _ => Ok((StatusCode::NO_CONTENT, allow).into_response()),
     }
 }
 

@@ -170,9 +170,10 @@ pub(crate) async fn queues(
         .ok_or_else(|| refused("tenant_id", "is missing"))
         .map_err(|r| r.with_status(StatusCode::UNPROCESSABLE_ENTITY))?;
     params.finish()?;
+    let asked = Tenant::parse(asked).map_err(|e| bad_value(&e))?;
     let tenant = caller.tenant();
     // Another tenant looks like one that has no sessions.
-    if asked != tenant.as_str() {
+    if asked != *tenant {
         return Ok(body::answer(StatusCode::OK, &Vec::<Value>::new()));
     }
     let mut options = ListOptions::first(LIST_MAX);

@@ -31,6 +31,8 @@
 //! And for any future, of a backend or not, [`dropped_at_each_poll`] shows what is left when it is dropped at
 //! any point.
 //!
+//! [`watch_for_panics`] finds the panics that stay in their tasks.
+//!
 //! The scenarios write into sessions of their own names and expect to find none of them, so that each
 //! needs a backend to itself. This crate is for tests: it panics, and which claims it makes is no
 //! stable API.
@@ -53,9 +55,11 @@ mod broken;
 mod faulty;
 
 mod cancel_safety;
+mod panics;
 
 pub use broken::{Broken, Flaw};
 pub use cancel_safety::{dropped_at_each_poll, on_each_runtime};
 pub use conformance::{Claim, run};
 pub use faulty::{Fault, Faults, Faulty, Gate, Operation};
 pub use memory_store::MemoryStore;
+pub use panics::{panics, watch_for_panics};

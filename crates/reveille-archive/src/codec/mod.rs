@@ -44,5 +44,23 @@ mod extension {
     pub(super) const STRING: u8 = 3;
 }
 
+/// The events of a stored body, for fuzz targets: nothing if it is damaged.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn read_record(
+    body: &[u8],
+    place: &reveille_types::Place,
+) -> Option<Vec<reveille_types::Event>> {
+    let mut found = Vec::new();
+    let mut decoder = Decoder::new(std::sync::Arc::clone(&place.session), place.epoch);
+    decoder
+        .body(body, place.position, place.seq, place.position, |event| {
+            found.push(event);
+            true
+        })
+        .ok()?;
+    Some(found)
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,5 @@
 //! What each route is for, takes and answers.
 
-use super::wire;
-
 /// A route as it is described.
 pub(super) struct Operation {
     pub(super) method: &'static str,
@@ -25,13 +23,17 @@ pub(super) enum Query {
     Count,
     Duration,
     Words(&'static [&'static str]),
+    /// Any of these, and may be repeated.
+    AnyOf(&'static [&'static str]),
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Body {
     None,
-    /// JSON of this schema.
+    /// JSON of this schema, or none.
     Json(&'static str),
+    /// JSON of this schema.
+    Required(&'static str),
     /// Events, in any mode of `CloudEvents`.
     Events,
     /// A notification in protobuf.
@@ -47,12 +49,14 @@ pub(super) enum Answer {
     Any,
     /// Text of this media type.
     Text(&'static str),
+    /// A stream of server-sent events.
+    Stream,
     /// A page or a stream of events.
     Events,
 }
 
-use Answer::{Any, Empty, Events, Json, Text};
-use Query::{Count, Duration, Number, Texts, Words};
+use Answer::{Any, Empty, Events, Json, Stream, Text};
+use Query::{AnyOf, Count, Duration, Number, Texts, Words};
 
 type Parameters = &'static [(&'static str, Query, &'static str)];
 
@@ -128,9 +132,28 @@ const BUS: Parameters = &[
     ("correlation", Texts, "Of these correlations"),
     ("caused_by", Texts, "With these causes"),
     ("tag", Texts, "With any of these tags"),
-    ("class", Texts, "Of these classes"),
-    ("final", Texts, "Of these finalities"),
-    ("privacy", Texts, "Of these privacies"),
+    ("path", Texts, "On or below these paths"),
+    (
+        "class",
+        AnyOf(&["normal", "progress", "metering", "control"]),
+        "Of these classes",
+    ),
+    (
+        "final",
+        AnyOf(&["none", "operation", "session"]),
+        "Of these finalities",
+    ),
+    (
+        "privacy",
+        AnyOf(&[
+            "public",
+            "internal",
+            "content_refs_only",
+            "sensitive",
+            "secret",
+        ]),
+        "Of these privacies",
+    ),
 ];
 const TASK: Parameters = &[
     ("from_offset", Number, "How many events to skip"),
@@ -196,27 +219,27 @@ operations! {
         ("content", Words(&["answer", "binary"]), "Whether the event comes alone, as a CloudEvent in binary mode"),
     ], Body::None, [(200, Json("WaitAnswer")), TIME_UP];
     "POST" "/v1/sessions/{session}/take" take "groups" "Consume events as a group, on lease", SESSION, Body::Json("TakeRequest"), [(200, Json("TakeAnswer")), TIME_UP];
-    "POST" "/v1/sessions/{session}/ack" ack "groups" "Events are done", SESSION, Body::Json("SettleRequest"), [(200, Json("SettleAnswer"))];
-    "POST" "/v1/sessions/{session}/nack" nack "groups" "Events are given back", SESSION, Body::Json("SettleRequest"), [(200, Json("SettleAnswer"))];
+    "POST" "/v1/sessions/{session}/ack" ack "groups" "Events are done", SESSION, Body::Required("SettleRequest"), [(200, Json("SettleAnswer"))];
+    "POST" "/v1/sessions/{session}/nack" nack "groups" "Events are given back", SESSION, Body::Required("SettleRequest"), [(200, Json("SettleAnswer"))];
     "GET" "/v1/sessions/{session}/groups/{group}" group_info "groups" "Where a group stands", SESSION, Body::None, [(200, Json("GroupInfo"))];
-    "POST" "/v1/sessions/{session}/groups/{group}/skip" skip "groups" "Move a group on", SESSION, Body::Json("GroupSkip"), [(200, Json("GroupMoved"))];
+    "POST" "/v1/sessions/{session}/groups/{group}/skip" skip "groups" "Move a group on", SESSION, Body::Required("GroupSkip"), [(200, Json("GroupMoved"))];
     "GET" "/v1/sessions/{session}/groups/{group}/dead-letters" dead_letters "groups" "Events that came back too often", SESSION, Body::None, [(200, Json("DeadLetterList"))];
     "POST" "/v1/sessions/{session}/groups/{group}/dead-letters" settle_dead_letters "groups" "Try dead letters again, or let go of them", SESSION, Body::Json("DeadLetterRequest"), [(200, Json("DeadLetterAnswer"))];
     "POST" "/v1/sessions/{session}/cancel" cancel_session "sessions" "Ask the producer to stop", SESSION, Body::Json("CancelRequest"), [(200, Json("CancelAnswer"))];
     "POST" "/v1/sessions/{session}/close" close_session "sessions" "End a session", SESSION, Body::Json("CloseRequest"), [(200, Json("SessionInfo"))];
     "POST" "/v1/signals" create_signal "signals" "Make a signal", NOTHING, Body::Json("SignalRequest"), [(201, Json("SignalCreated"))];
-    "POST" "/v1/signals:merge" merge_signals "signals" "Make a signal that others complete", NOTHING, Body::Json("MergeRequest"), [(201, Json("SignalMerged"))];
+    "POST" "/v1/signals:merge" merge_signals "signals" "Make a signal that others complete", NOTHING, Body::Required("MergeRequest"), [(201, Json("SignalMerged"))];
     "GET" "/v1/signals/{handle}" look_at_signal "signals" "Look at a signal, or wait for it", &[TIMEOUT], Body::None, [(200, Json("SignalInfo")), (204, Empty("The time is up"))];
     "GET" "/v1/signals/{handle}/why" why "signals" "What blocks a signal", NOTHING, Body::None, [(200, Json("SignalWhy"))];
     "POST" "/v1/signals/{handle}/renew" renew_signal "signals" "Put off the end of a lease", NOTHING, Body::Json("SignalRenewRequest"), [(200, Json("SignalRenewed"))];
     "POST" "/v1/signals/{handle}/trigger" trigger "signals" "Complete a signal", NOTHING, Body::Json("TriggerRequest"), [(200, Json("SignalInfo"))];
-    "POST" "/v1/signals/{handle}/poison" poison "signals" "Complete a signal with a failure", NOTHING, Body::Json("PoisonRequest"), [(200, Json("SignalInfo"))];
+    "POST" "/v1/signals/{handle}/poison" poison "signals" "Complete a signal with a failure", NOTHING, Body::Required("PoisonRequest"), [(200, Json("SignalInfo"))];
     "POST" "/v1/signals/{handle}/cancel" cancel_signal "signals" "Complete a signal as cancelled", NOTHING, Body::Json("SignalCancelRequest"), [(200, Json("SignalInfo"))];
-    "POST" "/v1/tickets" create_ticket "access" "A ticket for a stream of one session", NOTHING, Body::Json("TicketRequest"), [(201, Json("TicketCreated"))];
+    "POST" "/v1/tickets" create_ticket "access" "A ticket for a stream of one session", NOTHING, Body::Required("TicketRequest"), [(201, Json("TicketCreated"))];
     "POST" "/v1/connections/{id}/token" renew_connection "access" "Let a stream go on with the credential of this request", NOTHING, Body::None, [(200, Json("ConnectionRenewed"))];
     "POST" "/events" notify "tasks" "Publish what an agent has to say, in protobuf", SESSION, Body::Protobuf, [(200, Text("text/plain"))];
-    "GET" "/events/workflows/{id}" follow_workflow "tasks" "Follow a workflow", TASK, Body::None, [(200, Text(wire::EVENT_STREAM)), (204, Empty("It is over and read to its end"))];
-    "GET" "/events/ingestion/{id}" follow_ingestion "tasks" "Follow an ingestion", TASK, Body::None, [(200, Text(wire::EVENT_STREAM)), (204, Empty("It is over and read to its end"))];
+    "GET" "/events/workflows/{id}" follow_workflow "tasks" "Follow a workflow", TASK, Body::None, [(200, Stream), (204, Empty("It is over and read to its end"))];
+    "GET" "/events/ingestion/{id}" follow_ingestion "tasks" "Follow an ingestion", TASK, Body::None, [(200, Stream), (204, Empty("It is over and read to its end"))];
     "POST" "/events/workflows/{id}/cancel" cancel_workflow "tasks" "Ask a workflow to stop", NOTHING, Body::Json("CancelRequest"), [(200, Any)];
     "POST" "/events/ingestion/{id}/cancel" cancel_ingestion "tasks" "Ask an ingestion to stop", NOTHING, Body::Json("CancelRequest"), [(200, Any)];
     "GET" "/events/queues" list_queues "tasks" "List open sessions", &[("tenant_id", Query::Text, "The tenant; it must be the caller's")], Body::None, [(200, Any)];
