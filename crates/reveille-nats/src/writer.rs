@@ -11,6 +11,7 @@ use std::time::Instant;
 use reveille_backend::types::{EndReason, Position};
 use reveille_backend::{AppendError, AppendOptions, BackendError, Seal, Slot};
 use tokio::sync::oneshot;
+use tokio::time;
 
 use crate::core::{Core, State};
 use crate::error::{Failure, full, unavailable};
@@ -27,10 +28,13 @@ pub(crate) enum Job {
     Append {
         batch: Vec<Ready>,
         options: AppendOptions,
+        /// When it was handed in: it may wait for the servers as long as their patience lasts.
+        since: time::Instant,
         answer: oneshot::Sender<Result<Vec<Slot>, AppendError>>,
     },
     Seal {
         seal: Seal,
+        since: time::Instant,
         answer: oneshot::Sender<Result<bool, BackendError>>,
     },
 }
@@ -41,6 +45,12 @@ impl Job {
         match self {
             Self::Append { answer, .. } => answer.is_closed(),
             Self::Seal { answer, .. } => answer.is_closed(),
+        }
+    }
+
+    fn since(&self) -> time::Instant {
+        match self {
+            Self::Append { since, .. } | Self::Seal { since, .. } => *since,
         }
     }
 
@@ -144,7 +154,10 @@ impl Core {
                 break;
             }
             if needs_fresh {
-                if let Err(error) = self.catch_up(state).await {
+                let patience = self.store().link.retry_since(job.since()).deadline();
+                let caught = time::timeout_at(patience, self.catch_up(state)).await;
+                let silence = || unavailable("the server does not answer in time");
+                if let Err(error) = caught.unwrap_or_else(|_| Err(silence())) {
                     let why = Why::new(&error, false);
                     job.fail(&why);
                     jobs.drain(..).for_each(|job| job.fail(&why));
@@ -171,7 +184,12 @@ impl Core {
     /// Stores a step and answers its jobs.
     async fn settle(&self, state: &mut State, step: Step) -> Settled {
         let append = self.shared.unique();
-        let mut retry = self.store().link.retry();
+        // Whoever has waited longest is not to wait longer than he would alone.
+        let oldest = step.jobs.iter().map(|(job, _)| job.since()).min();
+        let mut retry = self
+            .store()
+            .link
+            .retry_since(oldest.unwrap_or_else(time::Instant::now));
         let mut lost = false;
         for attempt in 0_u32.. {
             let expected = state.fold.head;
@@ -340,6 +358,7 @@ impl Step {
             Job::Append {
                 batch,
                 options,
+                since,
                 answer,
             } => match state.fold.place(&batch, &options, self.new) {
                 Err(error) => drop(answer.send(Err(error))),
@@ -355,6 +374,7 @@ impl Step {
                     let job = Job::Append {
                         batch,
                         options,
+                        since,
                         answer,
                     };
                     self.jobs.push((job, spots));
