@@ -40,6 +40,8 @@ const READ: ReadLimit = ReadLimit {
 pub(crate) const CANCEL_KEY: &str = "\u{1}cancel";
 /// How often an append is tried whose answer is lost.
 const ATTEMPTS: usize = 3;
+/// How late the last of these may begin.
+const ATTEMPTS_WITHIN: Duration = Duration::from_secs(10);
 /// How long the feeder waits after the store failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -328,7 +330,12 @@ pub(crate) async fn append_settled(
 ) -> Result<Settled, StoreError> {
     let keyed = entries.iter().all(|entry| entry.key.is_some());
     let mut lost = false;
-    for _ in 0..ATTEMPTS {
+    let begun = runtime::now();
+    for attempt in 0..ATTEMPTS {
+        // Whoever waits is told within bounds; the keys settle it when he asks again.
+        if attempt > 0 && runtime::now() - begun >= ATTEMPTS_WITHIN {
+            break;
+        }
         match stored.append(entries.to_vec(), conditions).await {
             Err(StoreError::OutcomeUnknown) if keyed => lost = true,
             Err(StoreError::Backend(_)) if lost => {}
