@@ -154,10 +154,14 @@ impl Core {
                 break;
             }
             if needs_fresh {
-                let patience = self.store().link.retry_since(job.since()).deadline();
-                let caught = time::timeout_at(patience, self.catch_up(state)).await;
-                let silence = || unavailable("the server does not answer in time");
-                if let Err(error) = caught.unwrap_or_else(|_| Err(silence())) {
+                let deadline = self.store().link.retry_since(job.since()).deadline();
+                // It has waited for so long while nobody answered. A long log, whose servers do answer, is
+                // looked through for as long as that takes.
+                let caught = match state.is_new() && time::Instant::now() >= deadline {
+                    true => Err(unavailable("the server does not answer in time")),
+                    false => self.catch_up(state).await.map(drop),
+                };
+                if let Err(error) = caught {
                     let why = Why::new(&error, false);
                     job.fail(&why);
                     jobs.drain(..).for_each(|job| job.fail(&why));
