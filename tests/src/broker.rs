@@ -11,12 +11,13 @@ use reveille_redis::{RedisBackend, RedisOptions};
 use tempfile::TempDir;
 
 /// How long a server may take to start.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server with a store of its own. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Broker {
     child: Child,
+    command: Command,
     /// What `--backend` takes.
     pub url: String,
     _dir: TempDir,
@@ -57,15 +58,7 @@ impl Broker {
     /// # Cancel safety
     /// A dropped future has started nothing.
     pub async fn nats() -> Self {
-        let broker = Self::start("nats", |dir, port| {
-            let mut command = Command::new(nats_server());
-            command
-                .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
-                .args(["--jetstream", "--store_dir"])
-                .arg(dir);
-            command
-        });
-        broker
+        Self::nats_with(&[])
             .answering(async |url| {
                 let mut options = NatsOptions::default();
                 options.patience = Duration::from_secs(1);
@@ -74,18 +67,49 @@ impl Broker {
             .await
     }
 
+    /// The same with more arguments, without waiting for it.
+    pub(crate) fn nats_with(more: &[&str]) -> Self {
+        Self::start("nats", |dir, port| {
+            let mut command = Command::new(nats_server());
+            command
+                .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
+                .args(["--jetstream", "--store_dir"])
+                .arg(dir)
+                .args(more);
+            command
+        })
+    }
+
+    /// Kills the server. What it keeps stays.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        self.child.wait().expect("it is our child");
+    }
+
+    /// Starts the server again where it was, and does not wait for it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_again(&mut self) {
+        self.kill();
+        self.child = self.command.spawn().expect("the server is installed");
+    }
+
     fn start(scheme: &str, command: impl Fn(&Path, u16) -> Command) -> Self {
         let dir = TempDir::new().expect("a directory can be made");
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let port = free.local_addr().expect("it is bound").port();
         drop(free);
-        let child = command(dir.path(), port)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server is installed");
+        let mut command = command(dir.path(), port);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("the server is installed");
         Self {
             child,
+            command,
             url: format!("{scheme}://127.0.0.1:{port}"),
             _dir: dir,
         }

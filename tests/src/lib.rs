@@ -8,6 +8,7 @@
 
 pub mod append_file;
 mod broker;
+mod cluster;
 mod program;
 mod relay;
 mod server;
@@ -17,8 +18,9 @@ pub mod tokens;
 use std::time::Duration;
 
 pub use broker::Broker;
+pub use cluster::NatsCluster;
 pub use program::{Program, readme_script, reveille};
-pub use relay::Relay;
+pub use relay::{Relay, Wire};
 pub use server::{Server, publish};
 pub use sse::{Block, SseReader};
 

@@ -21,7 +21,18 @@ const BREAKING: &[(&str, &[&str])] = &[
     ),
     ("reveille-redis", &["faults"]),
     ("reveille-nats", &["faults", "cluster", "signals"]),
-    ("reveille-e2e", &["faults", "bus_restart", "two_gateways"]),
+    (
+        "reveille-e2e",
+        &[
+            "faults",
+            "bus_restart",
+            "two_gateways",
+            "signals_two_gateways",
+            "store_faults",
+            "gateway_killed",
+            "broker_gone",
+        ],
+    ),
 ];
 
 /// Runs them all with so many rounds, prints the verdict, and says whether nothing was lost. None if the

@@ -185,8 +185,13 @@ impl Link {
 
     /// Attempts that go on as long as the patience lasts.
     pub(crate) fn retry(&self) -> Retry {
+        self.retry_since(Instant::now())
+    }
+
+    /// The same for what has waited since then. There is one attempt in any case.
+    pub(crate) fn retry_since(&self, since: Instant) -> Retry {
         Retry {
-            deadline: Instant::now() + self.options.patience,
+            deadline: since + self.options.patience,
             pause: PAUSE.0,
         }
     }

@@ -9,6 +9,7 @@ use reveille_backend::{
     StoredLog, Watch,
 };
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::core::Core;
 use crate::error::unavailable;
@@ -54,6 +55,7 @@ impl StoredLog for NatsLog {
         self.hand_in(Job::Append {
             batch,
             options,
+            since: Instant::now(),
             answer,
         });
         // Without an answer the task has ended, with its runtime.
@@ -75,7 +77,12 @@ impl StoredLog for NatsLog {
 
     async fn seal(&self, seal: Seal) -> Result<bool, BackendError> {
         let (answer, told) = oneshot::channel();
-        self.hand_in(Job::Seal { seal, answer });
+        let since = Instant::now();
+        self.hand_in(Job::Seal {
+            seal,
+            since,
+            answer,
+        });
         told.await
             .unwrap_or_else(|_| Err(unavailable("the runtime has ended")))
     }

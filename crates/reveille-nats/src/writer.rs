@@ -11,6 +11,7 @@ use std::time::Instant;
 use reveille_backend::types::{EndReason, Position};
 use reveille_backend::{AppendError, AppendOptions, BackendError, Seal, Slot};
 use tokio::sync::oneshot;
+use tokio::time;
 
 use crate::core::{Core, State};
 use crate::error::{Failure, full, unavailable};
@@ -27,10 +28,13 @@ pub(crate) enum Job {
     Append {
         batch: Vec<Ready>,
         options: AppendOptions,
+        /// When it was handed in: it may wait for the servers as long as their patience lasts.
+        since: time::Instant,
         answer: oneshot::Sender<Result<Vec<Slot>, AppendError>>,
     },
     Seal {
         seal: Seal,
+        since: time::Instant,
         answer: oneshot::Sender<Result<bool, BackendError>>,
     },
 }
@@ -41,6 +45,12 @@ impl Job {
         match self {
             Self::Append { answer, .. } => answer.is_closed(),
             Self::Seal { answer, .. } => answer.is_closed(),
+        }
+    }
+
+    fn since(&self) -> time::Instant {
+        match self {
+            Self::Append { since, .. } | Self::Seal { since, .. } => *since,
         }
     }
 
@@ -144,7 +154,14 @@ impl Core {
                 break;
             }
             if needs_fresh {
-                if let Err(error) = self.catch_up(state).await {
+                let deadline = self.store().link.retry_since(job.since()).deadline();
+                // It has waited for so long while nobody answered. A long log, whose servers do answer, is
+                // looked through for as long as that takes.
+                let caught = match state.is_new() && time::Instant::now() >= deadline {
+                    true => Err(unavailable("the server does not answer in time")),
+                    false => self.catch_up(state).await.map(drop),
+                };
+                if let Err(error) = caught {
                     let why = Why::new(&error, false);
                     job.fail(&why);
                     jobs.drain(..).for_each(|job| job.fail(&why));
@@ -171,7 +188,12 @@ impl Core {
     /// Stores a step and answers its jobs.
     async fn settle(&self, state: &mut State, step: Step) -> Settled {
         let append = self.shared.unique();
-        let mut retry = self.store().link.retry();
+        // Whoever has waited longest is not to wait longer than he would alone.
+        let oldest = step.jobs.iter().map(|(job, _)| job.since()).min();
+        let mut retry = self
+            .store()
+            .link
+            .retry_since(oldest.unwrap_or_else(time::Instant::now));
         let mut lost = false;
         for attempt in 0_u32.. {
             let expected = state.fold.head;
@@ -340,6 +362,7 @@ impl Step {
             Job::Append {
                 batch,
                 options,
+                since,
                 answer,
             } => match state.fold.place(&batch, &options, self.new) {
                 Err(error) => drop(answer.send(Err(error))),
@@ -355,6 +378,7 @@ impl Step {
                     let job = Job::Append {
                         batch,
                         options,
+                        since,
                         answer,
                     };
                     self.jobs.push((job, spots));

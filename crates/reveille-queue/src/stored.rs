@@ -40,6 +40,8 @@ const READ: ReadLimit = ReadLimit {
 pub(crate) const CANCEL_KEY: &str = "\u{1}cancel";
 /// How often an append is tried whose answer is lost.
 const ATTEMPTS: usize = 3;
+/// How late the last of these may begin.
+const ATTEMPTS_WITHIN: Duration = Duration::from_secs(10);
 /// How long the feeder waits after the store failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -328,7 +330,12 @@ pub(crate) async fn append_settled(
 ) -> Result<Settled, StoreError> {
     let keyed = entries.iter().all(|entry| entry.key.is_some());
     let mut lost = false;
-    for _ in 0..ATTEMPTS {
+    let begun = runtime::now();
+    for attempt in 0..ATTEMPTS {
+        // Whoever waits is told within bounds; the keys settle it when he asks again.
+        if attempt > 0 && runtime::now() - begun >= ATTEMPTS_WITHIN {
+            break;
+        }
         match stored.append(entries.to_vec(), conditions).await {
             Err(StoreError::OutcomeUnknown) if keyed => lost = true,
             Err(StoreError::Backend(_)) if lost => {}
@@ -423,4 +430,60 @@ async fn watch_or_duty(session: &Weak<Shared>, mut watch: Watch) -> Result<(), B
         Poll::Pending
     })
     .await
+}
+
+#[cfg(all(test, not(loom), not(shuttle)))]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use reveille_backend::{AppendOptions, LogInfo, LogPage};
+
+    use super::*;
+
+    /// A store whose answers are lost, each after so long.
+    #[derive(Debug)]
+    struct Silent(Duration, AtomicU32);
+
+    #[async_trait]
+    impl StoredLog for Silent {
+        async fn append(&self, _: Vec<Entry>, _: AppendOptions) -> Result<Vec<Slot>, StoreError> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            runtime::sleep(self.0).await;
+            Err(StoreError::OutcomeUnknown)
+        }
+
+        async fn read(&self, _: Position, _: ReadLimit) -> Result<LogPage, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn watch(&self, _: Position) -> Result<Watch, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn seal(&self, _: Seal) -> Result<bool, BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn trim(&self, _: Position) -> Result<(), BackendError> {
+            Err(BackendError::NotFound)
+        }
+
+        async fn info(&self) -> Result<LogInfo, BackendError> {
+            Err(BackendError::NotFound)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_append_without_answers_is_told_before_it_has_been_tried_for_long() {
+        for (answer_secs, attempts, secs) in [(1, 3, 3), (5, 2, 10), (15, 1, 15)] {
+            let store = Silent(Duration::from_secs(answer_secs), AtomicU32::new(0));
+            let begun = runtime::now();
+            let conditions = AppendOptions::at(begun);
+            let told = append_settled(&store, &[], conditions).await;
+            assert!(matches!(told, Err(StoreError::OutcomeUnknown)));
+            assert_eq!(store.1.into_inner(), attempts);
+            assert_eq!(runtime::now() - begun, Duration::from_secs(secs));
+        }
+    }
 }
