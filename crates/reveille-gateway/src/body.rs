@@ -228,6 +228,8 @@ mod tests {
             r#"{"ttl_ms": 117.5}"#,
             r#"{"ttl_ms": -1.0}"#,
             r#"{"ttl_ms": 1e300}"#,
+            r#"{"ttl_ms": 3.0, "ttl_ms": 3.0}"#,
+            r#"{"ttl_ms": 3, "ttl_ms": 3.0}"#,
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

@@ -116,7 +116,10 @@ impl Shared {
         loop {
             let payload = serde_json::to_vec(record).map_err(unavailable)?;
             let header = if is_quiet { QUIET } else { LOUD }.to_owned();
-            let message = Outgoing { header, payload };
+            let message = Outgoing {
+                header,
+                payload: payload.into(),
+            };
             let putting = self.store.append(&subject, expected, vec![message], "");
             let failure = match putting.await {
                 Appended::At(seq) => return Ok(Some(seq)),
@@ -176,8 +179,8 @@ impl Shared {
         self.store.delete(&self.store.names.records(), seq).await
     }
 
-    /// Hears this stream, made at that time, from now on.
-    async fn listen(&self, stream: String, created: String) -> Result<(), BackendError> {
+    /// Hears this stream, made at that time, from now on; whoever waits looks once more when that begins.
+    pub(crate) async fn listen(&self, stream: String, created: String) -> Result<(), BackendError> {
         let mut readers = self.readers.lock().await;
         if readers.get(&stream).is_some_and(|(of, _)| *of == created) {
             return Ok(());
@@ -198,16 +201,15 @@ impl Shared {
         Ok(())
     }
 
-    /// Sees to it that the streams are there, and heard.
-    async fn ensure(&self, tenant: &Tenant) -> Result<(), BackendError> {
+    /// Sees to it that the streams are there. When that of the tenant's events was made.
+    async fn ensure(&self, tenant: &Tenant) -> Result<String, BackendError> {
         let names = &self.store.names;
         let (created, found) = streams::of_records(&self.store).await?;
         if !durability(&found).covers(self.durability) {
             return Err(unavailable("the streams keep less than they did"));
         }
         self.listen(names.records(), created).await?;
-        let created = streams::of_tenant(&self.store, &self.settings, tenant).await?;
-        self.listen(names.events(tenant), created).await
+        streams::of_tenant(&self.store, &self.settings, tenant).await
     }
 
     fn core(
@@ -346,9 +348,11 @@ impl Backend for NatsBackend {
 
     async fn open(&self, key: &SessionKey, options: OpenOptions) -> Result<Opened, BackendError> {
         let shared = &self.0;
-        if options.incarnation != Incarnation::Current || shared.record(key).await?.is_some() {
-            shared.ensure(&key.tenant).await?;
+        let is_wanted = options.incarnation != Incarnation::Current;
+        if !is_wanted && shared.record(key).await?.is_none() {
+            return Err(BackendError::NotFound);
         }
+        let made = shared.ensure(&key.tenant).await?;
         let (mut record, seq, created) = shared.find_or_make(key, &options).await?;
         if !record.dying.is_empty() {
             shared.bury(key, &record.dying).await?;
@@ -367,7 +371,7 @@ impl Backend for NatsBackend {
             latest: facts.latest,
             seal: facts.seal,
             attributes: record.attributes.into(),
-            log: LogHandle::Stored(Arc::new(NatsLog(core))),
+            log: LogHandle::Stored(Arc::new(NatsLog { core, made })),
         })
     }
 

@@ -7,7 +7,7 @@
 //! An append compares the last message of the subject with the one that is known here, and is stored in
 //! one step with all that it adds, so positions have no holes, whoever else appends. Appends that wait
 //! for each other are stored together. One connection is held, and one reader of headers for each
-//! stream that is used, whatever the number of logs and watches.
+//! stream that is watched, whatever the number of logs and watches.
 //!
 //! # What it promises
 //! | How the streams are kept | Level in receipts | Lost when a server is killed | Lost with the power |

@@ -8,6 +8,7 @@ use async_nats::header::HeaderMap;
 use async_nats::{
     Client, ConnectOptions, Event, Message, Request, RequestErrorKind, ServerAddr, Subject,
 };
+use bytes::Bytes;
 use futures_util::StreamExt;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -100,7 +101,7 @@ impl Link {
         &self,
         subject: impl Into<Subject>,
         headers: Option<HeaderMap>,
-        payload: Vec<u8>,
+        payload: Bytes,
     ) -> Result<Message, Silence> {
         let mut broken = self.broken();
         broken.mark_unchanged();
@@ -108,7 +109,7 @@ impl Link {
         if self.client.connection_state() != State::Connected {
             return Err(Silence::Nobody);
         }
-        let mut request = Request::new().payload(payload.into());
+        let mut request = Request::new().payload(payload);
         if let Some(headers) = headers {
             request = request.headers(headers);
         }
@@ -163,9 +164,9 @@ impl Link {
         let inbox = self.client.new_inbox();
         let subscribing = self.client.subscribe(inbox.clone());
         let mut answers = subscribing.await.map_err(|_| Silence::Nobody)?;
-        let asking =
-            self.client
-                .publish_with_reply(subject.to_owned(), inbox, bytes(request).into());
+        let asking = self
+            .client
+            .publish_with_reply(subject.to_owned(), inbox, bytes(request));
         asking.await.map_err(|_| Silence::Nobody)?;
         let mut messages = Vec::new();
         loop {
@@ -216,10 +217,10 @@ fn status(message: &Message) -> Option<u16> {
     message.status.map(|status| status.as_u16())
 }
 
-fn bytes(request: &Value) -> Vec<u8> {
+fn bytes(request: &Value) -> Bytes {
     match request {
-        Value::Null => Vec::new(),
-        request => request.to_string().into_bytes(),
+        Value::Null => Bytes::new(),
+        request => request.to_string().into(),
     }
 }
 

@@ -18,13 +18,17 @@ use crate::writer::Job;
 
 /// The handle of one incarnation of one log.
 #[derive(Debug)]
-pub(crate) struct NatsLog(pub(crate) Arc<Core>);
+pub(crate) struct NatsLog {
+    pub(crate) core: Arc<Core>,
+    /// When the stream of its events was made.
+    pub(crate) made: String,
+}
 
 impl NatsLog {
     /// Hands a job in; it is done whether or not somebody waits for it.
     fn hand_in(&self, job: Job) {
-        if self.0.hand_in(job) {
-            tokio::spawn(Arc::clone(&self.0).work());
+        if self.core.hand_in(job) {
+            tokio::spawn(Arc::clone(&self.core).work());
         }
     }
 }
@@ -36,13 +40,13 @@ impl StoredLog for NatsLog {
         entries: Vec<Entry>,
         options: AppendOptions,
     ) -> Result<Vec<Slot>, AppendError> {
-        let shared = &self.0.shared;
+        let shared = &self.core.shared;
         if let Some(wanted) = options.durability
             && !shared.durability.covers(wanted)
         {
             return Err(AppendError::Durability { wanted });
         }
-        let ready = |entry| Ready::new(entry, &self.0.key, self.0.epoch);
+        let ready = |entry| Ready::new(entry, &self.core.key, self.core.epoch);
         let batch: Vec<Ready> = entries.into_iter().map(ready).collect();
         let (limit, actual) = (
             shared.max_batch_bytes,
@@ -63,16 +67,18 @@ impl StoredLog for NatsLog {
     }
 
     async fn read(&self, from: Position, limit: ReadLimit) -> Result<LogPage, BackendError> {
-        self.0.read(from, limit).await
+        self.core.read(from, limit).await
     }
 
     async fn watch(&self, after: Position) -> Result<Watch, BackendError> {
         let look = async {
-            let facts = self.0.facts().await?;
+            let facts = self.core.facts().await?;
+            let (stream, made) = (self.core.stream.clone(), self.made.clone());
+            self.core.shared.listen(stream, made).await?;
             Ok(facts.latest > after || facts.seal.is_some())
         };
-        let wakes = &self.0.shared.wakes;
-        wakes.watch(&self.0.name, after.0, look).await
+        let wakes = &self.core.shared.wakes;
+        wakes.watch(&self.core.name, after.0, look).await
     }
 
     async fn seal(&self, seal: Seal) -> Result<bool, BackendError> {
@@ -88,13 +94,13 @@ impl StoredLog for NatsLog {
     }
 
     async fn trim(&self, before: Position) -> Result<(), BackendError> {
-        self.0.trim(before).await
+        self.core.trim(before).await
     }
 
     async fn info(&self) -> Result<LogInfo, BackendError> {
-        let facts = self.0.facts().await?;
+        let facts = self.core.facts().await?;
         Ok(LogInfo {
-            epoch: self.0.epoch,
+            epoch: self.core.epoch,
             oldest: facts.oldest,
             latest: facts.latest,
             seal: facts.seal,

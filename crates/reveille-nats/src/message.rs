@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use async_nats::Message;
+use bytes::Bytes;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use reveille_backend::types::{
     EndReason, Epoch, Event, Place, Position, Seq, SessionKey, decode_event_at,
@@ -228,7 +229,7 @@ impl RawFields {
 #[derive(Debug, Clone)]
 pub(crate) struct Ready {
     pub(crate) key: Option<IdempotencyKey>,
-    pub(crate) json: Vec<u8>,
+    pub(crate) json: Bytes,
     /// The fields of the header behind the append, up to the seal.
     fields: String,
 }
@@ -255,7 +256,7 @@ impl Ready {
         });
         Self {
             key: entry.key,
-            json: event.json().to_vec(),
+            json: event.json().clone(),
             fields,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_nats::Message;
 use async_nats::header::HeaderMap;
+use bytes::Bytes;
 use reveille_backend::BackendError;
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ pub(crate) struct Store {
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) header: String,
-    pub(crate) payload: Vec<u8>,
+    pub(crate) payload: Bytes,
 }
 
 /// What has become of an append.
@@ -192,11 +193,8 @@ impl Store {
             }
             if n + 1 < count {
                 let client = self.link.client();
-                let sending = client.publish_with_headers(
-                    subject.to_owned(),
-                    headers,
-                    message.payload.into(),
-                );
+                let sending =
+                    client.publish_with_headers(subject.to_owned(), headers, message.payload);
                 // Without its end, no batch is stored.
                 if sending.await.is_err() {
                     return Appended::NotNow(Silence::Nobody.into());

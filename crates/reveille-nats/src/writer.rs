@@ -134,6 +134,9 @@ impl Core {
             while !jobs.is_empty() {
                 self.step(&mut state, &mut jobs).await;
             }
+            drop(state);
+            // Whoever was answered just now may have more, which is done together, and by this task.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -141,6 +144,8 @@ impl Core {
     async fn step(&self, state: &mut State, jobs: &mut VecDeque<Job>) {
         let mut is_fresh = false;
         let mut step = Step::default();
+        // So few are stored sooner one after the other.
+        let are_few = jobs.len() < self.shared.few;
         while !step.is_full
             && let Some(job) = jobs.pop_front()
         {
@@ -171,8 +176,7 @@ impl Core {
             }
             state.fold.expire(Instant::now());
             step.add(job, state);
-            // So few are stored sooner one after the other.
-            step.is_full |= jobs.len() < self.shared.few;
+            step.is_full |= are_few;
         }
         if step.jobs.is_empty() {
             return;
@@ -401,7 +405,12 @@ impl Step {
                 Job::Seal { seal, .. } => {
                     messages.push(Outgoing {
                         header: seal_header(position, append, seal),
-                        payload: seal.message.as_deref().unwrap_or_default().into(),
+                        payload: seal
+                            .message
+                            .as_deref()
+                            .unwrap_or_default()
+                            .to_owned()
+                            .into(),
                     });
                     continue;
                 }

@@ -1,7 +1,8 @@
 //! The backend: opening, listing and removing logs.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
 use reveille_backend::{
@@ -9,15 +10,19 @@ use reveille_backend::{
     OrderPage, ReadLimit, StoredPage, Wakes, Watch,
 };
 use reveille_types::{Durability, Epoch, Seq, SessionKey, Tenant};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::address::Address;
 use crate::answer::{Answer, Facts, number};
+use crate::appends::Appends;
 use crate::error::{ConnectError, corrupt, failed, unavailable};
 use crate::link::{Link, Live, Request};
 use crate::log::RedisLog;
-use crate::names::{TenantNames, channel, member, parse_member, tenant_name, wake_name};
+use crate::names::{
+    TenantNames, channel, local_name, member, parse_member, tenant_name, wake_name,
+};
 use crate::options::RedisOptions;
 use crate::order;
 use crate::scripts::{BEGIN, OPEN, REMOVE};
@@ -45,7 +50,24 @@ impl fmt::Debug for RedisBackend {
 pub(crate) struct Shared {
     pub(crate) link: Arc<Link>,
     pub(crate) wakes: Wakes,
+    /// Those that have handles, by tenant.
+    appends: Mutex<HashMap<Tenant, Weak<Appends>>>,
+    runtime: Handle,
     listening: AbortHandle,
+}
+
+impl Shared {
+    /// The appends to the logs of this tenant, whatever handles they come from.
+    pub(crate) fn appends(&self, tenant: &Tenant) -> Arc<Appends> {
+        let mut all = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(appends) = all.get(tenant).and_then(Weak::upgrade) {
+            return appends;
+        }
+        all.retain(|_, appends| appends.strong_count() > 0);
+        let appends = Arc::new(Appends::new(&self.link, tenant, &self.runtime));
+        all.insert(tenant.clone(), Arc::downgrade(&appends));
+        appends
+    }
 }
 
 impl Drop for Shared {
@@ -80,6 +102,8 @@ impl RedisBackend {
         let shared = Shared {
             link,
             wakes,
+            appends: Mutex::default(),
+            runtime: Handle::current(),
             listening: listening.abort_handle(),
         };
         let patience = shared.link.options().response_timeout;
@@ -114,11 +138,13 @@ impl Backend for RedisBackend {
         let live = link.tried().await?;
         let names = TenantNames::new(&live.store, &key.tenant);
         let mut call = OPEN.prepare_invoke();
-        for name in names.log(key) {
-            call.key(name);
+        call.key(names.logs()).key(names.counters());
+        let name = local_name(key);
+        for of_log in names.log(&name) {
+            call.key(of_log);
         }
-        call.key(names.counters())
-            .key(names.index())
+        call.key(names.index())
+            .arg(name)
             .arg(mode)
             .arg(options.new_epoch.as_str())
             .arg(&*options.attributes)
@@ -155,7 +181,8 @@ impl Backend for RedisBackend {
         // Of several nodes that begin the order the first one does; asking again changes nothing.
         let beginning = self.0.link.repeatable::<String>(|live| {
             let mut call = BEGIN.prepare_invoke();
-            call.key(TenantNames::new(&live.store, tenant).counters());
+            let names = TenantNames::new(&live.store, tenant);
+            call.key(names.logs()).key(names.counters());
             call.arg(new_epoch.as_str());
             Request::Script(call)
         });
@@ -218,11 +245,13 @@ impl Backend for RedisBackend {
         let live = link.tried().await?;
         let names = TenantNames::new(&live.store, &key.tenant);
         let mut call = REMOVE.prepare_invoke();
-        for name in names.log(key) {
-            call.key(name);
+        call.key(names.logs()).key(names.counters());
+        let name = local_name(key);
+        for of_log in names.log(&name) {
+            call.key(of_log);
         }
-        call.key(names.counters())
-            .key(names.index())
+        call.key(names.index())
+            .arg(name)
             .arg(channel(&link.options().prefix))
             .arg(wake_name(key))
             .arg(member(key));

@@ -3,7 +3,8 @@
 //! [`RedisBackend`] is a [`Backend`](reveille_backend::Backend) on one server. Each operation on a log
 //! is one script, so that it happens in one step or not at all: an append compares the epoch, the seal,
 //! the expected position and the idempotency keys, gives positions without holes, stores the batch as
-//! entries of a stream and, if asked to, the seal. Two connections are held whatever the number of logs
+//! entries of a stream and, if asked to, the seal. Appends to logs of one tenant that wait at the same time share
+//! one call of that script. Two connections are held whatever the number of logs
 //! and watches: one for commands, pipelined, and one that hears what changes.
 //!
 //! # What it promises
@@ -29,6 +30,7 @@
 
 mod address;
 mod answer;
+mod appends;
 mod backend;
 mod error;
 mod event;

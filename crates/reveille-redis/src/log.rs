@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Script, ScriptInvocation, Value};
@@ -10,20 +9,17 @@ use reveille_backend::{
     AppendError, AppendOptions, BackendError, Entry, LogInfo, LogPage, ReadLimit, Seal, Slot,
     StoredLog, Watch,
 };
-use reveille_types::{Epoch, Position, Seq, SessionKey};
+use reveille_types::{Epoch, Position, SessionKey};
 
-use crate::answer::{Answer, Facts, end_reason, next, number};
+use crate::answer::{Answer, Facts, next, number};
+use crate::appends::{Appends, Place};
 use crate::backend::Shared;
-use crate::error::{append_failed, corrupt, failed};
-use crate::event::{arguments, decode};
+use crate::error::{corrupt, failed};
+use crate::event::{Ready, decode};
 use crate::link::{Live, Request};
-use crate::names::{TenantNames, channel, wake_name};
-use crate::scripts::{APPEND, INFO, READ, SEAL, TRIM};
+use crate::names::{TenantNames, channel, local_name, wake_name};
+use crate::scripts::{INFO, READ, SEAL, TRIM};
 
-/// How long an idempotency key is known.
-const KEY_WINDOW: Duration = Duration::from_secs(600);
-/// How many idempotency keys of one log are known.
-const KEYS: usize = 100_000;
 /// The most that one read asks for, so that nobody else waits long for the server.
 pub(crate) const READ_EVENTS: usize = 4_096;
 /// As above, in bytes.
@@ -35,16 +31,19 @@ pub(crate) const FAR: u64 = 1 << 52;
 pub(crate) struct RedisLog {
     shared: Arc<Shared>,
     key: Arc<SessionKey>,
-    epoch: Epoch,
+    /// Which incarnation it is.
+    place: Place,
     /// The log's name in messages.
     name: String,
+    /// Those of the tenant.
+    appends: Arc<Appends>,
 }
 
 impl fmt::Debug for RedisLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisLog")
             .field("key", &format_args!("{}", self.key))
-            .field("epoch", &self.epoch)
+            .field("epoch", &self.place.epoch)
             .finish_non_exhaustive()
     }
 }
@@ -54,8 +53,12 @@ impl RedisLog {
         Self {
             shared: Arc::clone(shared),
             key: Arc::new(key.clone()),
-            epoch,
+            place: Place {
+                name: local_name(key).into(),
+                epoch,
+            },
             name: wake_name(key),
+            appends: shared.appends(&key.tenant),
         }
     }
 
@@ -63,10 +66,11 @@ impl RedisLog {
     fn call(&self, script: &'static Script, live: &Live) -> ScriptInvocation<'static> {
         let names = TenantNames::new(&live.store, &self.key.tenant);
         let mut call = script.prepare_invoke();
-        for key in names.log(&self.key) {
+        call.key(names.logs()).key(names.counters());
+        for key in names.log(&self.place.name) {
             call.key(key);
         }
-        call.key(names.counters()).arg(self.epoch.as_str());
+        call.arg(&*self.place.name).arg(self.place.epoch.as_str());
         call
     }
 
@@ -87,54 +91,6 @@ impl RedisLog {
         });
         asking.await?.found()
     }
-
-    fn batch(&self, live: &Live, entries: Vec<Entry>, options: &AppendOptions) -> Request {
-        let mut call = self.call(&APPEND, live);
-        call.key(TenantNames::new(&live.store, &self.key.tenant).sequence());
-        let expected = options.expected.map(|position| position.0.to_string());
-        let seal = options.seal.map_or("", |reason| reason.as_str());
-        call.arg(self.channel())
-            .arg(&self.name)
-            .arg(expected.unwrap_or_default())
-            .arg(seal)
-            .arg(KEY_WINDOW.as_millis().to_string())
-            .arg(KEYS);
-        for entry in entries {
-            for argument in arguments(entry, &self.key, self.epoch) {
-                call.arg(argument);
-            }
-        }
-        Request::Script(call)
-    }
-}
-
-/// What the script says of a batch.
-fn placed(answer: Answer, options: &AppendOptions) -> Result<Vec<Slot>, AppendError> {
-    let word = answer.word.clone();
-    let mut values = answer.found()?;
-    match word.as_str() {
-        "conflict" => Err(AppendError::IdempotencyConflict {
-            key: next::<String>(&mut values)?.into(),
-        }),
-        "sealed" => Err(AppendError::Sealed {
-            reason: end_reason(&next::<String>(&mut values)?)?,
-        }),
-        "conflicting" => Err(AppendError::PositionConflict {
-            expected: options.expected.unwrap_or_default(),
-            actual: Position(number(&mut values)?),
-        }),
-        _ => {
-            let mut slots = Vec::with_capacity(values.len() / 3);
-            while values.len() > 0 {
-                slots.push(Slot {
-                    position: Position(number(&mut values)?),
-                    seq: Seq(number(&mut values)?),
-                    deduplicated: number(&mut values)? == 1,
-                });
-            }
-            Ok(slots)
-        }
-    }
 }
 
 #[async_trait]
@@ -150,11 +106,9 @@ impl StoredLog for RedisLog {
         {
             return Err(AppendError::Durability { wanted });
         }
-        let live = link.tried().await?;
-        let request = self.batch(&live, entries, &options);
-        let answer = link.once(&live, &request).await;
-        let answer = answer.map_err(append_failed)?;
-        placed(answer, &options)
+        let ready = |entry| Ready::new(entry, &self.key, self.place.epoch);
+        let batch = entries.into_iter().map(ready).collect();
+        self.appends.append(&self.place, batch, &options).await
     }
 
     async fn read(&self, from: Position, limit: ReadLimit) -> Result<LogPage, BackendError> {
@@ -166,7 +120,7 @@ impl StoredLog for RedisLog {
         let mut position = from.max(oldest);
         let (mut events, mut weight) = (Vec::new(), 0);
         for fields in next::<Vec<Value>>(&mut values)? {
-            let event = decode(fields, position, &self.key, self.epoch)?;
+            let event = decode(fields, position, &self.key, self.place.epoch)?;
             weight += event.weight();
             if weight > limit.bytes && !events.is_empty() {
                 break;
@@ -208,7 +162,7 @@ impl StoredLog for RedisLog {
     async fn info(&self) -> Result<LogInfo, BackendError> {
         let mut values = self.ask(&INFO, &[]).await?;
         let facts = Facts::read(&mut values)?;
-        if facts.epoch != self.epoch {
+        if facts.epoch != self.place.epoch {
             return Err(corrupt("epoch"));
         }
         Ok(LogInfo {

@@ -45,10 +45,14 @@ impl TenantNames {
         format!("{}:index", self.base)
     }
 
-    /// The keys of one log: what is known of it, its events, its idempotency keys, and their order.
-    pub(crate) fn log(&self, key: &SessionKey) -> [String; 4] {
-        let name = local_name(key);
-        ["log", "events", "keys", "order"].map(|part| format!("{}:{part}:{name}", self.base))
+    /// The hash that holds what is known of each log.
+    pub(crate) fn logs(&self) -> String {
+        format!("{}:logs", self.base)
+    }
+
+    /// The keys of the log of this name behind the tenant's: its events, its idempotency keys, and their order.
+    pub(crate) fn log(&self, name: &str) -> [String; 3] {
+        ["events", "keys", "order"].map(|part| format!("{}:{part}:{name}", self.base))
     }
 }
 
@@ -73,7 +77,8 @@ pub(crate) fn parse_local_name(tenant: &Tenant, name: &str) -> Option<SessionKey
     Some(SessionKey::new(tenant.clone(), namespace, id))
 }
 
-fn local_name(key: &SessionKey) -> String {
+/// The name of a log among those of its tenant.
+pub(crate) fn local_name(key: &SessionKey) -> String {
     let namespace = BASE32HEX_NOPAD.encode(key.namespace.as_str().as_bytes());
     let id = BASE64URL_NOPAD.encode(key.id.as_str().as_bytes());
     format!("{namespace}.{id}")
@@ -117,7 +122,8 @@ mod tests {
         assert!(expected.is_some());
         assert_eq!(tag(&names.counters()), expected);
         assert_eq!(tag(&names.sequence()), expected);
-        for key in names.log(&key("run/a:b")) {
+        assert_eq!(tag(&names.logs()), expected);
+        for key in names.log(&local_name(&key("run/a:b"))) {
             assert_eq!(tag(&key), expected, "{key}");
         }
     }

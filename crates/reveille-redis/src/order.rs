@@ -30,7 +30,8 @@ pub(crate) async fn read(
     let asking = link.repeatable::<Answer>(|live| {
         let names = TenantNames::new(&live.store, tenant);
         let mut call = ORDER.prepare_invoke();
-        call.key(names.counters())
+        call.key(names.logs())
+            .key(names.counters())
             .key(names.sequence())
             .arg(names.base())
             .arg(after.0.min(FAR))

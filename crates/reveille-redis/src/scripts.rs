@@ -14,7 +14,7 @@ macro_rules! script {
 }
 
 script! {
-    /// Gives a batch its places, or says why not.
+    /// Gives batches their places, or says why not.
     APPEND, "scripts/append.lua"
 }
 script! {

@@ -16,18 +16,13 @@ use crate::names::channel;
 /// How long after a broken connection the next one is made.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Wakes whom a message concerns: `NAME END`, or `NAME x` when the log is sealed or gone. An append has the
-/// sequence number of its last event behind that, for those who wait for the tenant. Names of logs have dots,
-/// those of tenants none.
+/// Wakes whom a message concerns. Each line of it is `NAME END`, or `NAME x` when a log is sealed or gone; the
+/// name is that of a log, which has a dot, or of a tenant, whose order has grown.
 fn tell(wakes: &Wakes, message: &str) {
-    let mut words = message.split(' ');
-    let (Some(name), Some(end)) = (words.next(), words.next()) else {
-        return;
-    };
-    wakes.tell(name, end.parse().ok());
-    let last = words.next().and_then(|last| last.parse().ok());
-    if let (Some(last), Some((tenant, _))) = (last, name.split_once('.')) {
-        wakes.tell(tenant, Some(last));
+    for line in message.lines() {
+        if let Some((name, end)) = line.split_once(' ') {
+            wakes.tell(name, end.parse().ok());
+        }
     }
 }
 
@@ -147,9 +142,9 @@ mod tests {
         }
         assert!(is_woken(&mut behind));
         assert!(!is_woken(&mut ahead), "the log ends where it did");
-        tell(&wakes, "t.a 5 7");
+        tell(&wakes, "t.a 5\nt 7");
         assert!(!is_woken(&mut tenant), "the order ends where it did");
-        tell(&wakes, "t.a x 8");
+        tell(&wakes, "t.a x\nt.b 7\nt 8");
         assert!(is_woken(&mut tenant));
         tell(&wakes, "a x");
         assert!(is_woken(&mut ahead), "a seal wakes everybody");

@@ -9,19 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Keeps, Sentinel, Server};
-use reveille_backend::types::{Durability, Position, Seq, Tenant};
-use reveille_backend::{AppendError, Backend, BackendError, Incarnation, ReadLimit};
+use data_encoding::BASE64URL_NOPAD;
+use reveille_backend::types::{Durability, EndReason, Position, Seq, Tenant};
+use reveille_backend::{
+    AppendError, Backend, BackendError, Entry, IdempotencyKey, Incarnation, ReadLimit, Seal, Slot,
+};
 use reveille_redis::RedisBackend;
 use reveille_testkit::chaos::{self, PATIENCE};
 use reveille_testkit::dropped_at_each_poll;
 use reveille_testkit::stored::{contents, entry, key, log, now, try_log};
 use rustix::process::Signal;
 
-/// Breaks the server while four producers of one process append and another process reads.
+/// Breaks the server while producers of one process append, whose appends share calls, and another process
+/// reads.
 async fn survives(server: &mut Server, faults: usize, fault: impl Fn(&mut Server)) {
     let producing: [Arc<dyn Backend>; 1] = [Arc::new(server.backend().await)];
     let reading = server.backend().await;
-    chaos::survives(&producing, &reading, 4, faults, async || fault(server)).await;
+    chaos::survives(&producing, &reading, 16, faults, async || fault(server)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -346,4 +350,110 @@ async fn connect_that_is_dropped_leaves_nothing() {
         },
     )
     .await;
+}
+
+/// Appends that go to the server in one call are told each what has become of it alone.
+#[tokio::test]
+async fn appends_of_one_call_do_not_share_their_fate() {
+    for is_foreign in [false, true] {
+        appends_of_one_call(is_foreign).await;
+    }
+}
+
+async fn appends_of_one_call(is_foreign: bool) {
+    let server = Server::start(Keeps::EverySecond);
+    let backend = server.backend().await;
+    let names = [
+        "good", "sealed", "removed", "evicted", "keyed", "foreign", "last",
+    ];
+    let mut logs = Vec::new();
+    for name in names {
+        let log = log(&backend, name).await;
+        let mut first = entry("a");
+        // What knows no keys is not looked at before it is written to.
+        first.key = first.key.filter(|_| name != "evicted");
+        log.append(vec![first], now()).await.unwrap();
+        logs.push(log);
+    }
+    let seal = Seal {
+        reason: EndReason::Closed,
+        message: None,
+    };
+    logs[1].seal(seal).await.unwrap();
+    backend.remove(&key("removed")).await.unwrap();
+    let events = |log: usize| {
+        let found = server.cli(&["KEYS", "*:events:*"]);
+        let name = BASE64URL_NOPAD.encode(names[log].as_bytes());
+        let found = found.lines().find(|line| line.ends_with(&name));
+        found.unwrap().to_owned()
+    };
+    server.cli(&["DEL", &events(3)]);
+    // Of another type, which ends the script before it has written anything.
+    if is_foreign {
+        let foreign = events(5);
+        server.cli(&["DEL", &foreign]);
+        server.cli(&["SET", &foreign, "x"]);
+    }
+    let expecting = |position| {
+        let mut options = now();
+        options.expected = Some(Position(position));
+        options
+    };
+    let mut plain = entry("b");
+    plain.key = None;
+    let outcomes = tokio::join!(
+        logs[0].append(vec![plain.clone()], now()),
+        logs[0].append(vec![entry("c"), entry("a")], expecting(2)),
+        logs[0].append(vec![plain.clone(), plain.clone()], now()),
+        logs[0].append(vec![entry("d")], expecting(2)),
+        logs[1].append(vec![plain.clone()], now()),
+        logs[2].append(vec![plain.clone()], now()),
+        logs[3].append(vec![plain.clone()], now()),
+        logs[4].append(vec![conflicting("a"), entry("e")], now()),
+        logs[4].append(vec![entry("f"), entry("f")], now()),
+        logs[5].append(vec![plain.clone()], now()),
+        logs[6].append(vec![plain.clone()], now()),
+    );
+    let places = |outcome: &Result<Vec<Slot>, AppendError>| -> Vec<(u64, bool)> {
+        let slots = outcome.as_ref().unwrap().iter();
+        slots
+            .map(|slot| (slot.position.0, slot.deduplicated))
+            .collect()
+    };
+    assert_eq!(places(&outcomes.0), [(1, false)]);
+    assert_eq!(places(&outcomes.1), [(2, false), (0, true)]);
+    assert_eq!(places(&outcomes.2), [(3, false), (4, false)]);
+    let actual = match outcomes.3 {
+        Err(AppendError::PositionConflict { actual, .. }) => actual,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(actual, Position(5));
+    assert!(matches!(outcomes.4, Err(AppendError::Sealed { .. })));
+    let backend_error = |outcome| match outcome {
+        Err(AppendError::Backend(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(backend_error(outcomes.5), BackendError::NotFound));
+    let is_damaged = |error| matches!(error, BackendError::Corrupt { .. });
+    assert!(is_damaged(backend_error(outcomes.6)));
+    match is_foreign {
+        true => assert!(is_damaged(backend_error(outcomes.9))),
+        false => assert_eq!(places(&outcomes.9), [(1, false)]),
+    }
+    let conflict = matches!(outcomes.7, Err(AppendError::IdempotencyConflict { .. }));
+    assert!(conflict, "{:?}", outcomes.7);
+    assert_eq!(places(&outcomes.8), [(1, false), (1, true)]);
+    assert_eq!(places(&outcomes.10), [(1, false)]);
+    assert_eq!(contents(&*logs[0]).await.len(), 5);
+    assert_eq!(contents(&*logs[4]).await.len(), 2);
+}
+
+/// An entry with the key of another one.
+fn conflicting(id: &str) -> Entry {
+    let mut entry = entry(id);
+    entry.key = entry.key.map(|key| IdempotencyKey {
+        fingerprint: 2,
+        ..key
+    });
+    entry
 }

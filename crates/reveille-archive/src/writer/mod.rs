@@ -38,6 +38,9 @@ const GROUP_CHANGES: usize = 1024;
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// Rows that are deleted at once, so that nobody waits long for it.
 const GARBAGE_ROWS: u32 = 256;
+/// Of the time that the last commit took, the part that the next one waits for those who were answered by it,
+/// and how long at most.
+const TOGETHER: (u32, Duration) = (4, Duration::from_millis(2));
 /// How often the thread looks whether something is to be dropped when nothing is asked for.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -125,6 +128,7 @@ impl Writer {
 
     /// Works until nobody can ask for anything any more.
     pub(crate) fn run(mut self, commands: &Receiver<Command>) {
+        let mut pace = Pace::default();
         loop {
             let wait = match self.has_chores() {
                 true => Duration::ZERO,
@@ -132,8 +136,10 @@ impl Writer {
             };
             match commands.recv_timeout(wait) {
                 Ok(first) => {
-                    let group = gather(first, commands);
+                    let group = pace.gather(first, commands);
+                    let (count, begun) = (group.len(), Instant::now());
                     self.commit_all(group);
+                    pace.note(count, begun.elapsed());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -300,18 +306,45 @@ impl Writer {
     }
 }
 
-/// What goes into the next transaction: the first command, and all that came meanwhile.
-fn gather(first: Command, commands: &Receiver<Command>) -> Vec<Command> {
-    let mut bytes = first.change.weight();
-    let mut group = vec![first];
-    while group.len() < GROUP_CHANGES
-        && bytes < GROUP_BYTES
-        && let Ok(command) = commands.try_recv()
-    {
-        bytes += command.change.weight();
-        group.push(command);
+/// How many commands come together, by the last transactions.
+///
+/// Whoever appends one event after the other is back soon after the answer, but not when the thread looks for
+/// the next command: without a wait, every other transaction would be for the first few alone.
+#[derive(Debug, Default)]
+struct Pace {
+    /// As many as may come again.
+    expected: usize,
+    /// So long they are waited for.
+    wait: Duration,
+}
+
+impl Pace {
+    /// What goes into the next transaction: the first command, all that came meanwhile, and what comes within a
+    /// part of the time that a transaction takes, if as many are expected.
+    fn gather(&self, first: Command, commands: &Receiver<Command>) -> Vec<Command> {
+        let mut bytes = first.change.weight();
+        let mut group = vec![first];
+        let begun = Instant::now();
+        while group.len() < GROUP_CHANGES && bytes < GROUP_BYTES {
+            match commands.try_recv() {
+                Ok(command) => {
+                    bytes += command.change.weight();
+                    group.push(command);
+                }
+                Err(_) if group.len() >= self.expected || begun.elapsed() >= self.wait => break,
+                // Shorter than it would take to be woken.
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+        group
     }
-    group
+
+    /// Takes note of a transaction.
+    fn note(&mut self, count: usize, took: Duration) {
+        // Of those who do not come again some are forgotten each time.
+        self.expected = count.max(self.expected / 2);
+        self.wait = (took / TOGETHER.0).min(TOGETHER.1);
+    }
 }
 
 fn answer(commands: impl IntoIterator<Item = Command>, answers: Vec<Answer>) {
@@ -332,5 +365,60 @@ fn error_again(error: &StoreError) -> StoreError {
             Some(code) => rusqlite::Error::SqliteFailure(*code, Some(error.to_string())),
             None => rusqlite::Error::InvalidQuery,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    fn command() -> Command {
+        let key = SessionKey::in_tenant(Tenant::default_tenant(), "s");
+        let key = key.unwrap_or_else(|e| panic!("{e}"));
+        let (reply, _) = tokio::sync::oneshot::channel();
+        let room = Arc::new(tokio::sync::Semaphore::new(1));
+        Command {
+            change: Change::Remove(key),
+            reply,
+            _permit: room.try_acquire_owned().unwrap_or_else(|e| panic!("{e}")),
+        }
+    }
+
+    #[test]
+    fn those_who_come_again_are_waited_for_and_nobody_else() {
+        let (send, commands) = channel();
+        let pace = Pace {
+            expected: 2,
+            wait: Duration::from_secs(60),
+        };
+        let late = std::thread::spawn(move || {
+            let _ = send.send(command());
+            send
+        });
+        assert_eq!(pace.gather(command(), &commands).len(), 2);
+        let kept = late.join();
+        let alone = Pace {
+            expected: 1,
+            ..pace
+        };
+        let begun = Instant::now();
+        assert_eq!(alone.gather(command(), &commands).len(), 1);
+        assert!(begun.elapsed() < alone.wait);
+        drop(kept);
+    }
+
+    #[test]
+    fn a_wait_is_short_and_its_reason_is_forgotten() {
+        let mut pace = Pace::default();
+        pace.note(64, Duration::from_micros(400));
+        assert_eq!((pace.expected, pace.wait), (64, Duration::from_micros(100)));
+        pace.note(1, Duration::from_secs(60));
+        assert_eq!((pace.expected, pace.wait), (32, TOGETHER.1));
+        for _ in 0..5 {
+            pace.note(1, Duration::ZERO);
+        }
+        assert_eq!((pace.expected, pace.wait), (1, Duration::ZERO));
     }
 }

@@ -13,6 +13,9 @@ use reveille_backend::Backend;
 use reveille_nats::{NatsBackend, NatsOptions};
 use reveille_testkit::chaos;
 
+/// More at once in each process than are stored one after the other.
+const PRODUCERS: usize = 4 * 20;
+
 /// Short patience, as tests have it.
 pub(crate) fn options() -> NatsOptions {
     let mut options = NatsOptions::default();
@@ -27,8 +30,8 @@ pub(crate) async fn backend(url: &str) -> NatsBackend {
     NatsBackend::connect(url, options()).await.unwrap()
 }
 
-/// Breaks something while four producers append, each of a process of its own through one of `urls` in turn,
-/// and another process reads.
+/// Breaks something while producers append, which have four processes through `urls` in turn, and another
+/// process reads. Appends of single events and of batches are under way.
 pub(crate) async fn survives(
     urls: &[String],
     options: impl Fn() -> NatsOptions,
@@ -41,5 +44,5 @@ pub(crate) async fn survives(
         producing.push(Arc::new(connect(url).await));
     }
     let reading = connect(&urls[0]).await;
-    chaos::survives(&producing, &reading, 4, faults, fault).await;
+    chaos::survives(&producing, &reading, PRODUCERS, faults, fault).await;
 }

@@ -1,5 +1,5 @@
--- ARGV: epoch.
-local log = look(ARGV[1])
+-- ARGV: name, epoch.
+local log = look(ARGV[1], ARGV[2])
 if not log then return { 'gone' } end
 if log.lost then return { 'lost', log.lost } end
-return { 'found', facts(log) }
+return { 'found', facts(ARGV[1], log) }

@@ -1,6 +1,7 @@
--- KEYS also: index. ARGV: channel, name, member.
-local there = redis.call('EXISTS', KEYS[1])
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
-redis.call('ZREM', KEYS[6], ARGV[3])
-if there == 1 then redis.call('PUBLISH', ARGV[1], ARGV[2] .. ' x') end
+-- KEYS also: index. ARGV: name, channel, name in messages, member.
+local there = redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[1], ARGV[1] .. ':a', ARGV[1] .. ':m')
+redis.call('DEL', KEYS[3], KEYS[4], KEYS[5])
+redis.call('ZREM', KEYS[6], ARGV[4])
+if there == 1 then redis.call('PUBLISH', ARGV[2], ARGV[3] .. ' x') end
 return { 'done', tostring(there) }
