@@ -158,7 +158,7 @@ async fn while_one_tenant_runs_into_every_limit_another_notices_nothing() {
     config.traffic.events = Rate::per_second(200, 400);
     config.traffic.bytes = Rate::per_second(100_000, 400_000);
     config.traffic.streams = Rate::per_second(5, 5);
-    (config.streams.per_tenant, config.waits_per_tenant) = (5, 5);
+    (config.streams.per_tenant, config.waits_per_tenant) = (5, 2);
     config.tickets_per_tenant = 5;
     config.signals.pending = 5;
     let mut limits = QueueLimits::default();
