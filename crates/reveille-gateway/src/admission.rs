@@ -311,15 +311,24 @@ impl<K: Clone + Hash + Eq> std::fmt::Debug for Limiter<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TrafficLimits;
 
     fn admission(with_rates: bool) -> Admission {
-        let mut config = GatewayConfig::default();
-        config.streams.per_token = 1;
-        config.streams.per_tenant = 2;
-        config.streams.per_node = 3;
-        config.traffic.events = Rate::per_second(10, 20);
-        config.traffic.delivered_bytes = Rate::per_second(100, 100);
-        config.waits_per_tenant = 2;
+        let config = GatewayConfig {
+            streams: StreamLimits {
+                per_token: 1,
+                per_tenant: 2,
+                per_node: 3,
+                ..StreamLimits::default()
+            },
+            traffic: TrafficLimits {
+                events: Rate::per_second(10, 20),
+                delivered_bytes: Rate::per_second(100, 100),
+                ..TrafficLimits::default()
+            },
+            waits_per_tenant: 2,
+            ..GatewayConfig::default()
+        };
         Admission::new(&config, with_rates)
     }
 

@@ -97,10 +97,10 @@ pub(crate) const EVENTS: &str = "/v1/sessions/s/events";
 
 /// The problem of an answer that says what the limit is, and when to come back if that helps.
 pub(crate) async fn refused(answer: Response, status: u16, code: &str) -> Value {
-    let found = answer.status();
+    // First of all: what is not refused may be a stream without end.
+    assert_eq!(answer.status(), status, "{code}");
     let comes_back = answer.headers().contains_key("retry-after");
     let problem: Value = answer.json().await.unwrap();
-    assert_eq!(found, status, "{problem}");
     assert_eq!(problem["code"], code, "{problem}");
     assert_eq!(comes_back, matches!(status, 429 | 503), "{problem}");
     problem
