@@ -39,14 +39,6 @@ const FILTER: &[(&str, &str)] = &[
     ("namespace", "^[a-z0-9_-]{1,64}$"),
     ("session", "^[A-Za-z0-9_~:@-]{1,100}$"),
     ("path", "^[a-z0-9_-]{1,64}/([A-Za-z0-9_-]{1,64}|\\*\\*)$"),
-    ("source", "^[A-Za-z0-9/_-]{1,64}$"),
-    ("subject", TEXT),
-    ("agent", TEXT),
-    ("run", TEXT),
-    ("turn", TEXT),
-    ("correlation", TEXT),
-    ("caused_by", TEXT),
-    ("tag", TEXT),
 ];
 
 /// Words where any text would be too much.
@@ -94,6 +86,8 @@ pub(super) fn say(document: &mut Value) {
     set("/MergeRequest/properties/inputs", "minItems", json!(1));
     set("/EventQuery/properties/limit", "minimum", json!(1));
     set("/EventQuery/properties/limit", "maximum", json!(1_000));
+    let names = json!({"type": "string", "pattern": "^[a-z0-9]{1,20}$"});
+    set("/FilterSpec/properties/attributes", "propertyNames", names);
     // Any JSON.
     set("/TriggerRequest/properties", "value", json!({}));
 }
