@@ -1,7 +1,8 @@
 //! What texts and numbers in bodies look like, where the types that read them cannot say it.
 //!
 //! A schema here never says less than the server: what it allows by itself is not refused for its form.
-//! Which kinds are known, and which cursors lead somewhere, no schema can say.
+//! Which kinds are known, and which cursors lead somewhere, no schema can say; a stream takes any text for
+//! a cursor, and tells of a gap.
 
 use reveille_types::limits;
 use serde_json::{Value, json};
@@ -23,7 +24,6 @@ const TEXT: &str = "^[ -~]{1,64}$";
 const PATTERNS: &[(&str, &str)] = &[
     ("/Pattern", MATCH),
     ("/Event/properties/type", KIND),
-    ("/EventQuery/properties/after", AFTER),
     ("/GroupSkip/properties/to", AFTER),
     ("/MergeRequest/properties/inputs/items", HANDLE),
     ("/SettleRequest/properties/group", TEXT),
