@@ -7,6 +7,6 @@ while :; do
         printf '%s\n' "$line"
         [[ $line =~ \"(reveillecursor|cursor|resumes_at)\":\"([0-9a-z._-]+)\" ]] && after=${BASH_REMATCH[2]}
         [[ $line == *reveille.end* ]] && exit 0
-    done < <(curl --silent --fail --no-buffer --header 'Accept: application/x-ndjson' "$url&after=$after" || true)
+    done < <(curl --silent --fail --compressed --no-buffer --header 'Accept: application/x-ndjson' "$url&after=$after" || true)
     sleep 0.1
 done

@@ -132,6 +132,8 @@ enum Break {
     Wire,
     /// As before, with a proxy behind the break.
     Proxy,
+    /// In the middle of a response that is compressed.
+    Compressed,
 }
 
 /// nginx as it is when nobody configures it, in front of a server.
@@ -193,12 +195,16 @@ async fn survives(client: Command, how: Break) {
         .unwrap();
     assert!(created.status().is_success());
     let proxy = match how {
-        Break::Wire => None,
+        Break::Wire | Break::Compressed => None,
         Break::Proxy => Some(Nginx::to(&server.url).await),
     };
     let behind = proxy.as_ref().map_or(&server.url, |proxy| &proxy.url);
     let relay = Relay::to(behind).await;
-    let url = format!("{}/v1/sessions/s/events?gap=frame", relay.url);
+    let compress = u8::from(matches!(how, Break::Compressed));
+    let url = format!(
+        "{}/v1/sessions/s/events?gap=frame&compress={compress}",
+        relay.url
+    );
 
     let mut told = Told::by(client, &url);
     told.frame("reveille.caught_up").await;
@@ -246,6 +252,10 @@ clients! {
     fast_npm_fetch_event_source => script("node", "fetch-event-source.mjs"), Break::Wire;
     fast_pypi_httpx_sse => script(python(), "httpx_client.py"), Break::Wire;
     fast_pypi_sseclient => script(python(), "sseclient_client.py"), Break::Wire;
+    fast_curl_compressed => script("bash", "curl.sh"), Break::Compressed;
+    fast_npm_undici_compressed => script("node", "undici.mjs"), Break::Compressed;
+    fast_pypi_httpx_sse_compressed => script(python(), "httpx_client.py"), Break::Compressed;
+    chromium_compressed => script("node", "chromium.mjs"), Break::Compressed;
     chromium => script("node", "chromium.mjs"), Break::Wire;
     nginx_before_curl => script("bash", "curl.sh"), Break::Proxy;
     nginx_before_pypi_httpx_sse => script(python(), "httpx_client.py"), Break::Proxy;

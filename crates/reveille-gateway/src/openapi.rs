@@ -183,6 +183,10 @@ fn answered(answer: Answer) -> ResponseBuilder {
         Answer::Stream => ResponseBuilder::new()
             .description("A stream")
             .content(wire::EVENT_STREAM, content(frame().into())),
+        Answer::Malformed => ResponseBuilder::new()
+            .description("What is wrong")
+            .content("text/plain", content(text().into()))
+            .content(PROBLEM_JSON, content(of("Problem"))),
         Answer::Text(media_type) => ResponseBuilder::new()
             .description("Done")
             .content(media_type, content(text().into())),

@@ -1,7 +1,8 @@
 //! What texts and numbers in bodies look like, where the types that read them cannot say it.
 //!
 //! A schema here never says less than the server: what it allows by itself is not refused for its form.
-//! Which kinds are known, and which cursors lead somewhere, no schema can say.
+//! Which kinds are known, and which cursors lead somewhere, no schema can say; a stream takes any text for
+//! a cursor, and tells of a gap.
 
 use reveille_types::limits;
 use serde_json::{Value, json};
@@ -23,7 +24,6 @@ const TEXT: &str = "^[ -~]{1,64}$";
 const PATTERNS: &[(&str, &str)] = &[
     ("/Pattern", MATCH),
     ("/Event/properties/type", KIND),
-    ("/EventQuery/properties/after", AFTER),
     ("/GroupSkip/properties/to", AFTER),
     ("/MergeRequest/properties/inputs/items", HANDLE),
     ("/SettleRequest/properties/group", TEXT),
@@ -39,14 +39,6 @@ const FILTER: &[(&str, &str)] = &[
     ("namespace", "^[a-z0-9_-]{1,64}$"),
     ("session", "^[A-Za-z0-9_~:@-]{1,100}$"),
     ("path", "^[a-z0-9_-]{1,64}/([A-Za-z0-9_-]{1,64}|\\*\\*)$"),
-    ("source", "^[A-Za-z0-9/_-]{1,64}$"),
-    ("subject", TEXT),
-    ("agent", TEXT),
-    ("run", TEXT),
-    ("turn", TEXT),
-    ("correlation", TEXT),
-    ("caused_by", TEXT),
-    ("tag", TEXT),
 ];
 
 /// Words where any text would be too much.
@@ -94,6 +86,8 @@ pub(super) fn say(document: &mut Value) {
     set("/MergeRequest/properties/inputs", "minItems", json!(1));
     set("/EventQuery/properties/limit", "minimum", json!(1));
     set("/EventQuery/properties/limit", "maximum", json!(1_000));
+    let names = json!({"type": "string", "pattern": "^[a-z0-9]{1,20}$"});
+    set("/FilterSpec/properties/attributes", "propertyNames", names);
     // Any JSON.
     set("/TriggerRequest/properties", "value", json!({}));
 }

@@ -51,11 +51,13 @@ pub(super) enum Answer {
     Text(&'static str),
     /// A stream of server-sent events.
     Stream,
+    /// What is wrong, as a problem or, where senders know it so, as text.
+    Malformed,
     /// A page or a stream of events.
     Events,
 }
 
-use Answer::{Any, Empty, Events, Json, Stream, Text};
+use Answer::{Any, Empty, Events, Json, Malformed, Stream, Text};
 use Query::{AnyOf, Count, Duration, Number, Texts, Words};
 
 type Parameters = &'static [(&'static str, Query, &'static str)];
@@ -237,7 +239,7 @@ operations! {
     "POST" "/v1/signals/{handle}/cancel" cancel_signal "signals" "Complete a signal as cancelled", NOTHING, Body::Json("SignalCancelRequest"), [(200, Json("SignalInfo"))];
     "POST" "/v1/tickets" create_ticket "access" "A ticket for a stream of one session", NOTHING, Body::Required("TicketRequest"), [(201, Json("TicketCreated"))];
     "POST" "/v1/connections/{id}/token" renew_connection "access" "Let a stream go on with the credential of this request", NOTHING, Body::None, [(200, Json("ConnectionRenewed"))];
-    "POST" "/events" notify "tasks" "Publish what an agent has to say, in protobuf", SESSION, Body::Protobuf, [(200, Text("text/plain"))];
+    "POST" "/events" notify "tasks" "Publish what an agent has to say, in protobuf", SESSION, Body::Protobuf, [(200, Text("text/plain")), (400, Malformed)];
     "GET" "/events/workflows/{id}" follow_workflow "tasks" "Follow a workflow", TASK, Body::None, [(200, Stream), (204, Empty("It is over and read to its end"))];
     "GET" "/events/ingestion/{id}" follow_ingestion "tasks" "Follow an ingestion", TASK, Body::None, [(200, Stream), (204, Empty("It is over and read to its end"))];
     "POST" "/events/workflows/{id}/cancel" cancel_workflow "tasks" "Ask a workflow to stop", NOTHING, Body::Json("CancelRequest"), [(200, Any)];
