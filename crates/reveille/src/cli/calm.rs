@@ -57,8 +57,12 @@ impl<S> Filter<S> for Calm {
         true
     }
 
-    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        match *metadata.level() > Level::WARN {
+            true => Interest::always(),
+            // What `event_enabled` says is kept only for events that `enabled` is asked for.
+            false => Interest::sometimes(),
+        }
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
@@ -74,11 +78,13 @@ impl<S> Filter<S> for Calm {
         };
         let kind = kinds.entry(metadata.callsite()).or_insert(fresh);
         let fate = kind.add(now);
-        // What is logged below comes through here again.
         drop(kinds);
         if let Fate::WrittenAfter(lines) = fate {
             let kind = metadata.name();
-            tracing::warn!(lines, kind, "lines of one kind were left out");
+            // An event within an event would spoil what the thread knows of this one.
+            std::thread::spawn(move || {
+                tracing::warn!(lines, kind, "lines of one kind were left out");
+            });
         }
         fate != Fate::LeftOut
     }
@@ -90,7 +96,48 @@ impl<S> Filter<S> for Calm {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use tracing_subscriber::filter::{EnvFilter, FilterExt};
+    use tracing_subscriber::layer::{Layer, SubscriberExt};
+
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn s42_what_is_left_out_of_the_log_harms_nothing_else() {
+        let written = Written::default();
+        let writer = written.clone();
+        let log = tracing_subscriber::fmt::layer();
+        let log = log.with_ansi(false).with_writer(move || writer.clone());
+        let filter = EnvFilter::new("info").and(Calm::default());
+        let subscriber = tracing_subscriber::registry().with(log.with_filter(filter));
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..3 * LINES {
+                tracing::warn!("often");
+                tracing::info!("asked for");
+                tracing::debug!("not asked for");
+            }
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let count = |line: &str| text.lines().filter(|l| l.ends_with(line)).count() as u64;
+        assert_eq!((count(": often"), count(": asked for")), (LINES, 3 * LINES));
+        assert_eq!(count(": not asked for"), 0);
+    }
 
     #[test]
     fn s42_of_one_kind_a_few_lines_are_written_and_the_others_counted() {
