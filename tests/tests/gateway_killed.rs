@@ -39,6 +39,9 @@ fn events() -> usize {
 #[derive(Debug, Default)]
 struct Book {
     settled: HashSet<u64>,
+    /// Whether they are settled was not told: the gateway was killed meanwhile.
+    unknown: HashSet<u64>,
+    is_done: bool,
     /// Delivered and not known to be settled, and how often.
     delivered: HashMap<u64, u64>,
     again: usize,
@@ -50,6 +53,7 @@ impl Book {
             !self.settled.contains(&n),
             "{n} was settled and is delivered again"
         );
+        self.unknown.remove(&n);
         let times = self.delivered.entry(n).or_default();
         *times += 1;
         self.again += usize::from(*times > 1);
@@ -59,17 +63,23 @@ impl Book {
         );
     }
 
+    /// Whether all is done: nothing is left, and all that is not known is what was lost with the gateway.
+    fn end(&mut self, all: usize, is_idle: bool) -> bool {
+        self.is_done = is_idle && self.settled.len() + self.unknown.len() == all;
+        self.is_done
+    }
+
     fn settle(&mut self, n: u64) {
         self.delivered.remove(&n);
         assert!(self.settled.insert(n), "{n} is settled twice");
     }
 }
 
-/// Takes and settles until the gateway is gone or all is settled.
-async fn take(client: Client, url: String, book: Arc<Mutex<Book>>, all: usize) {
+/// Takes and settles until the gateway is gone or all is done.
+async fn take(client: Client, url: String, book: Arc<Mutex<Book>>) {
     let lease = u64::try_from(LEASE.as_millis()).unwrap();
     let ask = json!({"max": TAKEN_MAX, "timeout_ms": 1_000, "lease_ms": lease});
-    while book.lock().unwrap().settled.len() < all {
+    while !book.lock().unwrap().is_done {
         let sent = client.post(format!("{url}/take")).json(&ask).send().await;
         let Ok(answer) = sent else { return };
         if answer.status() == StatusCode::NO_CONTENT {
@@ -97,7 +107,10 @@ async fn take(client: Client, url: String, book: Arc<Mutex<Book>>, all: usize) {
             .json(&json!({"leases": leases}))
             .send()
             .await;
-        let Ok(answer) = sent else { return };
+        let Ok(answer) = sent else {
+            book.lock().unwrap().unknown.extend(numbers);
+            return;
+        };
         if answer.status() == StatusCode::OK {
             for n in numbers {
                 book.lock().unwrap().settle(n);
@@ -152,19 +165,33 @@ async fn each_event_is_settled_once(broker: Broker) {
     work.spawn(publish(client.clone(), url(&left), Arc::clone(&book), all));
     for gateway in [&killed, &left] {
         for _ in 0..TAKERS {
-            work.spawn(take(client.clone(), url(gateway), Arc::clone(&book), all));
+            work.spawn(take(client.clone(), url(gateway), Arc::clone(&book)));
         }
     }
     while book.lock().unwrap().settled.len() < all / 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     killed.signal(Signal::KILL);
+    let (watched, group) = (Arc::clone(&book), format!("{}/groups/default", url(&left)));
+    let watching = client.clone();
+    work.spawn(async move {
+        loop {
+            let group = watching.get(&group).send().await.unwrap();
+            let group: Value = group.json().await.unwrap();
+            let is_idle = group["pending"] == 0 && group["leased"] == 0;
+            if watched.lock().unwrap().end(all, is_idle) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
     let patience = Duration::from_secs(60) + Duration::from_millis(10 * all as u64);
     let worked = tokio::time::timeout(patience, work.join_all()).await;
     let book = Arc::into_inner(book).map(|book| book.into_inner().unwrap());
     worked.expect("all is settled in time");
     let book = book.unwrap();
-    assert_eq!(book.settled.len(), all);
+    assert_eq!(book.settled.len() + book.unknown.len(), all);
+    assert!(book.unknown.len() <= TAKERS * TAKEN_MAX);
     assert!(
         book.again <= TAKERS * TAKEN_MAX,
         "{} were delivered again",
