@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::process::Output;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reveille_e2e::{Program, SseReader, reveille, soon};
@@ -11,6 +12,7 @@ use reveille_load::{Load, Pace, Plan, Target, raise_file_limit};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 
 fn is_full() -> bool {
     std::env::var_os("REVEILLE_FULL").is_some()
@@ -119,6 +121,8 @@ async fn open_streams(url: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_that_do_not_read_are_ended_and_others_miss_nothing() {
     const BYTES: usize = 64 * 1024;
+    // The session retains a thousand such events; a publisher further ahead would make a gap.
+    const AHEAD: usize = 500;
     let (readers, events) = if is_full() { (5_000, 2_000) } else { (50, 200) };
     raise_file_limit().unwrap();
     let program = Program::serve().await;
@@ -135,10 +139,13 @@ async fn readers_that_do_not_read_are_ended_and_others_miss_nothing() {
     .await;
     let before = program.memory_kib();
     let begun = Instant::now();
+    let ahead = Arc::new(Semaphore::new(AHEAD));
+    let room = Arc::clone(&ahead);
     let publishing = tokio::spawn(async move {
         let client = reqwest::Client::new();
         let event = json!({"type": "big", "data": "x".repeat(BYTES)});
         for _ in 0..events {
+            room.acquire().await.unwrap().forget();
             let sent = client.post(&events_url).json(&event).send().await.unwrap();
             assert_eq!(sent.status(), 201);
         }
@@ -146,6 +153,7 @@ async fn readers_that_do_not_read_are_ended_and_others_miss_nothing() {
     for position in 0..events {
         let event = good.event().await.json();
         assert_eq!(event["reveilleposition"], format!("{position:020}"));
+        ahead.add_permits(1);
     }
     publishing.await.unwrap();
     // What the session retains, and for each reader about one write and one event.
