@@ -80,6 +80,94 @@ async fn a_token_counts_only_with_every_claim_in_order() {
     }
 }
 
+/// RFC 9728: a client that knows nothing but the server finds out where to get a token.
+#[tokio::test]
+async fn who_has_no_token_learns_who_issues_them() {
+    let mut named = shared();
+    named.issuer = "a name".into();
+    let mut config = GatewayConfig::default();
+    let auth = || AuthConfig {
+        issuers: vec![shared(), named.clone()],
+        ..AuthConfig::default()
+    };
+    let known = || Arc::new(StaticAuthorizer::new(auth()).unwrap());
+    let own = Server::for_known(config.clone(), known()).await;
+    config.public_url = Some("https://events.example:8443".into());
+    let public = Server::for_known(config, known()).await;
+    for (server, url, host) in [
+        (&own, own.at("").trim_end_matches('/').to_owned(), None),
+        (
+            &own,
+            "http://events.example".into(),
+            Some("Events.example:80"),
+        ),
+        (
+            &public,
+            "https://events.example:8443".into(),
+            Some("other.example"),
+        ),
+    ] {
+        let get = async |path: &str| {
+            let mut asked = Client::new().get(server.at(path));
+            if let Some(host) = host {
+                asked = asked.header("host", host);
+            }
+            asked.send().await.unwrap()
+        };
+        let metadata = format!("{url}/.well-known/oauth-protected-resource");
+        let refused = get("/v1/limits").await;
+        assert_eq!(
+            refused.headers()["www-authenticate"],
+            format!("Bearer realm=\"reveille\", resource_metadata=\"{metadata}\"").as_str()
+        );
+        let found = get("/.well-known/oauth-protected-resource").await;
+        assert_eq!(found.status(), 200);
+        let found: Value = found.json().await.unwrap();
+        let expected = json!({
+            "resource": url,
+            // What is no URL leads nowhere.
+            "authorization_servers": [shared().issuer],
+            "bearer_methods_supported": ["header"],
+        });
+        assert_eq!(found, expected);
+    }
+    let publish = Client::new().post(own.at("/v1/sessions/s/events"));
+    let refused = publish.bearer_auth("x").json(&json!({"type": "a"}));
+    let refused = refused.send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    let challenge = refused.headers()["www-authenticate"].to_str().unwrap();
+    assert!(
+        challenge
+            .starts_with("Bearer realm=\"reveille\", error=\"invalid_token\", resource_metadata="),
+        "{challenge}"
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_is_none_is_not_repeated_in_a_challenge() {
+    let server = server(vec![shared()]).await;
+    let get = async |path: &str| {
+        let asked = Client::new().get(server.at(path));
+        let asked = asked.header("host", "a\"b, c=d");
+        asked.send().await.unwrap()
+    };
+    let refused = get("/v1/limits").await;
+    assert_eq!(refused.status(), 401);
+    assert_eq!(
+        refused.headers()["www-authenticate"],
+        "Bearer realm=\"reveille\""
+    );
+    let metadata = get("/.well-known/oauth-protected-resource").await;
+    assert_eq!(metadata.status(), 421);
+}
+
+#[tokio::test]
+async fn without_authentication_nobody_issues_tokens() {
+    let server = Server::start().await;
+    let metadata = server.at("/.well-known/oauth-protected-resource");
+    assert_eq!(reqwest::get(metadata).await.unwrap().status(), 404);
+}
+
 #[tokio::test]
 async fn the_algorithm_is_the_one_of_the_issuer_and_the_header_brings_nothing_of_its_own() {
     let keys = KeyPair::generate_for(&PKCS_ED25519).unwrap();

@@ -15,6 +15,9 @@ use reveille_gateway::{
 use reveille_types::SessionKey;
 use serde_json::{Value, json};
 
+/// What every challenge says of where it can be learned who issues tokens.
+const METADATA: &str = "/.well-known/oauth-protected-resource\"";
+
 /// A route, a request to it, and what those get who may send it.
 struct Row {
     method: &'static str,
@@ -63,6 +66,12 @@ fn table() -> Vec<Row> {
         row("GET", "/healthz", "/healthz", [200, 200, 0]),
         row("GET", "/readyz", "/readyz", [200, 200, 0]),
         row("GET", "/openapi.json", "/openapi.json", [200, 200, 0]),
+        row(
+            "GET",
+            "/.well-known/oauth-protected-resource",
+            "/.well-known/oauth-protected-resource",
+            [200, 200, 0],
+        ),
         row("GET", "/metrics", "/metrics", [200, 200, 0]),
         row("GET", "/v1/limits", "/v1/limits", [200, 200, 0]),
         row("GET", "/v1/stats", "/v1/stats", [200, 200, 0]),
@@ -433,6 +442,9 @@ async fn status(request: RequestBuilder) -> u16 {
         "{status}"
     );
     if status == 401 {
+        let challenge = challenge.unwrap();
+        let says_who_issues = challenge.to_str().unwrap().contains(METADATA);
+        assert!(says_who_issues, "{challenge:?}");
         let problem: Value = answer.json().await.unwrap();
         assert_eq!(problem["status"], 401);
         assert!(problem["code"] == "invalid_token" || problem["code"] == "missing_token");

@@ -125,6 +125,19 @@ async fn with_a_key_and_a_certificate_any_address_may_be_served() {
         assert_eq!(is_2, http2);
         let unknown = client.get(format!("{url}/v1/limits")).send().await.unwrap();
         assert_eq!(unknown.status(), 401);
+        let challenge = unknown.headers()["www-authenticate"].to_str().unwrap();
+        let metadata = format!("{url}/.well-known/oauth-protected-resource");
+        let expected = format!("Bearer realm=\"reveille\", resource_metadata=\"{metadata}\"");
+        assert_eq!(challenge, expected, "with HTTP/2: {http2}");
+        let found: Value = client
+            .get(metadata)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        assert_eq!(found["resource"], url);
     }
     let plain = format!("{}/healthz", url.replace("https", "http"));
     assert!(reqwest::get(plain).await.is_err());

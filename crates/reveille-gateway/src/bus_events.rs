@@ -1,6 +1,5 @@
 //! The bus of a tenant: events of all its sessions in one order, in the same modes as one session.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,7 +12,7 @@ use reveille_types::wire::{
     CLOUDEVENT_BATCH_JSON, CURSOR_HEADER, EventPage, EventQuery, Open, SessionState,
 };
 use reveille_types::{
-    Condition, Cursor, CursorError, Filter, FilterSpec, Gap, GapReason, Seq, Start,
+    Attributes, Cursor, CursorError, Filter, FilterSpec, Gap, GapReason, Seq, Start,
 };
 
 use crate::auth::Caller;
@@ -117,9 +116,7 @@ fn words<T: serde::de::DeserializeOwned>(
 }
 
 /// Conditions on attributes, as JSON.
-fn attributes(
-    texts: Option<&[String]>,
-) -> Result<Option<BTreeMap<String, Vec<Condition>>>, Refusal> {
+fn attributes(texts: Option<&[String]>) -> Result<Option<Attributes>, Refusal> {
     const NAME: &str = "attributes";
     match texts {
         None => Ok(None),

@@ -36,6 +36,9 @@ pub struct GatewayConfig {
     pub signals: SignalLimits,
     /// Origins of web pages that may read answers, and whose cookies count.
     pub origins: Vec<String>,
+    /// Where clients find the gateway, as an [origin](crate::is_origin). If not said, it is where each
+    /// request was sent to.
+    pub public_url: Option<String>,
     /// How long a stream stays on one connection, give or take a tenth; zero means without end.
     pub max_age: Duration,
     /// Proxies that are believed when they say, in `Forwarded` or `X-Forwarded-For`, whose request it
@@ -207,6 +210,7 @@ impl Default for GatewayConfig {
             page_max: 1_000,
             signals: SignalLimits::default(),
             origins: Vec::new(),
+            public_url: None,
             max_age: Duration::from_secs(3600),
             trusted_proxies: Vec::new(),
             url_bytes: 8 * 1024,

@@ -24,6 +24,7 @@ mod head;
 mod metrics;
 mod observe;
 mod replay;
+mod resource;
 mod soft_errors;
 
 mod address;

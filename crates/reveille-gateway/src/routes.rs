@@ -12,7 +12,7 @@ use crate::auth::{Access, Action, admit, create_ticket};
 use crate::gateway::{Gateway, method_not_allowed};
 use crate::{
     bus_events, connections, consume, groups, manage, metrics, notify, openapi, page, publish,
-    read, signals, status, task_paths, wait,
+    read, resource, signals, status, task_paths, wait,
 };
 
 /// A route of the gateway.
@@ -96,6 +96,7 @@ fn entries() -> Vec<Entry> {
         get("/readyz", Open) => status::readyz,
         get("/metrics", Right(Admin)) => metrics::metrics,
         get("/openapi.json", Open) => openapi::document,
+        get(resource::METADATA, Open) => resource::metadata,
         get("/v1/limits", Known) => status::limits,
         get("/v1/stats", Right(Admin)) => status::stats,
         get("/v1/events", Stream(Subscribe)) => bus_events::get,

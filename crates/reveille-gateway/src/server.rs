@@ -34,6 +34,7 @@ use crate::direct;
 use crate::fan_out::{Pump, Pumps};
 use crate::forwarded::{counted_by, is_trusted};
 use crate::gateway::Gateway;
+use crate::resource::Encrypted;
 use crate::stream::Line;
 use alone::Alone;
 use first_byte::FirstByte;
@@ -341,6 +342,7 @@ impl Server {
                         router,
                         direct,
                         peer: Peer(peer),
+                        encrypted: None,
                         past: Some((pump, Arc::clone(&wire))),
                     };
                     match run(
@@ -370,6 +372,7 @@ impl Server {
                             router,
                             direct,
                             peer: Peer(peer),
+                            encrypted: Some(Encrypted),
                             past: None,
                         };
                         run(socket, proto, header_bytes, answers, watcher, None).await
@@ -400,6 +403,8 @@ struct Answers {
     /// Whose publishes go [past the router](direct).
     direct: Option<Gateway>,
     peer: Peer,
+    /// If the connection is one of TLS.
+    encrypted: Option<Encrypted>,
     /// Where streams may be written past the server.
     past: Option<(Pump, Arc<Wire>)>,
 }
@@ -414,6 +419,9 @@ impl Service<Request<Incoming>> for Answers {
         let in_chunks = request.version() == Version::HTTP_11 && request.method() != Method::HEAD;
         let past = self.past.clone().filter(|_| in_chunks);
         request.extensions_mut().insert(self.peer);
+        if let Some(encrypted) = self.encrypted {
+            request.extensions_mut().insert(encrypted);
+        }
         if let Some(gateway) = &self.direct
             && direct::takes(request.method(), request.uri())
         {

@@ -289,10 +289,11 @@ impl Shared {
 
 impl NatsBackend {
     /// Connects to `nats://[USER:PASSWORD@]HOST[:PORT]`, or to one of several servers of a cluster,
-    /// separated by commas; a token may stand in the place of user and password. `tls://` instead of `nats://` asks for TLS, which is spoken anyway with a
-    /// server that asks for it. Behind a `?` may stand `replicas=N`, `storage=file|memory`,
-    /// `max_bytes=N` and `prefix=NAME`, separated by `&`, which go before the options. One connection is
-    /// held, and made anew when it breaks.
+    /// separated by commas; a token may stand in the place of user and password. `tls://` instead of
+    /// `nats://` asks for TLS, which is spoken anyway with a server that asks for it. Behind a `?` may
+    /// stand `replicas=N`, `storage=file|memory`, `max_bytes=N`, `prefix=NAME` and `credentials=FILE`,
+    /// separated by `&`, which go before the options. One connection is held, and made anew when it
+    /// breaks.
     ///
     /// The stream of what is known of logs is made here unless it is there, and what acknowledged
     /// events survive is read from it.

@@ -17,6 +17,9 @@ pub enum ConnectError {
         /// The prefix.
         prefix: Box<str>,
     },
+    /// The file with the credentials cannot be read, or holds none.
+    #[error("the credentials cannot be read")]
+    Credentials(#[source] std::io::Error),
     /// The server is too old to append a batch in one step.
     #[error("the server is version {version}, and 2.12.2 is the first that will do")]
     Version {
@@ -38,6 +41,7 @@ impl ConnectError {
         match self {
             Self::Url => "nats_url_invalid",
             Self::Prefix { .. } => "nats_prefix_invalid",
+            Self::Credentials(_) => "nats_credentials_unreadable",
             Self::Version { .. } => "nats_server_too_old",
             Self::NoJetStream => "nats_no_jetstream",
             Self::Server(_) => "nats_unavailable",

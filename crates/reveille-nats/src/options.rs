@@ -1,6 +1,9 @@
 //! What can be set about a backend.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
 
 /// Where a server keeps what it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +29,9 @@ pub struct NatsOptions {
     /// Most bytes that a new tenant's stream may hold; unlimited if none. Appends beyond it are refused:
     /// nothing is dropped for them.
     pub max_bytes: Option<u64>,
+    /// The credentials of a user, as `nsc` writes them: a JWT and the seed of its key. They are read when
+    /// the connection is first made, and go before what the URL says.
+    pub credentials: Option<PathBuf>,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
     /// How long a server may take to answer. Then it is asked again, and what an append has done is
@@ -51,6 +57,10 @@ impl NatsOptions {
                 }
                 ("storage", "file") => self.storage = Storage::File,
                 ("storage", "memory") => self.storage = Storage::Memory,
+                ("credentials", path) if !path.is_empty() => {
+                    let path = percent_decode_str(path).decode_utf8().ok()?;
+                    self.credentials = Some(PathBuf::from(&*path));
+                }
                 ("max_bytes", bytes) => self.max_bytes = Some(bytes.parse().ok()?),
                 _ => return None,
             }
@@ -68,6 +78,7 @@ impl Default for NatsOptions {
             replicas: 1,
             storage: Storage::File,
             max_bytes: None,
+            credentials: None,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(5),
             patience: Duration::from_secs(15),
@@ -83,15 +94,17 @@ mod tests {
     #[test]
     fn settings_stand_behind_the_servers() {
         let mut options = NatsOptions::default();
-        let url = "nats://a:1,nats://b:1?replicas=3&storage=memory&prefix=p&max_bytes=9";
+        let url = "nats://a:1,nats://b:1?replicas=3&storage=memory&prefix=p&max_bytes=9&credentials=/a%20b/u.creds";
         assert_eq!(options.take_query(url), Some("nats://a:1,nats://b:1"));
         assert_eq!((options.replicas, options.storage), (3, Storage::Memory));
         assert_eq!((&*options.prefix, options.max_bytes), ("p", Some(9)));
+        assert_eq!(options.credentials, Some("/a b/u.creds".into()));
         for wrong in [
             "replicas=0",
             "replicas=9",
             "storage=disk",
             "max_bytes=-1",
+            "credentials=",
             "x=y",
             "replicas",
             "",

@@ -4,14 +4,17 @@
 //! event that came by HTTP headers has only texts. What compares numbers takes every text that is a
 //! decimal number.
 
+mod attributes;
 mod compiled;
 mod form;
+mod wildcard;
 
 use std::fmt;
 
 use crate::invalid::{Invalid, check_size};
 use crate::limits;
 
+pub use attributes::Attributes;
 pub(crate) use compiled::{Content, any_key};
 
 /// A condition on an attribute. In JSON a text, number or Boolean stands for itself; the others are
@@ -43,12 +46,21 @@ pub enum Condition {
     Prefix(String),
     /// It ends with this text.
     Suffix(String),
+    /// It is this text, letter for letter as lower case.
+    EqualsIgnoreCase(String),
+    /// It is this text, in which `*` is any characters, also none; `\*` is the character, `\\` the
+    /// backslash, and `**` is refused.
+    Wildcard(String),
     /// It is there and none of these.
     AnythingBut(Vec<Scalar>),
     /// It is there and begins with none of these texts.
     NotPrefix(Vec<String>),
     /// It is there and ends with none of these texts.
     NotSuffix(Vec<String>),
+    /// It is there and none of these texts, letter for letter as lower case.
+    NotEqualsIgnoreCase(Vec<String>),
+    /// It is there and none of these [wildcards](Self::Wildcard).
+    NotWildcard(Vec<String>),
     /// It is a number between these bounds.
     Numeric(Range),
     /// Whether it is there.
@@ -192,16 +204,23 @@ impl Range {
 }
 
 impl Condition {
-    /// Every text in it, and how many values it is.
-    fn check(&self, name: &str) -> Result<usize, Invalid> {
-        let text = |text: &String| {
-            check_size(
-                name.to_owned(),
-                text.len(),
-                limits::EXTENSION_VALUE_BYTES,
-                "bytes",
-            )
-        };
+    /// How many values it is.
+    fn values(&self) -> usize {
+        match self {
+            Self::AnythingBut(values) => values.len(),
+            Self::NotPrefix(values)
+            | Self::NotSuffix(values)
+            | Self::NotEqualsIgnoreCase(values)
+            | Self::NotWildcard(values) => values.len(),
+            _ => 1,
+        }
+    }
+
+    /// That there is a value, and every text in it.
+    fn check(&self, name: &str) -> Result<(), Invalid> {
+        let within = |text: &String, limit| check_size(name.to_owned(), text.len(), limit, "bytes");
+        let text = |value: &String| within(value, limits::EXTENSION_VALUE_BYTES);
+        let wildcard = |value: &String| within(value, limits::PATTERN_BYTES);
         let affix = |affix: &String| match affix.is_empty() {
             true => Err(Invalid::form(
                 name.to_owned(),
@@ -209,27 +228,23 @@ impl Condition {
             )),
             false => text(affix),
         };
-        let some = |count: usize| match count {
-            0 => Err(Invalid::Empty {
+        if self.values() == 0 {
+            return Err(Invalid::Empty {
                 field: name.to_owned().into(),
-            }),
-            _ => Ok(count),
-        };
+            });
+        }
         match self {
-            Self::Is(value) => text(value).map(|()| 1),
-            Self::Prefix(value) | Self::Suffix(value) => affix(value).map(|()| 1),
-            Self::NotPrefix(values) | Self::NotSuffix(values) => {
-                values.iter().try_for_each(affix)?;
-                some(values.len())
-            }
-            Self::AnythingBut(values) => {
-                values.iter().try_for_each(|value| match value {
-                    Scalar::Text(value) => text(value),
-                    Scalar::Number(_) => Ok(()),
-                })?;
-                some(values.len())
-            }
-            Self::Number(_) | Self::Numeric(_) | Self::Exists(_) => Ok(1),
+            Self::Is(value) | Self::EqualsIgnoreCase(value) => text(value),
+            Self::Prefix(value) | Self::Suffix(value) => affix(value),
+            Self::Wildcard(value) => wildcard(value),
+            Self::NotPrefix(values) | Self::NotSuffix(values) => values.iter().try_for_each(affix),
+            Self::NotEqualsIgnoreCase(values) => values.iter().try_for_each(text),
+            Self::NotWildcard(values) => values.iter().try_for_each(wildcard),
+            Self::AnythingBut(values) => values.iter().try_for_each(|value| match value {
+                Scalar::Text(value) => text(value),
+                Scalar::Number(_) => Ok(()),
+            }),
+            Self::Number(_) | Self::Numeric(_) | Self::Exists(_) => Ok(()),
         }
     }
 }

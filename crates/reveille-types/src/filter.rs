@@ -1,13 +1,13 @@
 //! Which events a reader wants. Looks at the envelope only, never at the payload.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::content::{Condition, Content};
+use crate::content::{Attributes, Content};
 use crate::event::{Event, Privacy};
 use crate::field::FilterField;
 use crate::fingerprint::Fingerprint;
@@ -72,9 +72,10 @@ pub struct FilterSpec {
     /// Who may see its payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub privacy: Option<Vec<Privacy>>,
-    /// Conditions on attributes by their names in `CloudEvents`: of each named attribute one must hold.
+    /// Conditions on attributes by their names in `CloudEvents`: of each named attribute one must hold,
+    /// and of the alternatives in `$or` one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub attributes: Option<BTreeMap<String, Vec<Condition>>>,
+    pub attributes: Option<Attributes>,
 }
 
 /// Which events a reader wants, compiled. Cheap to clone.

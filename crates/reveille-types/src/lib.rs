@@ -55,7 +55,7 @@ pub mod wire;
 mod openapi;
 
 pub use cloudevents::{decode as decode_event, decode_at as decode_event_at};
-pub use content::{Bound, Condition, Number, Range, Scalar};
+pub use content::{Attributes, Bound, Condition, Number, Range, Scalar};
 pub use cursor::{Cursor, CursorError, Scope, Start};
 pub use draft::{DraftDefaults, EventDraft, end_of_session};
 pub use event::{

@@ -1,15 +1,17 @@
 //! How the types that are text, or otherwise their own, look in an OpenAPI document.
 
-use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{
     ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type,
 };
+use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::gap::PositionRanges;
 use crate::sets::{OverflowPolicy, OverflowReason};
 use crate::wire::SignalMergeMode;
-use crate::{Class, Condition, Cursor, EventId, Finality, Pattern, Position, Seq, SessionPattern};
+use crate::{
+    Attributes, Class, Condition, Cursor, EventId, Finality, Pattern, Position, Seq, SessionPattern,
+};
 
 macro_rules! text {
     ($($name:ident: $about:literal,)+) => {
@@ -71,7 +73,7 @@ impl PartialSchema for Condition {
         let of_type = |of: Type| ObjectBuilder::new().schema_type(SchemaType::new(of));
         let object = of_type(Type::Object)
             .description(Some(
-                "One of prefix, suffix, anything-but, numeric and exists, with what it is compared to.",
+                "One of prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric and exists, with what it is compared to.",
             ))
             .min_properties(Some(1))
             .max_properties(Some(1));
@@ -84,3 +86,30 @@ impl PartialSchema for Condition {
 }
 
 impl ToSchema for Condition {}
+
+impl PartialSchema for Attributes {
+    fn schema() -> RefOr<Schema> {
+        let conditions = ArrayBuilder::new()
+            .items(Ref::from_schema_name("Condition"))
+            .min_items(Some(1));
+        let alternatives = ArrayBuilder::new()
+            .items(Ref::from_schema_name("Attributes"))
+            .min_items(Some(2))
+            .description(Some("Alternatives, of which one must match."));
+        ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::Object))
+            .description(Some(
+                "Conditions by the names of attributes: of each attribute one must hold.",
+            ))
+            .min_properties(Some(1))
+            .property("$or", alternatives)
+            .additional_properties(Some(conditions))
+            .into()
+    }
+}
+
+impl ToSchema for Attributes {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push(("Condition".to_owned(), Condition::schema()));
+    }
+}

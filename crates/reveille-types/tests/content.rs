@@ -7,6 +7,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use reveille_types::{
     Condition, Event, EventDraft, ExtensionValue, Filter, FilterSpec, Label, Scalar,
@@ -66,6 +68,38 @@ fn each_condition_matches_what_it_says() {
             r#"{"anything-but": {"suffix": ["x", "y"]}}"#,
             &["xa"],
             &["x", "ay"],
+        ),
+        (
+            r#"{"equals-ignore-case": "Caf\u00c9"}"#,
+            &["caf\u{e9}", "CAF\u{c9}"],
+            &["cafe", "caf\u{e9}s"],
+        ),
+        (
+            r#"{"wildcard": "a*b"}"#,
+            &["ab", "axb", "abab"],
+            &["aba", "b", "A*B"],
+        ),
+        (
+            r#"{"wildcard": "*-eu-*"}"#,
+            &["-eu-", "x-eu-y"],
+            &["eu", "-eu"],
+        ),
+        (r#"{"wildcard": "*"}"#, &["", "x"], &[]),
+        (r#"{"wildcard": "ab*ba"}"#, &["abba"], &["aba"]),
+        (
+            r#"{"wildcard": "a\\*b\\\\"}"#,
+            &["a*b\\"],
+            &["axb\\", "a\\*b\\"],
+        ),
+        (
+            r#"{"anything-but": {"equals-ignore-case": ["X", "y"]}}"#,
+            &["z", "xx"],
+            &["x", "X", "Y"],
+        ),
+        (
+            r#"{"anything-but": {"wildcard": ["*.log", "tmp*"]}}"#,
+            &["a.txt", "log"],
+            &["a.log", "tmp", "tmp.log"],
         ),
         (r#"{"numeric": ["=", 3]}"#, &["3", "3.0"], &["4", "three"]),
         (
@@ -169,9 +203,35 @@ fn what_makes_no_sense_is_refused_with_its_reason() {
             r#"{"a": [{"prefix": "x", "suffix": "y"}]}"#,
             "just one member",
         ),
+        (r#"{"a": [{"cidr": "::/0"}]}"#, "unknown condition \"cidr\""),
         (
-            r#"{"a": [{"wildcard": "x*"}]}"#,
-            "unknown condition \"wildcard\"",
+            r#"{"a": [{"wildcard": "x**"}]}"#,
+            "a has a wildcard with **",
+        ),
+        (r#"{"a": [{"wildcard": "x\\y"}]}"#, "neither * nor"),
+        (
+            r#"{"a": [{"anything-but": {"wildcard": ["x", "\\"]}}]}"#,
+            "neither * nor",
+        ),
+        (
+            r#"{"a": [{"equals-ignore-case": 5}]}"#,
+            "equals-ignore-case that is no text",
+        ),
+        (
+            &format!(r#"{{"a": [{{"wildcard": "{}"}}]}}"#, "x".repeat(257)),
+            "the limit is 256 bytes",
+        ),
+        (r#"{"$or": []}"#, "attributes.$or is empty"),
+        (r#"{"$or": {"a": ["x"]}}"#, "expected a sequence"),
+        (
+            r#"{"$or": [{"a": ["x"]}]}"#,
+            "attributes.$or has one alternative only",
+        ),
+        (r#"{"$or": [{"a": ["x"]}, {}]}"#, "attributes is empty"),
+        (r#"{"$or": [{"a": ["x"]}, {"A": ["x"]}]}"#, "lower-case"),
+        (
+            &format!(r#"{{"$or": [{{"a": ["x"]}}, {{"b": {many}}}]}}"#),
+            "attributes.$or is 66, the limit is 64 values",
         ),
         (r#"{"a": [{"anything-but": []}]}"#, "a is empty"),
         (
@@ -205,6 +265,61 @@ fn what_makes_no_sense_is_refused_with_its_reason() {
     }
 }
 
+/// With EventBridge alternatives stand beside other attributes, and all of one must match.
+#[test]
+fn of_alternatives_one_must_match_besides_the_attributes_beside_them() {
+    let filter = filter(
+        r#"{"attributes": {"a": ["x"], "$or": [
+            {"b": ["y"], "c": [{"exists": true}]},
+            {"$or": [{"b": ["z"]}, {"c": [{"prefix": "q"}]}]}
+        ]}}"#,
+    );
+    let matches = |had: &[(&str, &str)]| {
+        let had: Vec<_> = had
+            .iter()
+            .map(|(name, value)| (*name, text(value)))
+            .collect();
+        filter.matches(&event(&had))
+    };
+    assert!(matches(&[("a", "x"), ("b", "y"), ("c", "")]));
+    assert!(matches(&[("a", "x"), ("b", "z")]));
+    assert!(matches(&[("a", "x"), ("c", "q1")]));
+    assert!(!matches(&[("a", "x"), ("b", "y")]));
+    assert!(!matches(&[("a", "x")]));
+    assert!(!matches(&[("b", "z"), ("c", "q")]));
+}
+
+/// A cursor of one is none of the other.
+#[test]
+fn different_conditions_have_different_fingerprints() {
+    let asked = [
+        r#"{"a": ["x"]}"#,
+        r#"{"a": [{"prefix": "x"}]}"#,
+        r#"{"a": [{"equals-ignore-case": "x"}]}"#,
+        r#"{"a": [{"wildcard": "x"}]}"#,
+        r#"{"a": [{"wildcard": "x*"}]}"#,
+        r#"{"a": [{"wildcard": "x\\*"}]}"#,
+        r#"{"a": ["x", {"anything-but": "y"}]}"#,
+        r#"{"a": [{"anything-but": ["x", "y"]}]}"#,
+        r#"{"a": [{"anything-but": {"equals-ignore-case": ["x", "y"]}}]}"#,
+        r#"{"a": [{"equals-ignore-case": "x"}, {"anything-but": {"equals-ignore-case": "y"}}]}"#,
+        r#"{"a": [{"anything-but": {"wildcard": ["x", "y"]}}]}"#,
+        r#"{"a": [{"wildcard": "x"}, {"anything-but": {"wildcard": "y"}}]}"#,
+        r#"{"a": ["x"], "b": ["y"]}"#,
+        r#"{"$or": [{"a": ["x"]}, {"b": ["y"]}]}"#,
+        r#"{"$or": [{"a": ["x"]}, {"b": ["z"]}]}"#,
+        r#"{"$or": [{"a": ["x"], "b": ["y"]}, {"c": ["z"]}]}"#,
+        r#"{"$or": [{"a": ["x"]}, {"b": ["y"], "c": ["z"]}]}"#,
+        r#"{"$or": [{"a": ["x"]}, {"b": ["y"]}, {"c": ["z"]}]}"#,
+        r#"{"$or": [{"a": ["x"]}, {"$or": [{"b": ["y"]}, {"c": ["z"]}]}]}"#,
+        r#"{"c": ["z"], "$or": [{"a": ["x"]}, {"b": ["y"]}]}"#,
+    ];
+    let fingerprint =
+        |attributes: &&str| filter(&format!(r#"{{"attributes": {attributes}}}"#)).fingerprint();
+    let different: std::collections::BTreeSet<_> = asked.iter().map(fingerprint).collect();
+    assert_eq!(different.len(), asked.len());
+}
+
 /// The same in each process and on each platform: a change of this number breaks stored cursors.
 #[test]
 fn fingerprints_of_conditions_are_fixed() {
@@ -216,11 +331,29 @@ fn fingerprints_of_conditions_are_fixed() {
 
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![
-        3 => "[ab]{1,3}".prop_map(|word| word),
+        3 => "[abA]{1,3}".prop_map(|word| word),
         2 => (-3..4_i32).prop_map(|n| n.to_string()),
         1 => (-3..4_i32).prop_map(|n| format!("{n}.5")),
         1 => "(true|false)".prop_map(|word| word),
     ]
+}
+
+fn wildcard() -> impl Strategy<Value = String> {
+    let parts = prop::collection::vec("[ab1]{1,2}", 1..3);
+    (parts, "[*]?", "[*]?").prop_map(|(parts, head, end)| format!("{head}{}{end}", parts.join("*")))
+}
+
+/// Whether a text is a wildcard, each of whose stars is tried with every rest.
+fn is_wildcard(wildcard: &str, text: &str) -> bool {
+    let mut rests = (0..=text.len()).map(|n| &text[n..]);
+    match (wildcard.chars().next(), wildcard.get(1..)) {
+        (Some('*'), Some(wildcard)) => rests.any(|rest| is_wildcard(wildcard, rest)),
+        (Some(char), Some(wildcard)) => {
+            let rest = text.strip_prefix(char);
+            rest.is_some_and(|rest| is_wildcard(wildcard, rest))
+        }
+        _ => text.is_empty(),
+    }
 }
 
 /// One condition as JSON.
@@ -243,6 +376,12 @@ fn condition() -> impl Strategy<Value = serde_json::Value> {
         prop::collection::vec(scalar(), 1..4).prop_map(|values| json!({"anything-but": values})),
         affixes().prop_map(|texts| json!({"anything-but": {"prefix": texts}})),
         affixes().prop_map(|texts| json!({"anything-but": {"suffix": texts}})),
+        "[abAB]{1,2}".prop_map(|text| json!({"equals-ignore-case": text})),
+        wildcard().prop_map(|text| json!({"wildcard": text})),
+        prop::collection::vec("[abAB]{1,2}", 1..3)
+            .prop_map(|texts| json!({"anything-but": {"equals-ignore-case": texts}})),
+        prop::collection::vec(wildcard(), 1..3)
+            .prop_map(|texts| json!({"anything-but": {"wildcard": texts}})),
         (-3..2_i32, 1..4_i32, any::<bool>(), any::<bool>()).prop_map(
             |(low, more, open, closed)| {
                 let lower = if open { ">" } else { ">=" };
@@ -279,12 +418,16 @@ fn holds(condition: &serde_json::Value, value: Option<&str>) -> bool {
     match &**rule {
         "prefix" => text.starts_with(wanted.as_str().unwrap()),
         "suffix" => text.ends_with(wanted.as_str().unwrap()),
+        "equals-ignore-case" => text.eq_ignore_ascii_case(wanted.as_str().unwrap()),
+        "wildcard" => is_wildcard(wanted.as_str().unwrap(), text),
         "anything-but" => match wanted.as_object().and_then(|affix| affix.iter().next()) {
             None => !each(wanted).iter().any(|wanted| is(wanted, text)),
             Some((rule, affixes)) => !each(affixes).iter().any(|affix| {
                 let affix = affix.as_str().unwrap();
                 match &**rule {
                     "prefix" => text.starts_with(affix),
+                    "equals-ignore-case" => text.eq_ignore_ascii_case(affix),
+                    "wildcard" => is_wildcard(affix, text),
                     _ => text.ends_with(affix),
                 }
             }),
@@ -304,6 +447,20 @@ fn holds(condition: &serde_json::Value, value: Option<&str>) -> bool {
     }
 }
 
+type Each = BTreeMap<String, Vec<serde_json::Value>>;
+
+fn each() -> impl Strategy<Value = Each> {
+    prop::collection::btree_map("[abc]", prop::collection::vec(condition(), 1..4), 1..4)
+}
+
+fn members(each: &Each, any: Option<&Vec<Each>>) -> serde_json::Value {
+    let mut members = serde_json::json!(each);
+    if let Some(any) = any {
+        members["$or"] = serde_json::json!(any);
+    }
+    members
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -311,22 +468,32 @@ proptest! {
     /// neither order nor repetition changes what is asked for, nor does writing and reading it.
     #[test]
     fn compiled_conditions_match_as_they_are_written(
-        asked in prop::collection::btree_map("[abc]", prop::collection::vec(condition(), 1..4), 1..4),
+        asked in each(),
+        any in prop::option::of(prop::collection::vec(each(), 2..4)),
         values in prop::collection::btree_map("[abc]", word(), 0..4),
     ) {
         let spec: FilterSpec =
-            serde_json::from_value(serde_json::json!({"attributes": asked})).unwrap();
+            serde_json::from_value(serde_json::json!({"attributes": members(&asked, any.as_ref())}))
+                .unwrap();
         let filter = Filter::compile(&spec).unwrap();
         let had: Vec<(&str, ExtensionValue)> =
             values.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
-        let expected = asked.iter().all(|(name, conditions)| {
-            let value = values.get(name).map(String::as_str);
-            conditions.iter().any(|condition| holds(condition, value))
-        });
+        let all = |asked: &Each| {
+            asked.iter().all(|(name, conditions)| {
+                let value = values.get(name).map(String::as_str);
+                conditions.iter().any(|condition| holds(condition, value))
+            })
+        };
+        let expected = all(&asked) && any.as_ref().is_none_or(|any| any.iter().any(all));
         prop_assert_eq!(filter.matches(&event(&had)), expected);
 
         let mut turned = spec.clone();
-        for conditions in turned.attributes.iter_mut().flat_map(|a| a.values_mut()) {
+        let attributes = turned.attributes.as_mut().unwrap();
+        attributes.any.reverse();
+        if let Some(first) = attributes.any.first().cloned() {
+            attributes.any.push(first);
+        }
+        for conditions in attributes.each.values_mut() {
             conditions.reverse();
             conditions.push(conditions[0].clone());
             for condition in conditions {

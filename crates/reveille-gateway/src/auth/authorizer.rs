@@ -52,6 +52,11 @@ pub trait Authorizer: fmt::Debug + Send + Sync {
     /// Whether the credential behind an identity still counts. Open streams and waits ask a few times a
     /// second; the answer is at hand and waits for nothing.
     fn is_valid(&self, identity: &Identity) -> bool;
+
+    /// The issuers of the tokens that it takes. Who has no valid token is told of those that are URLs.
+    fn issuers(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// API keys and issuers of tokens that are set in configuration.
@@ -113,5 +118,9 @@ impl Authorizer for StaticAuthorizer {
             None => self.issuers.speak_for(identity),
         };
         is_known && !self.revoked.holds(identity)
+    }
+
+    fn issuers(&self) -> Vec<String> {
+        self.issuers.names()
     }
 }

@@ -19,6 +19,7 @@ use crate::browser::is_origin;
 use crate::gateway::Gateway;
 use crate::problem::Refusal;
 use crate::read::{Mode, mode};
+use crate::resource::SentTo;
 use crate::server::Peer;
 use crate::soft_errors::{self, set_query};
 
@@ -167,23 +168,26 @@ pub(crate) async fn admitted<F: Future<Output = Response>>(
     answer: impl FnOnce(Caller, Request) -> F,
 ) -> Response {
     let (parts, body) = request.into_parts();
+    let sent_to = SentTo::of(&parts);
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let caller = match identify(gateway, access, &parts).await {
         Ok(caller) => caller,
         Err(refusal) if refusal.status() == StatusCode::UNAUTHORIZED => {
-            return counted(gateway, peer, refusal).into_response();
+            let response = counted(gateway, peer, refusal).into_response();
+            return sent_to.challenged(gateway, response);
         }
         Err(refusal) => return refusal.into_response(),
     };
     let left = caller.identity.expires_at.map(until);
     let answer = answer(caller, Request::from_parts(parts, body));
-    match left {
+    let response = match left {
         None => answer.await,
         Some(left) => match tokio::time::timeout(left, answer).await {
             Ok(response) => response,
             Err(_) => refused(AuthError::Invalid).into_response(),
         },
-    }
+    };
+    sent_to.challenged(gateway, response)
 }
 
 /// A request without a credential, or with one that is refused, counts for its address.

@@ -62,6 +62,11 @@ struct Unverified {
 }
 
 impl Issuers {
+    /// What each of them calls itself.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.iter().map(|issuer| issuer.name.clone()).collect()
+    }
+
     /// The issuers of a configuration. Those that were there `before` keep the keys they have fetched.
     pub(super) fn new(
         configs: Vec<IssuerConfig>,

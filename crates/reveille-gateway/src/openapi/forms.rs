@@ -86,8 +86,8 @@ pub(super) fn say(document: &mut Value) {
     set("/MergeRequest/properties/inputs", "minItems", json!(1));
     set("/EventQuery/properties/limit", "minimum", json!(1));
     set("/EventQuery/properties/limit", "maximum", json!(1_000));
-    let names = json!({"type": "string", "pattern": "^[a-z0-9]{1,20}$"});
-    set("/FilterSpec/properties/attributes", "propertyNames", names);
+    let names = json!({"type": "string", "pattern": "^(\\$or|[a-z0-9]{1,20})$"});
+    set("/Attributes", "propertyNames", names);
     // Any JSON.
     set("/TriggerRequest/properties", "value", json!({}));
 }

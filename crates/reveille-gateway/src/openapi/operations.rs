@@ -194,6 +194,7 @@ operations! {
     "GET" "/readyz" readyz "server" "Whether the server and its store are ready", NOTHING, Body::None, [(200, Any)];
     "GET" "/metrics" metrics "server" "Numbers for Prometheus", NOTHING, Body::None, [(200, Text("application/openmetrics-text"))];
     "GET" "/openapi.json" openapi "server" "This document", NOTHING, Body::None, [(200, Any)];
+    "GET" "/.well-known/oauth-protected-resource" protected_resource "server" "Who issues tokens (RFC 9728)", NOTHING, Body::None, [(200, Any)];
     "GET" "/v1/limits" limits "server" "The bounds that hold", NOTHING, Body::None, [(200, Any)];
     "GET" "/v1/stats" stats "server" "Counters of the tenant", NOTHING, Body::None, [(200, Any)];
     "GET" "/v1/events" read_bus "events" "Read all sessions of the tenant in one order", BUS, Body::None, [(200, Events), TIME_UP];

@@ -67,12 +67,14 @@ impl SignalHub {
     pub async fn connect(address: &str, mut options: SignalNodeOptions) -> Result<Self, JoinError> {
         let mut store = NatsOptions {
             prefix: options.prefix,
+            credentials: options.credentials,
             ..NatsOptions::default()
         };
         let what = "address is no URL of servers";
         let servers = store.take_query(address);
         let servers = servers.ok_or(JoinError::Invalid { what })?;
         options.prefix = store.prefix;
+        options.credentials = store.credentials;
         options.check()?;
         let (client, link) = connect(servers, &options).await?;
         Ok(Self {

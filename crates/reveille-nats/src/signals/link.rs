@@ -52,7 +52,9 @@ pub(super) async fn connect(
     let addresses = address.split(',').map(str::parse);
     let addresses = addresses.collect::<Result<Vec<ServerAddr>, _>>();
     let addresses = addresses.map_err(JoinError::broker)?;
-    let connecting = authenticated(&addresses)
+    let connecting = authenticated(&addresses, options.credentials.as_deref())
+        .await
+        .map_err(JoinError::broker)?
         .name("reveille signals")
         .connection_timeout(options.connect_timeout)
         .ping_interval(options.ping_interval)

@@ -1,5 +1,6 @@
 //! What can be set about a node.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::JoinError;
@@ -45,6 +46,8 @@ pub struct SignalNodeOptions {
     /// How many answers are kept for requests that may come again. Those beyond are not carried out
     /// until there is room.
     pub max_answers: usize,
+    /// The credentials of a user, as `nsc` writes them; they go before what the address says.
+    pub credentials: Option<PathBuf>,
     /// How long a connection to the broker may take to be made.
     pub connect_timeout: Duration,
     /// How often the connection is tried. One that misses two answers is made anew.
@@ -65,6 +68,7 @@ impl Default for SignalNodeOptions {
             max_requests: 1 << 12,
             max_served: 1 << 16,
             max_answers: 1 << 16,
+            credentials: None,
             connect_timeout: Duration::from_secs(2),
             ping_interval: Duration::from_secs(2),
         }

@@ -71,9 +71,13 @@ impl Server {
 
     /// One server that takes nobody without this in its block of that name.
     pub(crate) fn with_authorization(authorization: &str) -> Self {
-        let more = format!("authorization {{ {authorization} }}\n");
+        Self::with_more(&format!("authorization {{ {authorization} }}\n"))
+    }
+
+    /// One server with this at the end of its configuration.
+    pub(crate) fn with_more(more: &str) -> Self {
         for _ in 0..20 {
-            if let Ok(server) = Self::at(free_port(), TempDir::new().unwrap(), "", &more) {
+            if let Ok(server) = Self::at(free_port(), TempDir::new().unwrap(), "", more) {
                 return server;
             }
         }

@@ -1,26 +1,35 @@
 //! Conditions compiled: each attribute is looked at once, in time linear in its text and in what is
 //! asked of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::{Condition, Number, Range, Scalar};
+use super::attributes::OR;
+use super::wildcard::Wildcard;
+use super::{Attributes, Condition, Number, Range, Scalar};
 use crate::event::{Event, ExtensionValue};
 use crate::field::FilterField;
 use crate::invalid::{Invalid, check_size};
 use crate::limits;
 
 /// What is asked of attributes, all of which must match.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Content(Box<[Attribute]>);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Content {
+    each: Box<[Attribute]>,
+    /// Alternatives of which one must match, unless there are none.
+    any: BTreeSet<Content>,
+}
 
 /// What is asked of one attribute, of which anything must match.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Attribute {
     name: Box<str>,
     texts: BTreeSet<Box<str>>,
     numbers: BTreeSet<Number>,
     prefixes: BTreeSet<Box<str>>,
     suffixes: BTreeSet<Box<str>>,
+    /// In lower case.
+    folded: BTreeSet<Box<str>>,
+    wildcards: BTreeSet<Wildcard>,
     ranges: BTreeSet<Range>,
     /// Each by itself: what is none of these matches.
     excluded: BTreeSet<Excluded>,
@@ -37,48 +46,86 @@ enum Excluded {
     Scalars(BTreeSet<Scalar>),
     Prefixes(BTreeSet<Box<str>>),
     Suffixes(BTreeSet<Box<str>>),
+    Folded(BTreeSet<Box<str>>),
+    Wildcards(BTreeSet<Wildcard>),
 }
 
 impl Content {
     /// Compiles what is asked of each attribute.
-    pub(crate) fn compile(spec: &BTreeMap<String, Vec<Condition>>) -> Result<Self, Invalid> {
-        check_size("attributes", spec.len(), limits::EXTENSIONS, "attributes")?;
-        if spec.is_empty() {
+    pub(crate) fn compile(spec: &Attributes) -> Result<Self, Invalid> {
+        check_size(
+            "attributes",
+            spec.each.len(),
+            limits::EXTENSIONS,
+            "attributes",
+        )?;
+        if spec.each.is_empty() && spec.any.is_empty() {
             return Err(Invalid::Empty {
                 field: "attributes".into(),
             });
         }
-        let attributes = spec
-            .iter()
-            .map(|(name, conditions)| Attribute::compile(name, conditions));
-        attributes.collect::<Result<_, _>>().map(Self)
+        // Before what is below is compiled: it bounds how deep alternatives lie, too.
+        let below = spec.any.iter().map(values).sum();
+        check_size("attributes.$or", below, limits::FILTER_VALUES, "values")?;
+        if spec.any.len() == 1 {
+            let problem = "has one alternative only";
+            return Err(Invalid::form(OR, problem).within("attributes"));
+        }
+        let each = spec.each.iter();
+        let each = each.map(|(name, conditions)| Attribute::compile(name, conditions));
+        Ok(Self {
+            each: each.collect::<Result<_, _>>()?,
+            any: spec
+                .any
+                .iter()
+                .map(Self::compile)
+                .collect::<Result<_, _>>()?,
+        })
     }
 
-    /// How many attributes are asked for.
+    /// How many things are asked for that must all match: attributes, and one of the alternatives.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.each.len() + usize::from(!self.any.is_empty())
     }
 
     /// Whether the event has everything that is asked for.
     pub(crate) fn matches(&self, event: &Event) -> bool {
-        self.0.iter().all(|attribute| attribute.matches(event))
+        self.each.iter().all(|attribute| attribute.matches(event))
+            && (self.any.is_empty() || self.any.iter().any(|content| content.matches(event)))
     }
 
     /// `name=text` of which every matching event has one, for the attribute that has the fewest.
     pub(crate) fn keys(&self) -> Option<&[Box<str>]> {
         let keys = self
-            .0
+            .each
             .iter()
             .filter_map(|attribute| attribute.keys.as_deref());
         keys.min_by_key(|keys| keys.len())
     }
 
     /// The canonical form, text by text.
-    pub(crate) fn each_text(&self, mut add: impl FnMut(&str)) {
-        for attribute in &self.0 {
-            attribute.each_text(&mut add);
+    pub(crate) fn each_text(&self, add: &mut dyn FnMut(&str)) {
+        for attribute in &self.each {
+            attribute.each_text(add);
+        }
+        for content in &self.any {
+            add(OR);
+            content.each_text(add);
+            add("end");
         }
     }
+}
+
+/// How many values are asked for, here and below.
+fn values(spec: &Attributes) -> usize {
+    let each = spec.each.values().flatten().map(Condition::values);
+    let any = spec.any.iter().map(values);
+    each.chain(any).sum()
+}
+
+/// A text without the difference between upper and lower case.
+fn fold(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
 }
 
 /// The key of an attribute's text in an index: no name has a `=`.
@@ -148,7 +195,8 @@ impl Attribute {
         check_name(name).map_err(inside)?;
         let mut values = 0;
         for condition in conditions {
-            values += condition.check(name).map_err(inside)?;
+            condition.check(name).map_err(inside)?;
+            values += condition.values();
         }
         if values == 0 {
             return Err(inside(Invalid::Empty {
@@ -158,7 +206,9 @@ impl Attribute {
         check_size(name.to_owned(), values, limits::FILTER_VALUES, "values").map_err(inside)?;
         let mut attribute = Self::empty(name);
         for condition in conditions.iter().cloned() {
-            attribute.add(condition);
+            attribute
+                .add(condition)
+                .map_err(|problem| inside(Invalid::form(name.to_owned(), problem)))?;
         }
         attribute.keys = attribute.make_keys();
         Ok(attribute)
@@ -171,6 +221,8 @@ impl Attribute {
             numbers: BTreeSet::new(),
             prefixes: BTreeSet::new(),
             suffixes: BTreeSet::new(),
+            folded: BTreeSet::new(),
+            wildcards: BTreeSet::new(),
             ranges: BTreeSet::new(),
             excluded: BTreeSet::new(),
             present: false,
@@ -179,7 +231,7 @@ impl Attribute {
         }
     }
 
-    fn add(&mut self, condition: Condition) {
+    fn add(&mut self, condition: Condition) -> Result<(), &'static str> {
         let set = |texts: Vec<String>| texts.into_iter().map(Into::into).collect();
         match condition {
             Condition::Is(text) => {
@@ -193,6 +245,21 @@ impl Attribute {
             }
             Condition::Suffix(text) => {
                 self.suffixes.insert(text.into());
+            }
+            Condition::EqualsIgnoreCase(text) => {
+                self.folded.insert(fold(&text).into());
+            }
+            Condition::Wildcard(text) => {
+                self.wildcards.insert(Wildcard::parse(&text)?);
+            }
+            Condition::NotEqualsIgnoreCase(texts) => {
+                let texts = texts.iter().map(|text| fold(text).into()).collect();
+                self.excluded.insert(Excluded::Folded(texts));
+            }
+            Condition::NotWildcard(texts) => {
+                let wildcards = texts.iter().map(|text| Wildcard::parse(text));
+                let wildcards = wildcards.collect::<Result<_, _>>()?;
+                self.excluded.insert(Excluded::Wildcards(wildcards));
             }
             Condition::Numeric(range) => {
                 self.ranges.insert(range);
@@ -210,6 +277,7 @@ impl Attribute {
             Condition::Exists(true) => self.present = true,
             Condition::Exists(false) => self.absent = true,
         }
+        Ok(())
     }
 
     fn make_keys(&self) -> Option<Box<[Box<str>]>> {
@@ -218,6 +286,8 @@ impl Attribute {
             || !self.numbers.is_empty()
             || !self.prefixes.is_empty()
             || !self.suffixes.is_empty()
+            || !self.folded.is_empty()
+            || !self.wildcards.is_empty()
             || !self.ranges.is_empty()
             || !self.excluded.is_empty();
         let is_extension = field(&self.name).is_none()
@@ -248,11 +318,13 @@ impl Attribute {
             .iter()
             .any(|prefix| text.starts_with(&**prefix))
             || self.suffixes.iter().any(|suffix| text.ends_with(&**suffix))
+            || (!self.folded.is_empty() && self.folded.contains(&*fold(text)))
+            || self.wildcards.iter().any(|wildcard| wildcard.matches(text))
             || (asks_numbers && number().is_some_and(in_numbers))
             || self.excluded.iter().any(|excluded| !excluded.has(text))
     }
 
-    fn each_text(&self, add: &mut impl FnMut(&str)) {
+    fn each_text(&self, add: &mut dyn FnMut(&str)) {
         add("attribute");
         add(&self.name);
         let mut set = |word: &str, texts: &BTreeSet<Box<str>>| {
@@ -264,6 +336,11 @@ impl Attribute {
         set("is", &self.texts);
         set("prefix", &self.prefixes);
         set("suffix", &self.suffixes);
+        set("equals-ignore-case", &self.folded);
+        for wildcard in &self.wildcards {
+            add("wildcard");
+            add(wildcard.as_str());
+        }
         for number in &self.numbers {
             add("number");
             add(&number.to_string());
@@ -277,6 +354,16 @@ impl Attribute {
                 }
             }
             add("numeric");
+        }
+        // What is excluded has no mark where it begins: behind values it needs one.
+        let has_values = !self.texts.is_empty()
+            || !self.prefixes.is_empty()
+            || !self.suffixes.is_empty()
+            || !self.folded.is_empty()
+            || !self.wildcards.is_empty()
+            || !self.numbers.is_empty();
+        if has_values && !self.excluded.is_empty() {
+            add("or");
         }
         for excluded in &self.excluded {
             excluded.each_text(add);
@@ -299,10 +386,12 @@ impl Excluded {
             }),
             Self::Prefixes(texts) => texts.iter().any(|prefix| text.starts_with(&**prefix)),
             Self::Suffixes(texts) => texts.iter().any(|suffix| text.ends_with(&**suffix)),
+            Self::Folded(texts) => texts.contains(&*fold(text)),
+            Self::Wildcards(wildcards) => wildcards.iter().any(|wildcard| wildcard.matches(text)),
         }
     }
 
-    fn each_text(&self, add: &mut impl FnMut(&str)) {
+    fn each_text(&self, add: &mut dyn FnMut(&str)) {
         match self {
             Self::Scalars(values) => {
                 for value in values {
@@ -318,11 +407,21 @@ impl Excluded {
                     }
                 }
             }
-            Self::Prefixes(texts) | Self::Suffixes(texts) => {
-                let is_prefix = matches!(self, Self::Prefixes(_));
+            Self::Prefixes(texts) | Self::Suffixes(texts) | Self::Folded(texts) => {
+                let word = match self {
+                    Self::Prefixes(_) => "prefix",
+                    Self::Suffixes(_) => "suffix",
+                    _ => "equals-ignore-case",
+                };
                 for text in texts {
-                    add(if is_prefix { "prefix" } else { "suffix" });
+                    add(word);
                     add(text);
+                }
+            }
+            Self::Wildcards(wildcards) => {
+                for wildcard in wildcards {
+                    add("wildcard");
+                    add(wildcard.as_str());
                 }
             }
         }

@@ -69,6 +69,8 @@ fn condition(value: Value) -> Result<Condition, Invalid> {
     match &*rule {
         "prefix" => text(&rule, value).map(Condition::Prefix),
         "suffix" => text(&rule, value).map(Condition::Suffix),
+        "equals-ignore-case" => text(&rule, value).map(Condition::EqualsIgnoreCase),
+        "wildcard" => text(&rule, value).map(Condition::Wildcard),
         "anything-but" => anything_but(value),
         "numeric" => numeric(value).map(Condition::Numeric),
         "exists" => match value {
@@ -76,7 +78,7 @@ fn condition(value: Value) -> Result<Condition, Invalid> {
             _ => Err(wrong("has an exists that is neither true nor false")),
         },
         _ => Err(wrong(format!(
-            "has an unknown condition {rule:?}; there are prefix, suffix, anything-but, numeric and exists"
+            "has an unknown condition {rule:?}; there are prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric and exists"
         ))),
     }
 }
@@ -92,8 +94,10 @@ fn anything_but(value: Value) -> Result<Condition, Invalid> {
     match &*rule {
         "prefix" => texts.map(Condition::NotPrefix),
         "suffix" => texts.map(Condition::NotSuffix),
+        "equals-ignore-case" => texts.map(Condition::NotEqualsIgnoreCase),
+        "wildcard" => texts.map(Condition::NotWildcard),
         _ => Err(wrong(format!(
-            "has an anything-but of unknown condition {rule:?}; there are prefix and suffix"
+            "has an anything-but of unknown condition {rule:?}; there are prefix, suffix, equals-ignore-case and wildcard"
         ))),
     }
 }
@@ -203,12 +207,22 @@ impl Serialize for Condition {
             Self::Number(number) => number.serialize(serializer),
             Self::Prefix(text) => Member("prefix", text).serialize(serializer),
             Self::Suffix(text) => Member("suffix", text).serialize(serializer),
+            Self::EqualsIgnoreCase(text) => {
+                Member("equals-ignore-case", text).serialize(serializer)
+            }
+            Self::Wildcard(text) => Member("wildcard", text).serialize(serializer),
             Self::AnythingBut(values) => Member("anything-but", values).serialize(serializer),
             Self::NotPrefix(texts) => {
                 Member("anything-but", Member("prefix", texts)).serialize(serializer)
             }
             Self::NotSuffix(texts) => {
                 Member("anything-but", Member("suffix", texts)).serialize(serializer)
+            }
+            Self::NotEqualsIgnoreCase(texts) => {
+                Member("anything-but", Member("equals-ignore-case", texts)).serialize(serializer)
+            }
+            Self::NotWildcard(texts) => {
+                Member("anything-but", Member("wildcard", texts)).serialize(serializer)
             }
             Self::Numeric(range) => Member("numeric", range).serialize(serializer),
             Self::Exists(there) => Member("exists", there).serialize(serializer),

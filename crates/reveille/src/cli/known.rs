@@ -82,4 +82,8 @@ impl Authorizer for KnownInFile {
     fn is_valid(&self, identity: &Identity) -> bool {
         self.known().is_valid(identity)
     }
+
+    fn issuers(&self) -> Vec<String> {
+        self.known().issuers()
+    }
 }

@@ -70,7 +70,9 @@ impl StartError {
             Self::Address { .. }
             | Self::NoAddress { .. }
             | Self::Settings(_)
-            | Self::Nats(reveille_nats::ConnectError::Url)
+            | Self::Nats(
+                reveille_nats::ConnectError::Url | reveille_nats::ConnectError::Credentials(_),
+            )
             | Self::Redis(reveille_redis::ConnectError::Url(_))
             | Self::Serve(
                 ServeError::NotLoopback { .. }

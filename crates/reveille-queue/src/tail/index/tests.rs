@@ -1,6 +1,5 @@
 //! The index against asking every filter.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -64,10 +63,14 @@ fn part() -> impl Strategy<Value = Filter> {
     let paths = prop::collection::vec("(run/[ab](/[ab])?|[ab])", 1..3);
     let path = prop::option::weighted(0.2, (paths, any::<bool>()));
     let conditions = [
-        r#"["a", "b"]"#,
-        r#"[{"prefix": "a"}]"#,
-        r#"[{"anything-but": "a"}]"#,
-        r#"[{"exists": false}]"#,
+        r#"{"colour": ["a", "b"]}"#,
+        r#"{"colour": [{"prefix": "a"}]}"#,
+        r#"{"colour": [{"wildcard": "*a"}]}"#,
+        r#"{"colour": ["a", {"equals-ignore-case": "B"}]}"#,
+        r#"{"colour": [{"anything-but": "a"}]}"#,
+        r#"{"colour": [{"exists": false}]}"#,
+        r#"{"$or": [{"colour": ["a"]}, {"type": ["b"]}]}"#,
+        r#"{"colour": ["a", "b"], "$or": [{"colour": ["a"]}, {"type": ["b"]}]}"#,
     ];
     let colour = prop::option::weighted(0.2, prop::sample::select(conditions.to_vec()));
     let fields = (kinds, words(), words(), words(), class, path, colour);
@@ -76,9 +79,7 @@ fn part() -> impl Strategy<Value = Filter> {
             let end = if below { "/**" } else { "" };
             paths.iter().map(|path| format!("{path}{end}")).collect()
         };
-        let asked = |colour: &str| {
-            BTreeMap::from([("colour".to_owned(), serde_json::from_str(colour).unwrap())])
-        };
+        let asked = |attributes: &str| serde_json::from_str(attributes).unwrap();
         let parsed = |patterns: Vec<String>| patterns.iter().map(|p| p.parse().unwrap()).collect();
         let spec = FilterSpec {
             kinds: kinds.map(parsed),

@@ -239,7 +239,7 @@ macro_rules! row {
 }
 
 /// Everything that can be set.
-pub(crate) static SETTINGS: [Setting; 67] = [
+pub(crate) static SETTINGS: [Setting; 68] = [
     row!("listen" "HOST:PORT" "Where to listen; port 0 picks a free one", one listen),
     row!("admin_listen" "HOST:PORT" "Where to answer /metrics, /healthz and /readyz without credentials; a loopback address", option admin_listen),
     row!("tls_cert" "FILE" "The certificate chain in PEM, read again when it changes", option tls_cert),
@@ -256,6 +256,16 @@ pub(crate) static SETTINGS: [Setting; 67] = [
             Ok(())
         },
         |s| s.gateway.origins.clone()),
+    row!(@base "public_url", "URL", "Where clients find the server, such as https://example.org, for what it tells of itself; if not said, where each request was sent to", false,
+        |s, v| {
+            let url: String = one(v)?;
+            if !is_origin(&url) {
+                return Err("is no origin such as https://example.org");
+            }
+            s.gateway.public_url = Some(url);
+            Ok(())
+        },
+        |s| s.gateway.public_url.iter().cloned().collect()),
     row!(@base "trusted_proxies", "NETWORK", "A proxy, or a network of them, that is believed when it says whose request it is; may be repeated", true,
         |s, v| {
             s.gateway.trusted_proxies = v.iter().map(|text| Read::read(text)).collect::<Result<_, _>>()?;
