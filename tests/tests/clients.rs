@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use reveille_e2e::{Relay, Server, publish, soon};
 use reveille_gateway::{
-    Action, ApiKeyConfig, AuthConfig, GatewayConfig, Grant, StaticAuthorizer, new_api_key,
+    Action, ApiKeyConfig, AuthConfig, GatewayConfig, Grant, Rate, StaticAuthorizer, new_api_key,
 };
 use reveille_types::Tenant;
 use serde_json::{Value, json};
@@ -305,10 +305,16 @@ async fn chromium_page() {
 #[tokio::test]
 #[ignore = "needs what `cargo xtask clients` installs"]
 async fn chromium_page_with_a_token() {
-    let new = new_api_key("page").unwrap();
+    let (server, key) = known(GatewayConfig::default()).await;
+    works_with_the_page(server, Some(&key)).await;
+}
+
+/// A server with authentication, and a key to everything.
+async fn known(config: GatewayConfig) -> (Server, String) {
+    let new = new_api_key("all").unwrap();
     let auth = AuthConfig {
         keys: vec![ApiKeyConfig {
-            id: "page".into(),
+            id: "all".into(),
             sha256: new.sha256,
             tenant: Tenant::default_tenant(),
             subject: None,
@@ -318,8 +324,8 @@ async fn chromium_page_with_a_token() {
         ..AuthConfig::default()
     };
     let authorizer = Arc::new(StaticAuthorizer::new(auth).unwrap());
-    let server = Server::for_known(GatewayConfig::default(), authorizer).await;
-    works_with_the_page(server, Some(new.key.expose())).await;
+    let server = Server::for_known(config, authorizer).await;
+    (server, new.key.expose().to_owned())
 }
 
 async fn works_with_the_page(server: Server, token: Option<&str>) {
@@ -330,6 +336,48 @@ async fn works_with_the_page(server: Server, token: Option<&str>) {
         .await
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    server.stop().await;
+}
+
+/// Waits and streams that end soon, because whoever tries all of an API reads each to its end.
+fn hasty() -> GatewayConfig {
+    let mut config = GatewayConfig::default();
+    config.max_age = Duration::from_millis(50);
+    config.wait_default = Duration::from_millis(20);
+    config.wait_max = Duration::from_millis(50);
+    // What is tried without a credential must not keep out what has one.
+    config.traffic.anonymous = Rate::per_second(100_000, 100_000);
+    config.traffic.failures = Rate::per_minute(100_000);
+    config
+}
+
+/// Schemathesis, which holds a server against its OpenAPI document.
+#[tokio::test]
+#[ignore = "needs what `cargo xtask clients` installs"]
+async fn pypi_schemathesis() {
+    finds_nothing(Server::with(hasty()).await, None).await;
+}
+
+/// The same with an API key.
+#[tokio::test]
+#[ignore = "needs what `cargo xtask clients` installs"]
+async fn pypi_schemathesis_with_a_key() {
+    let (server, key) = known(hasty()).await;
+    finds_nothing(server, Some(&key)).await;
+}
+
+async fn finds_nothing(server: Server, key: Option<&str>) {
+    let mut command = Command::new(home().join("venv/bin/schemathesis"));
+    command
+        .args(["--config-file", "schemathesis.toml", "run", "--no-color"])
+        .arg(server.at("/openapi.json"))
+        .args(key.map(|key| format!("--header=Authorization: Bearer {key}")))
+        .current_dir(home())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = command.output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
     server.stop().await;
 }

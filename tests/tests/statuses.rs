@@ -326,6 +326,11 @@ async fn every_status_comes_as_a_problem_with_its_code_and_field() {
         .get(server.at("/v1/sessions/s/events"))
         .header("accept", "image/png");
     assert_eq!(odd.send().await.unwrap().status(), 406);
+    // A stream has no pages, and a limit is wrong there all the same.
+    for path in ["/v1/sessions/s/events?limit=0", "/v1/events?limit=0"] {
+        let stream = reqwest::get(server.at(path)).await.unwrap();
+        assert_eq!(stream.status(), 400, "{path}");
+    }
     let moved = Client::new()
         .post(server.at("/v1/sessions/s/events"))
         .header("reveille-expected-cursor", cursor)

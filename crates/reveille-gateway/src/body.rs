@@ -214,9 +214,19 @@ pub(crate) fn timed_out(cursor: reveille_types::Cursor) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use reveille_types::wire::{CreateRequest, TriggerRequest};
+    use reveille_types::wire::{CreateRequest, EventQuery, TriggerRequest};
 
     use super::*;
+
+    #[test]
+    fn an_array_is_no_filter() {
+        let none = HeaderMap::new();
+        let read = |text: &str| object::<EventQuery>(&none, text.as_bytes());
+        assert!(read(r#"{"filter": null}"#).unwrap().filter.is_none());
+        let found = read(r#"{"filter": {"match": ["a"]}}"#).unwrap();
+        assert!(found.filter.unwrap().kinds.is_some());
+        assert_eq!(read(r#"{"filter": [["a"]]}"#).unwrap_err().status(), 422);
+    }
 
     #[test]
     fn whole_numbers_are_read_however_they_are_written() {

@@ -133,6 +133,7 @@ async fn read(
     headers: &HeaderMap,
     asking: Asking,
 ) -> Result<Response, Refusal> {
+    let limit = page_limit(gateway, asking.limit)?;
     let bus = gateway.bus(caller.tenant()).await?;
     match mode(headers)? {
         Mode::Sse => {
@@ -140,7 +141,7 @@ async fn read(
             stream(gateway, caller, &bus, asking, dialect)
         }
         Mode::Ndjson => stream(gateway, caller, &bus, asking, Dialect::Ndjson),
-        mode @ (Mode::Page | Mode::Batch) => page(gateway, caller, &bus, mode, asking).await,
+        mode @ (Mode::Page | Mode::Batch) => page(gateway, caller, &bus, mode, asking, limit).await,
     }
 }
 
@@ -168,8 +169,8 @@ async fn page(
     bus: &Bus,
     mode: Mode,
     asking: Asking,
+    limit: usize,
 ) -> Result<Response, Refusal> {
-    let limit = page_limit(gateway, asking.limit)?;
     let info = bus.tail().info();
     let after = match asking.asked.strict()? {
         Start::Latest => info.latest,

@@ -19,7 +19,7 @@ use utoipa::openapi::path::{
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{
-    ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
+    AnyOfBuilder, ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
 };
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
@@ -134,14 +134,26 @@ fn built(operation: &Operation, route: &Route, guarded: bool) -> OperationBuilde
         }
         Body::Events => {
             let mut body = RequestBodyBuilder::new().required(Some(Required::True));
+            let many = |name| {
+                ArrayBuilder::new()
+                    .items(of(name))
+                    .min_items(Some(1))
+                    .into()
+            };
             for media_type in [
                 "application/json",
                 wire::CLOUDEVENT_JSON,
                 wire::CLOUDEVENT_BATCH_JSON,
             ] {
                 let schema: RefOr<Schema> = match media_type {
-                    wire::CLOUDEVENT_BATCH_JSON => ArrayBuilder::new().items(of("Event")).into(),
-                    _ => of("Event"),
+                    wire::CLOUDEVENT_BATCH_JSON => many("CloudEvent"),
+                    wire::CLOUDEVENT_JSON => of("CloudEvent"),
+                    _ => AnyOfBuilder::new()
+                        .item(of("Event"))
+                        .item(of("CloudEvent"))
+                        .item(many("CloudEvent"))
+                        .item(many("Event"))
+                        .into(),
                 };
                 body = body.content(
                     media_type,
@@ -159,6 +171,13 @@ fn built(operation: &Operation, route: &Route, guarded: bool) -> OperationBuilde
         .description("What went wrong (RFC 9457)")
         .content(PROBLEM_JSON, problem);
     built = built.response("default", refused);
+    // Far beyond the limit nobody reads it, and the answer is empty.
+    for (status, about) in [
+        ("414", "The URL is too long"),
+        ("431", "The head is too long"),
+    ] {
+        built = built.response(status, ResponseBuilder::new().description(about));
+    }
     if guarded && !route.open {
         built = built.security(SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, []));
     }
@@ -187,6 +206,10 @@ fn answered(answer: Answer) -> ResponseBuilder {
             .description("What is wrong")
             .content("text/plain", content(text().into()))
             .content(PROBLEM_JSON, content(of("Problem"))),
+        Answer::Found => ResponseBuilder::new()
+            .description("A WaitAnswer, or with content=binary the data of the event")
+            .content("application/json", content(any().into()))
+            .content("*/*", content(any().into())),
         Answer::Text(media_type) => ResponseBuilder::new()
             .description("Done")
             .content(media_type, content(text().into())),
@@ -225,12 +248,21 @@ fn parameter(name: &str, place: ParameterIn, query: Query, about: &str) -> Param
         Query::Text if name == "namespace" => of_type(Type::String)
             .pattern(Some("^((?!system$)[a-z0-9_-]{1,64})?$"))
             .into(),
+        // A stream takes any text for a cursor, and tells of a gap.
+        Query::Text if name == "after" => AnyOfBuilder::new()
+            .item(of_type(Type::String).enum_values(Some(["earliest", "latest"])))
+            .item(of_type(Type::String))
+            .into(),
         Query::Text => of_type(Type::String).pattern(form(name)).into(),
         Query::AnyOf(words) => ArrayBuilder::new()
             .items(of_type(Type::String).enum_values(Some(words.to_vec())))
             .into(),
         Query::Texts => ArrayBuilder::new()
-            .items(of_type(Type::String).pattern(form(name)))
+            .items(
+                of_type(Type::String)
+                    .pattern(form_of_each(name))
+                    .max_length(Some(limits::REFERENCE_BYTES)),
+            )
             .max_items(Some(limits::FILTER_VALUES))
             .into(),
         Query::Number => of_type(Type::Integer).minimum(Some(0)).into(),
@@ -239,10 +271,11 @@ fn parameter(name: &str, place: ParameterIn, query: Query, about: &str) -> Param
             .maximum(Some(1000))
             .into(),
         Query::Duration => of_type(Type::String)
-            .pattern(Some("^[0-9]{1,9}(ms|s|m|h)$"))
+            .pattern(Some("^(0*[0-9]{1,19}(ms|s|m|h))?$"))
             .into(),
+        // An empty one is none.
         Query::Words(words) => of_type(Type::String)
-            .enum_values(Some(words.to_vec()))
+            .enum_values(Some([words, &[""]].concat()))
             .into(),
     };
     let required = match place {
@@ -265,16 +298,18 @@ fn form(name: &str) -> Option<&'static str> {
         "session" | "id" => Some("^(?!\\.{1,2}$)[A-Za-z0-9._~:@-]{1,256}$"),
         "namespace" => Some("^[a-z0-9_-]{1,64}$"),
         "handle" => Some(forms::HANDLE),
-        "group" => Some("^[A-Za-z0-9._-]{1,64}$"),
-        "match" => Some(forms::MATCH),
-        "after" => Some(forms::AFTER),
-        "path" => Some("^[a-z0-9_-]{1,64}/([A-Za-z0-9_-]{1,64}|\\*\\*)$"),
-        "source" => Some("^[A-Za-z0-9/_-]{1,64}$"),
-        "subject" | "agent" | "run" | "turn" | "correlation" | "caused_by" | "tag" => {
-            Some("^[A-Za-z0-9_.-]{1,64}$")
-        }
-        "heartbeat" => Some("^(event|[1-4][0-9]s|[5-9]s|5[0-5]s)$"),
+        "group" => Some(forms::PATH_LABEL),
+        "heartbeat" => Some(forms::HEARTBEAT),
         "tenant_id" => Some("^[A-Za-z0-9._~:@-]{1,128}$"),
+        _ => None,
+    }
+}
+
+/// The same of a parameter that may be repeated.
+fn form_of_each(name: &str) -> Option<&'static str> {
+    match name {
+        "match" => Some(forms::MATCH),
+        "path" => Some(forms::PATH),
         _ => None,
     }
 }
@@ -330,16 +365,8 @@ fn components() -> Components {
         wire::WaitAnswer,
         Receipt,
     );
-    let text = || ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
-    let event = ObjectBuilder::new()
-        .description(Some("A CloudEvent, or its short form: type and data"))
-        .property("type", text())
-        .property(
-            "data",
-            ObjectBuilder::new().schema_type(SchemaType::AnyValue),
-        )
-        .required("type");
-    schemas.push(("Event".to_owned(), event.into()));
+    schemas.push(("Event".to_owned(), event(false).into()));
+    schemas.push(("CloudEvent".to_owned(), event(true).into()));
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     let ticket = ApiKey::Query(ApiKeyValue::new(TICKET));
     let mut components = Components::new();
@@ -347,6 +374,38 @@ fn components() -> Components {
     components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
     components.add_security_scheme(TICKET, SecurityScheme::ApiKey(ticket));
     components
+}
+
+/// An event as publishers write it: whole, or in its short form, which has no version.
+fn event(whole: bool) -> ObjectBuilder {
+    let of_type = |of_type| ObjectBuilder::new().schema_type(SchemaType::new(of_type));
+    let any = ObjectBuilder::new().schema_type(SchemaType::AnyValue);
+    let event = ObjectBuilder::new()
+        .property("type", of_type(Type::String))
+        .property("data", any)
+        .required("type");
+    match whole {
+        true => ["id", "source"]
+            .into_iter()
+            .fold(event, |event, name| {
+                event.property(name, of_type(Type::String)).required(name)
+            })
+            .description(Some("A CloudEvent"))
+            .property(
+                "specversion",
+                of_type(Type::String).enum_values(Some(["1.0"])),
+            )
+            .required("specversion"),
+        false => {
+            let maybe = || SchemaType::from_iter([Type::String, Type::Null]);
+            let text = || ObjectBuilder::new().schema_type(maybe());
+            event
+                .description(Some("The short form of an event"))
+                .property("id", text())
+                .property("source", text())
+                .property("specversion", of_type(Type::Null))
+        }
+    }
 }
 
 #[cfg(test)]

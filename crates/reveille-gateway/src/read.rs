@@ -214,9 +214,10 @@ async fn read(
         streaming,
         ..
     } = asking;
+    // A stream has no pages, but a mistake in the request is one there as well.
+    let limit = page_limit(gateway, asking.limit)?;
     let dialect = match mode(headers)? {
         mode @ (Mode::Page | Mode::Batch) => {
-            let limit = page_limit(gateway, asking.limit)?;
             let mut options = PageOptions::from(asked.strict()?, limit).matching(filter);
             let Some(wait) = asking.wait else {
                 let log = gateway.session(&key).await?;

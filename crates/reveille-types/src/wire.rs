@@ -3,7 +3,11 @@
 //! One definition for both sides, so that they cannot drift apart. Times are RFC 3339 in UTC with
 //! milliseconds, durations integers whose names end in `_ms`.
 
+use std::fmt;
+
 use jiff::Timestamp;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -200,7 +204,10 @@ impl WaitOutcomeKind {
 #[serde(deny_unknown_fields, default)]
 pub struct EventQuery {
     /// Which events; all if none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "filter_of_object",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub filter: Option<FilterSpec>,
     /// Whether kinds that are not known are refused.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -214,6 +221,34 @@ pub struct EventQuery {
     /// How long to wait for an event if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
+}
+
+/// Reads a filter that is an object. Derived code would take an array for one, member by member.
+fn filter_of_object<'de, D: Deserializer<'de>>(from: D) -> Result<Option<FilterSpec>, D::Error> {
+    struct Object(FilterSpec);
+
+    struct Members;
+
+    impl<'de> Visitor<'de> for Members {
+        type Value = Object;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object, A::Error> {
+            FilterSpec::deserialize(MapAccessDeserializer::new(map)).map(Object)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Object {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            from.deserialize_map(Members)
+        }
+    }
+
+    let filter = Option::<Object>::deserialize(from)?;
+    Ok(filter.map(|Object(filter)| filter))
 }
 
 /// What a wait found.

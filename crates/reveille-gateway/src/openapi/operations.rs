@@ -55,9 +55,11 @@ pub(super) enum Answer {
     Malformed,
     /// A page or a stream of events.
     Events,
+    /// What a wait found.
+    Found,
 }
 
-use Answer::{Any, Empty, Events, Json, Malformed, Stream, Text};
+use Answer::{Any, Empty, Events, Found, Json, Malformed, Stream, Text};
 use Query::{AnyOf, Count, Duration, Number, Texts, Words};
 
 type Parameters = &'static [(&'static str, Query, &'static str)];
@@ -135,6 +137,11 @@ const BUS: Parameters = &[
     ("caused_by", Texts, "With these causes"),
     ("tag", Texts, "With any of these tags"),
     ("path", Texts, "On or below these paths"),
+    (
+        "attributes",
+        Query::Text,
+        "Conditions on attributes, as JSON",
+    ),
     (
         "class",
         AnyOf(&["normal", "progress", "metering", "control"]),
@@ -220,7 +227,7 @@ operations! {
         TIMEOUT,
         ("mode", Words(&["any", "all"]), "Whether one match is enough"),
         ("content", Words(&["answer", "binary"]), "Whether the event comes alone, as a CloudEvent in binary mode"),
-    ], Body::None, [(200, Json("WaitAnswer")), TIME_UP];
+    ], Body::None, [(200, Found), TIME_UP];
     "POST" "/v1/sessions/{session}/take" take "groups" "Consume events as a group, on lease", SESSION, Body::Json("TakeRequest"), [(200, Json("TakeAnswer")), TIME_UP];
     "POST" "/v1/sessions/{session}/ack" ack "groups" "Events are done", SESSION, Body::Required("SettleRequest"), [(200, Json("SettleAnswer"))];
     "POST" "/v1/sessions/{session}/nack" nack "groups" "Events are given back", SESSION, Body::Required("SettleRequest"), [(200, Json("SettleAnswer"))];
