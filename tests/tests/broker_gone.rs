@@ -1,5 +1,5 @@
-//! The store's server is gone for long: publishers are told so in time, streams stay, memory does not
-//! grow, and all goes on when it comes back.
+//! The store's server is gone for long: publishers are told so in time, memory does not grow, and all
+//! goes on when it comes back. Streams stay as long as they are to, then end with a word of it.
 //!
 //! `REVEILLE_FULL=1` keeps it away for a minute.
 
@@ -70,7 +70,8 @@ async fn next(stream: &mut SseReader, kind: &str) -> Value {
 }
 
 async fn publishers_are_told_and_streams_stay(mut broker: Broker) {
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", &broker.url];
+    let mut arguments = vec!["serve", "--listen", "127.0.0.1:0"];
+    arguments.extend(["--backend", &broker.url, "--backend-lost-after", "5m"]);
     let gateway = Program::start(&arguments).await;
     let (client, url) = (
         Client::new(),
@@ -140,4 +141,119 @@ async fn publishers_are_told_and_streams_stay_without_redis() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishers_are_told_and_streams_stay_without_nats() {
     publishers_are_told_and_streams_stay(Broker::nats().await).await;
+}
+
+/// How long streams stay without the server in the tests of their end.
+const STAYING: Duration = Duration::from_secs(5);
+
+/// Reads until the stream ends: one frame says why, and nothing else comes.
+async fn lost(stream: &mut SseReader) {
+    let mut reasons = Vec::new();
+    while let Some(block) = soon("the end of a stream", stream.next()).await {
+        if block.comment.is_none() {
+            assert!(block.is("reveille.reconnect"), "{block:?}");
+            let retry = block.json()["retry_ms"].as_u64().unwrap();
+            assert!((100..=200).contains(&retry), "{retry}");
+            reasons.push(block.json()["reason"].clone());
+        }
+    }
+    assert_eq!(reasons, ["backend_lost"]);
+}
+
+async fn streams_end_when_the_server_is_lost_and_resume_when_it_is_back(mut broker: Broker) {
+    let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--retry", "100ms"];
+    arguments.extend(["--backend", &broker.url, "--backend-lost-after", "5s"]);
+    let gateway = Program::start(&arguments).await;
+    let client = Client::new();
+    let of_one = format!("{}/v1/sessions/s/events", gateway.url);
+    let of_all = format!("{}/v1/events", gateway.url);
+    let step = async |n: u64| {
+        let event = json!([{"type": "step", "data": n}]);
+        let request = client
+            .post(&of_one)
+            .header("Idempotency-Key", n.to_string());
+        soon("a publish", async {
+            loop {
+                let request = request.try_clone().unwrap().json(&event);
+                if request.send().await.unwrap().status() == StatusCode::CREATED {
+                    return;
+                }
+            }
+        })
+        .await;
+    };
+    let mut streams = [
+        SseReader::open(&of_one, None).await,
+        SseReader::open(&of_all, None).await,
+    ];
+    step(1).await;
+
+    broker.kill();
+    tokio::time::sleep(STAYING / 4).await;
+    broker.start_again();
+    step(2).await;
+    let mut places = Vec::new();
+    for stream in &mut streams {
+        assert_eq!(next(stream, "step").await["data"], 1);
+        let second = next(stream, "step").await;
+        assert_eq!(second["data"], 2);
+        places.push(second["reveillecursor"].as_str().unwrap().to_owned());
+    }
+
+    // It is back for long enough to be seen: this is another silence.
+    tokio::time::sleep(STAYING / 2).await;
+    let gone = Instant::now();
+    broker.kill();
+    for stream in &mut streams {
+        lost(stream).await;
+        assert!(gone.elapsed() >= STAYING, "after {:?}", gone.elapsed());
+    }
+    for url in [&of_one, &of_all] {
+        let refused = client.get(url).header("Accept", "text/event-stream");
+        let refused = refused.send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.headers().contains_key(header::RETRY_AFTER));
+        let problem: Value = refused.json().await.unwrap();
+        assert_eq!(problem["code"], "backend_unavailable");
+        let mut soft = SseReader::open(&format!("{url}?errors=stream"), None).await;
+        let only = soft.next().await.unwrap();
+        assert!(only.is("reveille.reconnect"), "{only:?}");
+        assert_eq!(only.json()["reason"], "backend_lost");
+        assert_eq!(soft.next().await, None);
+    }
+    let metrics = client.get(format!("{}/metrics", gateway.url)).send().await;
+    let metrics = metrics.unwrap().text().await.unwrap();
+    let ended = "reveille_streams_closed_total{reason=\"backend_lost\"} 2";
+    assert!(metrics.contains(ended), "{metrics}");
+
+    broker.start_again();
+    step(3).await;
+    let mut resumed = Vec::new();
+    for (url, place) in [&of_one, &of_all].into_iter().zip(&places) {
+        let resume = client.get(url).header("Last-Event-ID", place);
+        let stream = soon("a stream", async {
+            loop {
+                let answer = resume.try_clone().unwrap().send().await.unwrap();
+                if answer.status() == StatusCode::OK {
+                    break SseReader::of(answer);
+                }
+            }
+        });
+        resumed.push(stream.await);
+    }
+    step(4).await;
+    for stream in &mut resumed {
+        assert_eq!(next(stream, "step").await["data"], 3);
+        assert_eq!(next(stream, "step").await["data"], 4);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_end_when_redis_is_lost_and_resume_when_it_is_back() {
+    streams_end_when_the_server_is_lost_and_resume_when_it_is_back(Broker::redis().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_end_when_nats_is_lost_and_resume_when_it_is_back() {
+    streams_end_when_the_server_is_lost_and_resume_when_it_is_back(Broker::nats().await).await;
 }

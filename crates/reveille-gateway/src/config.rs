@@ -41,6 +41,9 @@ pub struct GatewayConfig {
     pub public_url: Option<String>,
     /// How long a stream stays on one connection, give or take a tenth; zero means without end.
     pub max_age: Duration,
+    /// How long streams stay while a store that processes share does not say that it is well; zero means
+    /// for ever. Then they end with `reveille.reconnect`, and no stream begins until it does.
+    pub backend_lost_after: Duration,
     /// Proxies that are believed when they say, in `Forwarded` or `X-Forwarded-For`, whose request it
     /// is. Limits of addresses then count for that one.
     pub trusted_proxies: Vec<IpNet>,
@@ -212,6 +215,7 @@ impl Default for GatewayConfig {
             origins: Vec::new(),
             public_url: None,
             max_age: Duration::from_secs(3600),
+            backend_lost_after: Duration::from_secs(15),
             trusted_proxies: Vec::new(),
             url_bytes: 8 * 1024,
             header_bytes: 16 * 1024,

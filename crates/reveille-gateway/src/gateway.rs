@@ -1,7 +1,7 @@
 //! The gateway: sessions seen through HTTP.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,11 +24,22 @@ use crate::observe::observe;
 use crate::params::bad_value;
 use crate::problem::Refusal;
 use crate::signals::{SignalValue, Signals};
+use crate::store_watch::StoreWatch;
 use crate::{browser, guard, status};
 
 /// Sessions seen through HTTP. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
 pub struct Gateway(Arc<Inner>);
+
+/// A gateway, for tasks that do not keep it.
+#[derive(Debug)]
+pub(crate) struct WeakGateway(Weak<Inner>);
+
+impl WeakGateway {
+    pub(crate) fn upgrade(&self) -> Option<Gateway> {
+        self.0.upgrade().map(Gateway)
+    }
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -38,6 +49,7 @@ struct Inner {
     authorizer: Option<Arc<dyn Authorizer>>,
     tickets: Tickets,
     connections: Connections,
+    store_watch: StoreWatch,
     watches: Watches,
     admission: Admission,
     metrics: Metrics,
@@ -78,6 +90,7 @@ impl Gateway {
             config,
             authorizer,
             connections: Connections::default(),
+            store_watch: StoreWatch::default(),
             watches: Watches::default(),
             metrics: Metrics::new(),
             draining: CancelToken::new(Arc::new(SystemClock)),
@@ -130,6 +143,14 @@ impl Gateway {
 
     pub(crate) fn connections(&self) -> &Connections {
         &self.0.connections
+    }
+
+    pub(crate) fn store_watch(&self) -> &StoreWatch {
+        &self.0.store_watch
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakGateway {
+        WeakGateway(Arc::downgrade(&self.0))
     }
 
     pub(crate) fn watches(&self) -> &Watches {

@@ -55,6 +55,7 @@ mod due;
 mod fan_out;
 mod feed;
 mod frames;
+mod store_watch;
 mod stream;
 
 pub use auth::{

@@ -65,6 +65,7 @@ impl Gateway {
             "wait_max_ms": millis(config.wait_max),
             "heartbeat_ms": millis(config.heartbeat),
             "connection_age_ms": millis(config.max_age),
+            "backend_lost_after_ms": millis(config.backend_lost_after),
             "drain_ms": millis(self.drain_over()),
         });
         if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {

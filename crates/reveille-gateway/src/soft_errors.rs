@@ -48,7 +48,7 @@ pub(crate) fn set_query(uri: &mut Uri, query: &str) {
 /// A refusal as a stream of one frame: `reveille.end` where a retry cannot help, else
 /// `reveille.reconnect`. Other answers pass.
 pub(crate) async fn soften(response: Response) -> Response {
-    let (name, reason) = match response.status() {
+    let (name, mut reason) = match response.status() {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (frame::END, "rejected"),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             (frame::RECONNECT, "overloaded")
@@ -57,6 +57,9 @@ pub(crate) async fn soften(response: Response) -> Response {
     };
     let body = to_bytes(response.into_body(), PROBLEM_BYTES).await;
     let problem: Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
+    if problem["code"] == "backend_unavailable" {
+        reason = "backend_lost";
+    }
     let retry_ms = problem["retry_after_ms"].as_u64().unwrap_or(RETRY_MS);
     let data = json!({"reason": reason, "retry_ms": retry_ms, "problem": problem});
     let text = format!(

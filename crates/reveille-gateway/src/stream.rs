@@ -17,6 +17,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_core::Stream;
+use reveille_core::Cancelled;
 use reveille_types::wire::{CURSOR_HEADER, LATEST_HEADER, OLDEST_HEADER, Open};
 use reveille_types::{Cursor, Gap};
 
@@ -58,6 +59,8 @@ pub(crate) struct Seat {
     connection: Connection,
     /// Its turn to read history, until it has.
     replay: Option<Replay>,
+    /// The store is lost; none where that cannot be.
+    lost: Option<Cancelled>,
     _permit: StreamPermit,
 }
 
@@ -68,12 +71,15 @@ impl Seat {
         let permit = admission.stream(caller.identity(), !feed.is_log())?;
         let identity = Arc::clone(caller.identity());
         let place = feed.cursor().place();
+        let connection = Connection::new(gateway, Arc::clone(&identity), feed.log(), place);
+        let lost = gateway.store_watch().watch(gateway)?;
         let has_history = place < feed.latest().place();
         Ok(Self {
             replay: has_history
                 .then(|| admission.replay(&identity, feed.key()))
                 .flatten(),
-            connection: Connection::new(gateway, identity, feed.log(), place),
+            connection,
+            lost,
             gateway: gateway.clone(),
             _permit: permit,
         })

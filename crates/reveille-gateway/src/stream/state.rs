@@ -116,6 +116,12 @@ impl StreamState {
             self.bookmark(BOOKMARK_EVENTS);
             self.drain(cx);
         }
+        if !self.over
+            && let Some(lost) = &mut self.seat.lost
+            && Pin::new(lost).poll(cx).is_ready()
+        {
+            self.end_connection(ReconnectReason::BackendLost);
+        }
         if !self.over {
             self.tick(cx);
         }

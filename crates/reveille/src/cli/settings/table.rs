@@ -283,6 +283,7 @@ pub(crate) static SETTINGS: [Setting; 68] = [
     row!("heartbeat" "DURATION" "Silence on a stream after which a heartbeat is sent; 0 is never", one gateway.heartbeat),
     row!("retry" "DURATION" "How long clients should wait before they reconnect", one gateway.retry),
     row!("connection_age" "DURATION" "How long a stream stays on one connection; 0 is without end", one gateway.max_age),
+    row!("backend_lost_after" "DURATION" "How long streams stay while a store that servers share is not well; 0 is for ever", one gateway.backend_lost_after),
     row!("wait_default" "DURATION" "How long a wait waits if the request does not say", one gateway.wait_default),
     row!("wait_max" "DURATION" "The longest wait", one gateway.wait_max),
     row!("lease_default" "DURATION" "How long a taken event stays with its taker if the request does not say", one gateway.lease_default),
