@@ -149,14 +149,17 @@ const STAYING: Duration = Duration::from_secs(5);
 /// Reads until the stream ends: one frame says why, and nothing else comes.
 async fn lost(stream: &mut SseReader) {
     let mut reasons = Vec::new();
-    while let Some(block) = soon("the end of a stream", stream.next()).await {
-        if block.comment.is_none() {
-            assert!(block.is("reveille.reconnect"), "{block:?}");
-            let retry = block.json()["retry_ms"].as_u64().unwrap();
-            assert!((100..=200).contains(&retry), "{retry}");
-            reasons.push(block.json()["reason"].clone());
+    soon("the end of a stream", async {
+        while let Some(block) = stream.next().await {
+            if block.comment.is_none() {
+                assert!(block.is("reveille.reconnect"), "{block:?}");
+                let retry = block.json()["retry_ms"].as_u64().unwrap();
+                assert!((100..=200).contains(&retry), "{retry}");
+                reasons.push(block.json()["reason"].clone());
+            }
         }
-    }
+    })
+    .await;
     assert_eq!(reasons, ["backend_lost"]);
 }
 

@@ -1,7 +1,8 @@
 //! Whether the store answers, for all streams that read from it.
 //!
-//! A store that processes share is asked how it is while there are streams, once for all of them. When it has not said for long that it is well, it is lost: its streams
-//! end, and no others begin until it is back, because elsewhere there may be a gateway that reaches it.
+//! A store that processes share is asked how it is while there are streams, once for all of them. When
+//! it has not said for long that it is well, it is lost: its streams end, and no others begin until it is
+//! back, because elsewhere there may be a gateway that reaches it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -239,7 +239,7 @@ macro_rules! row {
 }
 
 /// Everything that can be set.
-pub(crate) static SETTINGS: [Setting; 68] = [
+pub(crate) static SETTINGS: [Setting; 69] = [
     row!("listen" "HOST:PORT" "Where to listen; port 0 picks a free one", one listen),
     row!("admin_listen" "HOST:PORT" "Where to answer /metrics, /healthz and /readyz without credentials; a loopback address", option admin_listen),
     row!("tls_cert" "FILE" "The certificate chain in PEM, read again when it changes", option tls_cert),
