@@ -3,6 +3,8 @@
 //! What is deep costs nothing to skip and much to read: readers in other languages recurse. It is looked
 //! at before anything is parsed.
 
+use std::iter;
+
 use axum::http::StatusCode;
 use reveille_types::end_of_string;
 
@@ -24,10 +26,8 @@ pub(crate) fn check(json: &[u8], depth: usize) -> Result<(), Refusal> {
         return Ok(());
     }
     let mut open: Vec<usize> = Vec::with_capacity(depth);
-    let mut at = 0;
-    while let Some(byte) = json.get(at) {
+    for byte in outside_strings(json) {
         match byte {
-            b'"' => at = end_of_string(json, at),
             b'{' | b'[' if open.len() == depth => return Err(too_much("json_too_deep", depth)),
             b'{' | b'[' => open.push(0),
             b'}' | b']' => {
@@ -44,23 +44,26 @@ pub(crate) fn check(json: &[u8], depth: usize) -> Result<(), Refusal> {
             }
             _ => {}
         }
-        at += 1;
     }
     Ok(())
 }
 
 /// How many members all objects have together.
 pub(crate) fn members(json: &[u8]) -> usize {
-    let (mut members, mut at) = (0, 0);
-    while let Some(byte) = json.get(at) {
-        match byte {
-            b'"' => at = end_of_string(json, at),
-            b':' => members += 1,
-            _ => {}
+    outside_strings(json).filter(|byte| *byte == b':').count()
+}
+
+/// The bytes that stand in no string, quotes aside.
+fn outside_strings(json: &[u8]) -> impl Iterator<Item = u8> {
+    let mut at = 0;
+    iter::from_fn(move || {
+        while json.get(at) == Some(&b'"') {
+            at = end_of_string(json, at) + 1;
         }
+        let byte = *json.get(at)?;
         at += 1;
-    }
-    members
+        Some(byte)
+    })
 }
 
 /// The rest is not counted: there may be any number.
