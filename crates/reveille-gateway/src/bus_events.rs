@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reveille_bus::{Bus, BusError, BusStart, BusSubscription, EventBus, SubscribeOptions};
@@ -33,10 +33,9 @@ const PAGE_BYTES: usize = 1024 * 1024;
 pub(crate) async fn get(
     State(gateway): State<Gateway>,
     caller: Caller,
-    RawQuery(query): RawQuery,
+    mut params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let mut params = Params::parse(query.as_deref());
     let asking = Asking {
         asked: Asked::from_request(&headers, &mut params)?,
         filter: {
@@ -55,11 +54,10 @@ pub(crate) async fn get(
 pub(crate) async fn query(
     State(gateway): State<Gateway>,
     caller: Caller,
-    RawQuery(query): RawQuery,
+    mut params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let mut params = Params::parse(query.as_deref());
     let asked = Asked::from_request(&headers, &mut params)?;
     let streaming = Streaming::from_query(&gateway, &headers, &mut params)?;
     params.finish()?;

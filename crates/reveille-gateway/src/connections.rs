@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
@@ -137,9 +137,9 @@ pub(crate) async fn renew(
     State(gateway): State<Gateway>,
     caller: Caller,
     Path(id): Path<String>,
-    RawQuery(query): RawQuery,
+    params: Params,
 ) -> Result<Response, Refusal> {
-    Params::parse(query.as_deref()).finish()?;
+    params.finish()?;
     let new = caller.identity();
     let unknown = || Refusal::new(StatusCode::NOT_FOUND, "unknown_connection").field("id");
     let id: Uuid = id.parse().map_err(|_| unknown())?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reveille_queue::{ListOptions, SessionError, SessionLog, SessionOptions};
@@ -137,9 +137,8 @@ pub(crate) async fn close(
 pub(crate) async fn list(
     State(gateway): State<Gateway>,
     caller: Caller,
-    RawQuery(query): RawQuery,
+    mut params: Params,
 ) -> Result<Response, Refusal> {
-    let mut params = Params::parse(query.as_deref());
     let limit = params.number("limit")?.unwrap_or(LIST_DEFAULT);
     if !(1..=LIST_MAX).contains(&limit) {
         return Err(refused("limit", format!("is not between 1 and {LIST_MAX}")));

@@ -2,7 +2,7 @@
 //! messages. It is a publish of one event, under the same rules.
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reveille_types::data::PayloadData;
@@ -14,7 +14,7 @@ use crate::body::{media_type, read};
 use crate::gateway::Gateway;
 use crate::params::Params;
 use crate::problem::Refusal;
-use crate::publish::append;
+use crate::publish::{append, counted};
 
 /// What senders call protobuf. Many call it nothing at all.
 const MEDIA_TYPES: [&str; 4] = [
@@ -27,11 +27,10 @@ const MEDIA_TYPES: [&str; 4] = [
 pub(crate) async fn event(
     State(gateway): State<Gateway>,
     caller: Caller,
-    RawQuery(query): RawQuery,
+    mut params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let mut params = Params::parse(query.as_deref());
     let namespace = params.one("namespace")?;
     params.finish()?;
     media_type(&headers, &MEDIA_TYPES)?;
@@ -57,8 +56,7 @@ pub(crate) async fn event(
         };
         append(&gateway, &caller, key, &headers, vec![draft], bytes.len()).await
     };
-    let receipt = stored.await.inspect_err(|_| gateway.metrics().refused())?;
-    gateway.metrics().published(&receipt);
+    let receipt = counted(&gateway, stored.await)?;
     let cursor = [(CURSOR_HEADER, receipt.cursor.to_string())];
     Ok((cursor, "OK").into_response())
 }

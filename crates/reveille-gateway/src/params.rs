@@ -2,9 +2,12 @@
 //! "no filter".
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use reveille_types::{Filter, Invalid, Pattern};
 
 use crate::problem::Refusal;
@@ -12,6 +15,14 @@ use crate::problem::Refusal;
 /// The parameters of a query, taken out one by one.
 #[derive(Debug, Default)]
 pub(crate) struct Params(Vec<(String, String)>);
+
+impl<S: Sync> FromRequestParts<S> for Params {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query()))
+    }
+}
 
 impl Params {
     pub(crate) fn parse(query: Option<&str>) -> Self {

@@ -36,14 +36,24 @@ pub(crate) async fn publish(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let receipt = store(gateway, addressed, headers, body).await;
-    let receipt = receipt.inspect_err(|_| gateway.metrics().refused())?;
-    gateway.metrics().published(&receipt);
+    let receipt = counted(gateway, store(gateway, addressed, headers, body).await)?;
     let cursor = [(CURSOR_HEADER, receipt.cursor.to_string())];
     if prefers_minimal(headers) {
         return Ok((StatusCode::NO_CONTENT, cursor).into_response());
     }
     Ok((cursor, answer(StatusCode::CREATED, &receipt)).into_response())
+}
+
+/// Counts what became of a publish.
+pub(crate) fn counted(
+    gateway: &Gateway,
+    stored: Result<Receipt, Refusal>,
+) -> Result<Receipt, Refusal> {
+    match &stored {
+        Ok(receipt) => gateway.metrics().published(receipt),
+        Err(_) => gateway.metrics().refused(),
+    }
+    stored
 }
 
 async fn store(

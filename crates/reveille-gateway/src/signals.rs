@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, RawQuery, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -156,9 +156,8 @@ pub(crate) async fn look(
     State(gateway): State<Gateway>,
     caller: Caller,
     Named(handle): Named,
-    RawQuery(query): RawQuery,
+    mut params: Params,
 ) -> Result<Response, Refusal> {
-    let mut params = Params::parse(query.as_deref());
     let timeout = params.duration("timeout")?;
     params.finish()?;
     let signals = gateway.signals().of(caller.tenant().clone());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
@@ -41,9 +41,9 @@ pub(crate) async fn readyz(State(gateway): State<Gateway>) -> Result<Response, R
 pub(crate) async fn limits(
     State(gateway): State<Gateway>,
     _: Caller,
-    RawQuery(query): RawQuery,
+    params: Params,
 ) -> Result<Response, Refusal> {
-    Params::parse(query.as_deref()).finish()?;
+    params.finish()?;
     Ok(answer(StatusCode::OK, &gateway.limits()))
 }
 
@@ -51,9 +51,9 @@ pub(crate) async fn limits(
 pub(crate) async fn stats(
     State(gateway): State<Gateway>,
     caller: Caller,
-    RawQuery(query): RawQuery,
+    params: Params,
 ) -> Result<Response, Refusal> {
-    Params::parse(query.as_deref()).finish()?;
+    params.finish()?;
     let tenant = caller.tenant();
     let signals = gateway.signal_stats(tenant.clone());
     let stats = json!({

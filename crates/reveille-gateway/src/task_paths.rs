@@ -4,7 +4,7 @@
 //! them are the same sessions, cursors and rules as everywhere.
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, RawQuery, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -162,9 +162,8 @@ async fn cancel(
 pub(crate) async fn queues(
     State(gateway): State<Gateway>,
     caller: Caller,
-    RawQuery(query): RawQuery,
+    mut params: Params,
 ) -> Result<Response, Refusal> {
-    let mut params = Params::parse(query.as_deref());
     let asked = params
         .one("tenant_id")?
         .ok_or_else(|| refused("tenant_id", "is missing"))

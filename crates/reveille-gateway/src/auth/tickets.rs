@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use data_encoding::HEXLOWER;
@@ -121,11 +121,11 @@ fn digest(text: &str) -> [u8; 32] {
 pub(crate) async fn create(
     State(gateway): State<Gateway>,
     caller: Caller,
-    RawQuery(query): RawQuery,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    Params::parse(query.as_deref()).finish()?;
+    params.finish()?;
     let request: TicketRequest = json(&headers, body, gateway.config()).await?;
     let key = SessionKey::in_tenant(caller.tenant().clone(), &request.session)
         .map_err(|e| bad_value(&e).with_status(StatusCode::UNPROCESSABLE_ENTITY))?;
