@@ -1,28 +1,24 @@
 //! The bus of a tenant: events of all its sessions in one order, in the same modes as one session.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reveille_bus::{Bus, BusError, BusStart, BusSubscription, EventBus, SubscribeOptions};
 use reveille_types::sets::{OverflowPolicy, PayloadAccess};
-use reveille_types::wire::{
-    CLOUDEVENT_BATCH_JSON, CURSOR_HEADER, EventPage, EventQuery, Open, SessionState,
-};
+use reveille_types::wire::{CLOUDEVENT_BATCH_JSON, CURSOR_HEADER, EventPage, Open, SessionState};
 use reveille_types::{
     Attributes, Cursor, CursorError, Filter, FilterSpec, Gap, GapReason, Seq, Start,
 };
 
 use crate::auth::Caller;
-use crate::body::{answer, json, timed_out};
+use crate::body::{answer, timed_out};
 use crate::feed::Feed;
 use crate::frames::{Dialect, json_of};
 use crate::gateway::Gateway;
 use crate::params::{Params, refused};
 use crate::problem::Refusal;
-use crate::read::{Asked, Asking, Mode, Streaming, mode, page_limit, raw_json};
+use crate::read::{Asked, Asking, Mode, mode, page_limit, raw_json};
 use crate::stream::{Beginning, EventStream, Seat};
 use crate::waiting::waiting;
 
@@ -33,20 +29,10 @@ const PAGE_BYTES: usize = 1024 * 1024;
 pub(crate) async fn get(
     State(gateway): State<Gateway>,
     caller: Caller,
-    mut params: Params,
+    params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let asking = Asking {
-        asked: Asked::from_request(&headers, &mut params)?,
-        filter: {
-            let strict = params.strict()?;
-            caller.narrow(gateway.filter(spec(&mut params)?, strict)?)?
-        },
-        limit: params.number("limit")?,
-        wait: params.duration("wait")?,
-        streaming: Streaming::from_query(&gateway, &headers, &mut params)?,
-    };
-    params.finish()?;
+    let asking = Asking::in_query(&gateway, &caller, &headers, params, spec)?;
     read(&gateway, &caller, &headers, asking).await
 }
 
@@ -54,25 +40,11 @@ pub(crate) async fn get(
 pub(crate) async fn query(
     State(gateway): State<Gateway>,
     caller: Caller,
-    mut params: Params,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let asked = Asked::from_request(&headers, &mut params)?;
-    let streaming = Streaming::from_query(&gateway, &headers, &mut params)?;
-    params.finish()?;
-    let request: EventQuery = json(&headers, body, gateway.config()).await?;
-    let asked = asked.or_body(request.after.as_deref());
-    let asking = Asking {
-        asked,
-        filter: {
-            let spec = request.filter.unwrap_or_default();
-            caller.narrow(gateway.filter(spec, request.strict)?)?
-        },
-        limit: request.limit,
-        wait: request.wait_ms.map(Duration::from_millis),
-        streaming,
-    };
+    let asking = Asking::in_body(&gateway, &caller, &headers, params, body).await?;
     read(&gateway, &caller, &headers, asking).await
 }
 

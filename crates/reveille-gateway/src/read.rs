@@ -15,7 +15,7 @@ use reveille_types::wire::{
     OLDEST_HEADER, Open, SessionState,
 };
 use reveille_types::{
-    Cursor, CursorError, Event, Filter, Gap, GapReason, Position, SessionKey, Start,
+    Cursor, CursorError, Event, Filter, FilterSpec, Gap, GapReason, Position, SessionKey, Start,
 };
 use serde_json::value::RawValue;
 
@@ -104,6 +104,52 @@ pub(crate) struct Asking {
     pub(crate) streaming: Streaming,
 }
 
+impl Asking {
+    /// All of it is in the query, `filter` as well.
+    pub(crate) fn in_query(
+        gateway: &Gateway,
+        caller: &Caller,
+        headers: &HeaderMap,
+        mut params: Params,
+        filter: impl FnOnce(&mut Params) -> Result<FilterSpec, Refusal>,
+    ) -> Result<Self, Refusal> {
+        let asking = Self {
+            asked: Asked::from_request(headers, &mut params)?,
+            filter: {
+                let strict = params.strict()?;
+                caller.narrow(gateway.filter(filter(&mut params)?, strict)?)?
+            },
+            limit: params.number("limit")?,
+            wait: params.duration("wait")?,
+            streaming: Streaming::from_query(gateway, headers, &mut params)?,
+        };
+        params.finish()?;
+        Ok(asking)
+    }
+
+    /// The filter is in the body, where it may be long.
+    pub(crate) async fn in_body(
+        gateway: &Gateway,
+        caller: &Caller,
+        headers: &HeaderMap,
+        mut params: Params,
+        body: Body,
+    ) -> Result<Self, Refusal> {
+        let asked = Asked::from_request(headers, &mut params)?;
+        let streaming = Streaming::from_query(gateway, headers, &mut params)?;
+        params.finish()?;
+        let request: EventQuery = json(headers, body, gateway.config()).await?;
+        let spec = request.filter.unwrap_or_default();
+        Ok(Self {
+            asked: asked.or_body(request.after.as_deref()),
+            filter: caller.narrow(gateway.filter(spec, request.strict)?)?,
+            limit: request.limit,
+            wait: request.wait_ms.map(Duration::from_millis),
+            streaming,
+        })
+    }
+}
+
 /// How the answer is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -153,22 +199,18 @@ pub(crate) async fn events(
     Addressed {
         caller,
         key,
-        mut params,
+        params,
         ..
     }: Addressed,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let asking = Asking {
-        asked: Asked::from_request(&headers, &mut params)?,
-        filter: {
-            let strict = params.strict()?;
-            caller.narrow(gateway.kinds(params.patterns()?, strict)?)?
-        },
-        limit: params.number("limit")?,
-        wait: params.duration("wait")?,
-        streaming: Streaming::from_query(&gateway, &headers, &mut params)?,
-    };
-    params.finish()?;
+    let asking = Asking::in_query(&gateway, &caller, &headers, params, |params| {
+        let kinds = Some(params.patterns()?).filter(|kinds| !kinds.is_empty());
+        Ok(FilterSpec {
+            kinds,
+            ..FilterSpec::default()
+        })
+    })?;
     read(&gateway, &caller, key, &headers, asking).await
 }
 
@@ -178,26 +220,13 @@ pub(crate) async fn query(
     Addressed {
         caller,
         key,
-        mut params,
+        params,
         ..
     }: Addressed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let asked = Asked::from_request(&headers, &mut params)?;
-    let streaming = Streaming::from_query(&gateway, &headers, &mut params)?;
-    params.finish()?;
-    let request: EventQuery = json(&headers, body, gateway.config()).await?;
-    let asking = Asking {
-        asked: asked.or_body(request.after.as_deref()),
-        filter: {
-            let spec = request.filter.unwrap_or_default();
-            caller.narrow(gateway.filter(spec, request.strict)?)?
-        },
-        limit: request.limit,
-        wait: request.wait_ms.map(Duration::from_millis),
-        streaming,
-    };
+    let asking = Asking::in_body(&gateway, &caller, &headers, params, body).await?;
     read(&gateway, &caller, key, &headers, asking).await
 }
 
