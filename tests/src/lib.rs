@@ -9,6 +9,7 @@
 pub mod append_file;
 mod broker;
 mod cluster;
+mod keys;
 mod program;
 mod relay;
 mod server;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use broker::Broker;
 pub use cluster::NatsCluster;
+pub use keys::{add_key, with_key};
 pub use program::{Program, readme_script, reveille};
 pub use relay::{Relay, Wire};
 pub use server::{Server, publish};

@@ -1,8 +1,15 @@
 //! Tokens of an issuer that the tests have made up.
 
+use std::sync::Arc;
+
 use jsonwebtoken::{EncodingKey, Header, encode};
-use reveille_gateway::{IssuerConfig, JwtAlgorithm, Secret};
+use reqwest::{Client, StatusCode};
+use reveille_gateway::{
+    AuthConfig, GatewayConfig, IssuerConfig, JwtAlgorithm, Rate, Secret, StaticAuthorizer,
+};
 use serde_json::{Value, json};
+
+use crate::Server;
 
 /// The issuer.
 pub const ISSUER: &str = "https://issuer.example";
@@ -91,4 +98,37 @@ pub fn hs256(claims: &Value) -> String {
 #[must_use]
 pub fn signed(header: &Header, claims: &Value, key: &EncodingKey) -> String {
     encode(header, claims, key).expect("the key is one of its algorithm")
+}
+
+/// A server that believes these issuers, and bears any number of wrong tokens.
+///
+/// # Panics
+/// When an issuer is not in order, or no port is free.
+///
+/// # Cancel safety
+/// A dropped future has started nothing.
+pub async fn believing(issuers: Vec<IssuerConfig>) -> Server {
+    let mut config = GatewayConfig::default();
+    config.auto_create = Some(true);
+    config.traffic.failures = Rate::per_second(1_000_000, 1_000_000);
+    let auth = AuthConfig {
+        issuers,
+        ..AuthConfig::default()
+    };
+    let authorizer = StaticAuthorizer::new(auth).expect("the test's issuers are in order");
+    Server::for_known(config, Arc::new(authorizer)).await
+}
+
+/// What a server answers to who comes with this token.
+///
+/// # Panics
+/// When it does not answer.
+///
+/// # Cancel safety
+/// Asks nothing more when dropped.
+pub async fn status(server: &Server, token: &str) -> StatusCode {
+    let asked = Client::new()
+        .get(server.at("/v1/limits"))
+        .bearer_auth(token);
+    asked.send().await.expect("the server answers").status()
 }

@@ -10,35 +10,19 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
 use reqwest::{Client, StatusCode};
-use reveille_e2e::tokens::{changed, claims, hs256, issuer, now, shared, signed};
+use reveille_e2e::tokens::{
+    believing, changed, claims, hs256, issuer, now, shared, signed, status,
+};
 use reveille_e2e::{Server, SseReader, readme_script, reveille, soon};
 use reveille_gateway::{
-    AuthConfig, GatewayConfig, IssuerConfig, JwtAlgorithm, Rate, Secret, StaticAuthorizer,
+    AuthConfig, GatewayConfig, IssuerConfig, JwtAlgorithm, Secret, StaticAuthorizer,
 };
 use serde_json::{Value, json};
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-async fn server(issuers: Vec<IssuerConfig>) -> Server {
-    let mut config = GatewayConfig::default();
-    config.auto_create = Some(true);
-    config.traffic.failures = Rate::per_second(1_000_000, 1_000_000);
-    let auth = AuthConfig {
-        issuers,
-        ..AuthConfig::default()
-    };
-    Server::for_known(config, Arc::new(StaticAuthorizer::new(auth).unwrap())).await
-}
-
-async fn status(server: &Server, token: &str) -> StatusCode {
-    let asked = Client::new()
-        .get(server.at("/v1/limits"))
-        .bearer_auth(token);
-    asked.send().await.unwrap().status()
-}
-
 #[tokio::test]
 async fn a_token_counts_only_with_every_claim_in_order() {
-    let server = server(vec![shared()]).await;
+    let server = believing(vec![shared()]).await;
     assert_eq!(status(&server, &hs256(&claims())).await, 200);
     for good in [
         changed("aud", json!(["other", "reveille"])),
@@ -145,7 +129,7 @@ async fn who_has_no_token_learns_who_issues_them() {
 
 #[tokio::test]
 async fn a_host_that_is_none_is_not_repeated_in_a_challenge() {
-    let server = server(vec![shared()]).await;
+    let server = believing(vec![shared()]).await;
     let get = async |path: &str| {
         let asked = Client::new().get(server.at(path));
         let asked = asked.header("host", "a\"b, c=d");
@@ -176,7 +160,7 @@ async fn the_algorithm_is_the_one_of_the_issuer_and_the_header_brings_nothing_of
     std::fs::write(&path, keys.public_key_pem()).unwrap();
     let mut issuer = issuer(JwtAlgorithm::EdDSA);
     issuer.public_key_file = Some(path);
-    let server = server(vec![issuer]).await;
+    let server = believing(vec![issuer]).await;
     let key = EncodingKey::from_ed_pem(keys.serialize_pem().as_bytes()).unwrap();
     let header = Header::new(Algorithm::EdDSA);
     assert_eq!(
@@ -241,7 +225,7 @@ async fn a_key_set_is_read_again_when_its_file_changes() {
     write_keys(&path, &[("old", &old, Algorithm::RS256)]);
     let mut issuer = issuer(JwtAlgorithm::RS256);
     issuer.jwks_file = Some(path.clone());
-    let server = server(vec![issuer]).await;
+    let server = believing(vec![issuer]).await;
     let by_old = signed(&with_id("old", Algorithm::RS256), &claims(), &old);
     let by_new = signed(&with_id("new", Algorithm::RS256), &claims(), &new);
     assert_eq!(status(&server, &by_old).await, 200);
@@ -282,7 +266,7 @@ async fn the_curve_p_256_is_spoken() {
     std::fs::write(&path, keys.public_key_pem()).unwrap();
     let mut issuer = issuer(JwtAlgorithm::ES256);
     issuer.public_key_file = Some(path);
-    let server = server(vec![issuer]).await;
+    let server = believing(vec![issuer]).await;
     let key = EncodingKey::from_ec_pem(keys.serialize_pem().as_bytes()).unwrap();
     let token = signed(&Header::new(Algorithm::ES256), &claims(), &key);
     assert_eq!(status(&server, &token).await, 200);
@@ -329,7 +313,7 @@ async fn publish(server: &Server, token: &str, session: &str, events: &Value) ->
 
 #[tokio::test]
 async fn a_stream_is_told_that_its_token_ends_and_ends_with_it() {
-    let server = server(vec![shared()]).await;
+    let server = believing(vec![shared()]).await;
     let begun = std::time::Instant::now();
     let mut stream = stream(&server, &hs256(&ending(2))).await;
     assert!(stream.next().await.unwrap().is("reveille.open"));
@@ -354,7 +338,7 @@ async fn a_stream_is_told_that_its_token_ends_and_ends_with_it() {
 
 #[tokio::test]
 async fn a_stream_goes_on_with_a_new_token_of_the_same_subject() {
-    let server = server(vec![shared()]).await;
+    let server = believing(vec![shared()]).await;
     let first = hs256(&ending(2));
     let mut stream = stream(&server, &first).await;
     let open = stream.next().await.unwrap().json();
@@ -386,7 +370,7 @@ async fn a_stream_goes_on_with_a_new_token_of_the_same_subject() {
 
 #[tokio::test]
 async fn a_wait_ends_with_its_token() {
-    let server = server(vec![shared()]).await;
+    let server = believing(vec![shared()]).await;
     let asked = Client::new()
         .get(server.at("/v1/sessions/s/wait?match=never&timeout=60s"))
         .bearer_auth(hs256(&ending(1)));
@@ -410,7 +394,7 @@ fn granted(actions: &[&str], sessions: &[&str], types: &[&str]) -> String {
 
 #[tokio::test]
 async fn what_is_replayed_is_what_the_token_shows() {
-    let server = server(vec![shared()]).await;
+    let server = believing(vec![shared()]).await;
     let all = hs256(&claims());
     let events = json!([{"type": "a.open"}, {"type": "b.secret"}, {"type": "a.shut"}]);
     for session in ["s", "t"] {
@@ -467,7 +451,7 @@ async fn what_is_replayed_is_what_the_token_shows() {
 
 #[tokio::test]
 async fn publishing_is_bounded_by_session_and_kind_and_nothing_of_a_refused_batch_is_stored() {
-    let server = server(vec![shared()]).await;
+    let server = believing(vec![shared()]).await;
     let some = granted(&["publish"], &["build-*"], &["task.*"]);
     assert_eq!(
         publish(&server, &some, "build-1", &json!({"type": "task.done"})).await,
@@ -496,7 +480,7 @@ async fn a_tenant_sees_nothing_of_another() {
     let mut rival = shared();
     rival.issuer = "https://rival.example".into();
     rival.tenants = vec!["rival".parse().unwrap()];
-    let server = server(vec![shared(), rival]).await;
+    let server = believing(vec![shared(), rival]).await;
     let ours = hs256(&claims());
     let theirs = hs256(&changed("iss", json!("https://rival.example")));
     assert_eq!(

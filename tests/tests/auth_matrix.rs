@@ -7,10 +7,9 @@
 use std::sync::Arc;
 
 use reqwest::{Client, Method, RequestBuilder, Response};
-use reveille_e2e::Server;
+use reveille_e2e::{Server, add_key};
 use reveille_gateway::{
-    Action, ApiKeyConfig, AuthConfig, Gateway, GatewayConfig, Grant, Rate, Secret,
-    StaticAuthorizer, new_api_key,
+    Action, AuthConfig, Gateway, GatewayConfig, Grant, Rate, Secret, StaticAuthorizer,
 };
 use reveille_types::SessionKey;
 use serde_json::{Value, json};
@@ -319,16 +318,8 @@ async fn known() -> Known {
     let mut auth = AuthConfig::default();
     let mut keys = Vec::new();
     let mut add = |id: String, tenant: &str, grants: Vec<Grant>| {
-        let new = new_api_key(&id).unwrap();
-        auth.keys.push(ApiKeyConfig {
-            id: id.clone(),
-            sha256: new.sha256,
-            tenant: tenant.parse().unwrap(),
-            subject: None,
-            grants,
-            expires_at: None,
-        });
-        keys.push((id, new.key));
+        let key = add_key(&mut auth, &id, tenant, grants);
+        keys.push((id, key));
     };
     for action in Action::ALL {
         let word = action.as_str();

@@ -9,13 +9,10 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
-use reveille_e2e::{Relay, Server, publish, soon};
-use reveille_gateway::{
-    Action, ApiKeyConfig, AuthConfig, GatewayConfig, Grant, Rate, StaticAuthorizer, new_api_key,
-};
+use reveille_e2e::{Relay, Server, publish, soon, with_key};
+use reveille_gateway::{Action, GatewayConfig, Grant, Rate};
 use reveille_types::Tenant;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -311,21 +308,10 @@ async fn chromium_page_with_a_token() {
 
 /// A server with authentication, and a key to everything.
 async fn known(config: GatewayConfig) -> (Server, String) {
-    let new = new_api_key("all").unwrap();
-    let auth = AuthConfig {
-        keys: vec![ApiKeyConfig {
-            id: "all".into(),
-            sha256: new.sha256,
-            tenant: Tenant::default_tenant(),
-            subject: None,
-            grants: vec![Grant::everything(Action::ALL)],
-            expires_at: None,
-        }],
-        ..AuthConfig::default()
-    };
-    let authorizer = Arc::new(StaticAuthorizer::new(auth).unwrap());
-    let server = Server::for_known(config, authorizer).await;
-    (server, new.key.expose().to_owned())
+    let tenant = Tenant::default_tenant();
+    let grants = vec![Grant::everything(Action::ALL)];
+    let (server, key) = with_key(config, tenant.as_str(), grants).await;
+    (server, key.expose().to_owned())
 }
 
 async fn works_with_the_page(server: Server, token: Option<&str>) {

@@ -2,14 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method};
-use reveille_e2e::{Server, SseReader, publish, soon};
-use reveille_gateway::{
-    Action, ApiKeyConfig, AuthConfig, GatewayConfig, Grant, Rate, StaticAuthorizer, new_api_key,
-};
+use reveille_e2e::{Server, SseReader, publish, soon, with_key};
+use reveille_gateway::{Action, GatewayConfig, Grant, Rate};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -59,19 +56,6 @@ async fn every_answer_says_that_it_is_not_to_be_kept_or_guessed_at() {
 }
 
 async fn for_pages() -> (Server, String) {
-    let new = new_api_key("page").unwrap();
-    let key = ApiKeyConfig {
-        id: "page".into(),
-        sha256: new.sha256,
-        tenant: "acme".parse().unwrap(),
-        subject: None,
-        grants: vec![Grant::everything(Action::ALL)],
-        expires_at: None,
-    };
-    let auth = AuthConfig {
-        keys: vec![key],
-        ..AuthConfig::default()
-    };
     let mut config = GatewayConfig::default();
     config.auto_create = Some(true);
     config.origins = vec!["https://page.example".into()];
@@ -79,9 +63,8 @@ async fn for_pages() -> (Server, String) {
     config.streams.per_token = 2;
     config.traffic.events = Rate::per_second(1, 5);
     config.traffic.failures = Rate::per_minute(3);
-    let authorizer = Arc::new(StaticAuthorizer::new(auth).unwrap());
-    let server = Server::for_known(config, authorizer).await;
-    (server, new.key.expose().to_owned())
+    let (server, key) = with_key(config, "acme", vec![Grant::everything(Action::ALL)]).await;
+    (server, key.expose().to_owned())
 }
 
 #[tokio::test]

@@ -2,13 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::sync::Arc;
-
 use reqwest::{Client, Response};
-use reveille_e2e::Server;
-use reveille_gateway::{
-    Action, ApiKeyConfig, AuthConfig, GatewayConfig, Grant, StaticAuthorizer, new_api_key,
-};
+use reveille_e2e::{Server, with_key};
+use reveille_gateway::{Action, GatewayConfig, Grant};
 use reveille_types::data::AgentMessage;
 use reveille_types::wire::{NotifiedEvent, NotifyRequest};
 use serde_json::{Value, json};
@@ -127,26 +123,14 @@ async fn a_notification_is_under_the_rules_of_every_publish() {
 /// 000-F16 and 000-D16: whoever notifies learns whether it was taken.
 #[tokio::test]
 async fn f000_16_a_remote_notifier_is_told_what_was_not_taken() {
-    let new = new_api_key("agent").unwrap();
     let grant = Grant {
         sessions: vec!["agent-*".parse().unwrap()],
         ..Grant::everything([Action::Publish])
     };
-    let auth = AuthConfig {
-        keys: vec![ApiKeyConfig {
-            id: "agent".into(),
-            sha256: new.sha256,
-            tenant: "acme".parse().unwrap(),
-            subject: None,
-            grants: vec![grant],
-            expires_at: None,
-        }],
-        ..AuthConfig::default()
-    };
     let mut config = GatewayConfig::default();
     config.auto_create = Some(true);
-    let server = Server::for_known(config, Arc::new(StaticAuthorizer::new(auth).unwrap())).await;
-    let known = reveille_client::Client::with_token(&server.url, new.key.expose()).unwrap();
+    let (server, key) = with_key(config, "acme", vec![grant]).await;
+    let known = reveille_client::Client::with_token(&server.url, key.expose()).unwrap();
     let unknown = reveille_client::Client::new(&server.url).unwrap();
     let failed = known
         .notify("system/control", said("w1"))

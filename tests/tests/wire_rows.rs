@@ -2,14 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
-use reveille_e2e::{Server, SseReader, publish, soon};
-use reveille_gateway::{
-    Action, ApiKeyConfig, AuthConfig, GatewayConfig, Grant, StaticAuthorizer, new_api_key,
-};
+use reveille_e2e::{Server, SseReader, publish, soon, with_key};
+use reveille_gateway::{Action, GatewayConfig, Grant};
 use serde_json::{Value, json};
 
 async fn post(server: &Server, path: &str, body: &Value) -> (u16, Value) {
@@ -136,25 +133,14 @@ async fn d001_26_states_of_a2a_are_read_and_end_the_stream() {
 /// 000-D16: publishing is authorised per session, and control namespaces are closed to all.
 #[tokio::test]
 async fn d000_16_nobody_publishes_where_they_may_not() {
-    let new = new_api_key("agent").unwrap();
     let grant = Grant {
         sessions: vec!["agent-*".parse().unwrap()],
         ..Grant::everything([Action::Publish])
     };
-    let auth = AuthConfig {
-        keys: vec![ApiKeyConfig {
-            id: "agent".into(),
-            sha256: new.sha256,
-            tenant: "acme".parse().unwrap(),
-            subject: None,
-            grants: vec![grant, Grant::everything([Action::Wait])],
-            expires_at: None,
-        }],
-        ..AuthConfig::default()
-    };
     let mut config = GatewayConfig::default();
     config.auto_create = Some(true);
-    let server = Server::for_known(config, Arc::new(StaticAuthorizer::new(auth).unwrap())).await;
+    let grants = vec![grant, Grant::everything([Action::Wait])];
+    let (server, known) = with_key(config, "acme", grants).await;
     let send = async |session: &str, key: Option<&str>| {
         let url = server.at(&format!("/v1/sessions/{session}/events"));
         let sent = Client::new().post(url).json(&json!({"type": "pr.merged"}));
@@ -164,7 +150,7 @@ async fn d000_16_nobody_publishes_where_they_may_not() {
         };
         sent.send().await.unwrap().status()
     };
-    let key = Some(new.key.expose());
+    let key = Some(known.expose());
     assert_eq!(send("system%2Fcontrol", key).await, 403);
     assert_eq!(send("system%2Fcontrol", None).await, 401);
     assert_eq!(send("main", key).await, 403);

@@ -6,31 +6,12 @@ use std::sync::{Arc, Mutex};
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
-use reqwest::{Client, StatusCode};
-use reveille_e2e::Server;
-use reveille_e2e::tokens::{SECRET, changed, claims, hs256, issuer, shared, signed};
-use reveille_gateway::{
-    AuthConfig, GatewayConfig, IssuerConfig, JwtAlgorithm, Rate, StaticAuthorizer,
+use reveille_e2e::tokens::{
+    SECRET, believing, changed, claims, hs256, issuer, shared, signed, status,
 };
+use reveille_gateway::{AuthConfig, JwtAlgorithm, StaticAuthorizer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-async fn known_to(issuers: Vec<IssuerConfig>) -> Server {
-    let mut config = GatewayConfig::default();
-    config.traffic.failures = Rate::per_second(1_000_000, 1_000_000);
-    let auth = AuthConfig {
-        issuers,
-        ..AuthConfig::default()
-    };
-    Server::for_known(config, Arc::new(StaticAuthorizer::new(auth).unwrap())).await
-}
-
-async fn status(server: &Server, token: &str) -> StatusCode {
-    let asked = Client::new()
-        .get(server.at("/v1/limits"))
-        .bearer_auth(token);
-    asked.send().await.unwrap().status()
-}
 
 fn with_id(id: &str, algorithm: Algorithm) -> Header {
     let mut header = Header::new(algorithm);
@@ -40,7 +21,7 @@ fn with_id(id: &str, algorithm: Algorithm) -> Header {
 
 #[tokio::test]
 async fn s12_a_header_changes_nothing_and_a_token_is_as_long_as_it_may_be() {
-    let server = known_to(vec![shared()]).await;
+    let server = believing(vec![shared()]).await;
     let encoded =
         |value: &Value| data_encoding::BASE64URL_NOPAD.encode(value.to_string().as_bytes());
     let key = EncodingKey::from_secret(SECRET.as_bytes());
@@ -111,7 +92,7 @@ async fn s13_keys_are_fetched_from_the_url_of_the_configuration_once_for_all_who
     let mut other = config.clone();
     other.issuer = "https://other.example".into();
     other.jwks_url = Some(other_url);
-    let server = known_to(vec![config, other]).await;
+    let server = believing(vec![config, other]).await;
 
     let good = signed(&with_id("k", Algorithm::ES256), &claims(), &key);
     let (first, second) = tokio::join!(status(&server, &good), status(&server, &good));

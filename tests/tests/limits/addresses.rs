@@ -7,7 +7,7 @@ use reqwest::Client;
 use reveille_e2e::{Server, soon};
 use reveille_gateway::{GatewayConfig, Rate};
 use reveille_queue::QueueLimits;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -202,12 +202,7 @@ async fn while_one_tenant_runs_into_every_limit_another_notices_nothing() {
     });
     let attacks: Vec<_> = attacks.collect();
     let beside = usual_time(&known).await;
-    let info = known
-        .get(&known.rival, "/v1/sessions/s")
-        .send()
-        .await
-        .unwrap();
-    let info: Value = info.json().await.unwrap();
+    let info = known.info(&known.rival, "s").await;
     assert_eq!(
         (&info["retained"], &info["dropped"]),
         (&json!(200), &json!(0))

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use reqwest::{Client, RequestBuilder, Response};
-use reveille_e2e::{Server, soon};
-use reveille_gateway::{
-    Action, ApiKeyConfig, AuthConfig, GatewayConfig, Grant, Secret, StaticAuthorizer, new_api_key,
-};
+use reveille_e2e::{Server, add_key, soon};
+use reveille_gateway::{Action, AuthConfig, GatewayConfig, Grant, Secret, StaticAuthorizer};
 use reveille_memory::MemoryBackend;
 use reveille_queue::{QueueLimits, Sessions, TailLimits};
 use serde_json::Value;
@@ -23,16 +21,7 @@ pub(crate) struct Known {
 pub(crate) async fn known(config: GatewayConfig, limits: QueueLimits) -> Known {
     let mut auth = AuthConfig::default();
     let mut key = |id: &str, tenant: &str| {
-        let new = new_api_key(id).unwrap();
-        auth.keys.push(ApiKeyConfig {
-            id: id.into(),
-            sha256: new.sha256,
-            tenant: tenant.parse().unwrap(),
-            subject: None,
-            grants: vec![Grant::everything(Action::ALL)],
-            expires_at: None,
-        });
-        new.key
+        add_key(&mut auth, id, tenant, vec![Grant::everything(Action::ALL)])
     };
     let (ours, other) = (key("ours", "acme"), key("other", "acme"));
     let rival = key("rival", "rival");
@@ -77,15 +66,17 @@ impl Known {
         asked.send().await.unwrap()
     }
 
+    /// What is told of a session.
+    pub(crate) async fn info(&self, key: &Secret, session: &str) -> Value {
+        let path = format!("/v1/sessions/{session}");
+        let info = self.get(key, &path).send().await.unwrap();
+        info.json().await.unwrap()
+    }
+
     /// Waits until so many wait in a session.
     pub(crate) async fn waiters(&self, session: &str, count: u64) {
-        let path = format!("/v1/sessions/{session}");
         soon("waiters", async {
-            loop {
-                let info = self.get(&self.ours, &path).send().await.unwrap();
-                if info.json::<Value>().await.unwrap()["waiters"] == count {
-                    return;
-                }
+            while self.info(&self.ours, session).await["waiters"] != count {
                 tokio::task::yield_now().await;
             }
         })

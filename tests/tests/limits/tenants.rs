@@ -27,12 +27,7 @@ async fn a_tenant_holds_so_many_bytes_and_a_batch_that_can_never_fit_is_told_so(
     }
     let problem = refused(send(&known.ours, 11_000).await, 507, "store_full").await;
     assert_eq!(problem["limit"], 10_000);
-    let info = known
-        .get(&known.rival, "/v1/sessions/s")
-        .send()
-        .await
-        .unwrap();
-    let info: Value = info.json().await.unwrap();
+    let info = known.info(&known.rival, "s").await;
     assert_eq!(
         (&info["retained"], &info["dropped"]),
         (&json!(1), &json!(0))
