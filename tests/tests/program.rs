@@ -4,7 +4,7 @@
 
 use std::process::Stdio;
 
-use reveille_e2e::{PATIENCE, Program, SseReader, publish, reveille, soon};
+use reveille_e2e::{Broker, PATIENCE, Program, SseReader, publish, reveille, soon};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -42,6 +42,39 @@ async fn other_addresses_than_loopback_are_refused() {
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("without authentication"), "{stderr}");
+}
+
+/// What the server says as it ends, because the backend promises less than this.
+async fn refused_backend(backend: &str, level: &str) -> String {
+    let asked = ["serve", "--listen", "127.0.0.1:0", "--backend", backend];
+    let output = reveille(&asked).args(["--durability", level]).output();
+    let output = soon("the refusal", output).await.unwrap();
+    assert_eq!(output.status.code(), Some(2), "{backend} {level}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn a_backend_that_promises_less_than_is_asked_for_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = format!("archive:{}", dir.path().join("a").display());
+    let (redis, nats) = (Broker::redis().await, Broker::nats().await);
+    for (backend, asked, promised) in [
+        ("memory", "os", "volatile"),
+        (&archive, "replicated", "fsync"),
+        (&redis.url, "fsync", "os"),
+        (&nats.url, "replicated", "os"),
+    ] {
+        let said = refused_backend(backend, asked).await;
+        let expected = format!("{backend} promises {promised}, and {asked} is asked for");
+        assert!(said.contains(&expected), "{said}");
+    }
+    for (backend, level) in [(&*redis.url, "os"), (&nats.url, "volatile")] {
+        let serve = ["serve", "--listen", "127.0.0.1:0"];
+        let asked = [&serve[..], &["--backend", backend, "--durability", level]].concat();
+        let program = Program::start(&asked).await;
+        let receipt = publish(&program.url, "s", &json!({"type": "a"})).await;
+        assert_eq!(receipt["durability"], "os");
+    }
 }
 
 async fn ends_open_streams(signal: Signal) {

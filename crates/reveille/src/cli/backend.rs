@@ -14,6 +14,7 @@ use reveille_memory::MemoryBackend;
 use reveille_nats::{NatsBackend, NatsOptions, SignalHub, SignalNodeOptions};
 use reveille_queue::{Sessions, SessionsBuilder};
 use reveille_redis::{RedisBackend, RedisOptions};
+use reveille_types::Durability;
 
 use super::serve::StartError;
 
@@ -70,13 +71,31 @@ fn without_password(url: &str) -> String {
 }
 
 /// What an acknowledged event survives
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
 pub(crate) enum Level {
+    /// Nothing
+    Volatile,
     /// The end of the process
     Os,
-    /// The power of the machine
-    #[default]
+    /// A loss of power
     Fsync,
+    /// The loss of a machine
+    Replicated,
+    /// A loss of power on all machines, or of one of them for good
+    ReplicatedFsync,
+}
+
+impl From<Level> for Durability {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Volatile => Self::Volatile,
+            Level::Os => Self::Os,
+            Level::Fsync => Self::Fsync,
+            Level::Replicated => Self::Replicated,
+            Level::ReplicatedFsync => Self::ReplicatedFsync,
+        }
+    }
 }
 
 /// Where sessions are kept.
@@ -90,33 +109,57 @@ pub(crate) struct BackendArgs {
         default_value = "memory"
     )]
     pub(crate) backend: BackendName,
-    /// What an acknowledged event survives in an archive
-    #[arg(long, value_name = "LEVEL", default_value = "fsync")]
-    pub(crate) durability: Level,
+    /// What an acknowledged event must survive; a backend that promises less is refused. By default
+    /// what the backend's settings promise, and fsync in an archive
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) durability: Option<Level>,
 }
 
 impl BackendArgs {
     /// The store that is named, if it is one.
     pub(crate) async fn stored(&self) -> Result<Option<Arc<dyn Backend>>, StartError> {
-        Ok(match &self.backend {
-            BackendName::Memory => None,
+        let store: Arc<dyn Backend> = match &self.backend {
+            BackendName::Memory => {
+                self.satisfied_with(Durability::Volatile)?;
+                return Ok(None);
+            }
             BackendName::Archive(dir) => {
+                self.satisfied_with(Durability::Fsync)?;
                 let mut options = ArchiveOptions::default();
-                options.durability = match self.durability {
-                    Level::Os => ArchiveDurability::Os,
-                    Level::Fsync => ArchiveDurability::Fsync,
-                };
-                Some(Arc::new(ArchiveBackend::open(dir, options)?))
+                options.durability = self.in_archive();
+                Arc::new(ArchiveBackend::open(dir, options)?)
             }
             BackendName::Nats(url) => {
                 let connecting = NatsBackend::connect(url, NatsOptions::default());
-                Some(Arc::new(connecting.await?))
+                Arc::new(connecting.await?)
             }
             BackendName::Redis(url) => {
                 let connecting = RedisBackend::connect(url, RedisOptions::default());
-                Some(Arc::new(connecting.await?))
+                Arc::new(connecting.await?)
             }
-        })
+        };
+        self.satisfied_with(store.capabilities().durability)?;
+        Ok(Some(store))
+    }
+
+    /// Whether a backend that promises this promises enough.
+    fn satisfied_with(&self, promised: Durability) -> Result<(), StartError> {
+        match self.durability.map(Durability::from) {
+            Some(asked) if !promised.covers(asked) => Err(StartError::Durability {
+                asked,
+                backend: self.backend.to_string(),
+                promised,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The least level of an archive that is enough.
+    fn in_archive(&self) -> ArchiveDurability {
+        match self.durability {
+            Some(Level::Volatile | Level::Os) => ArchiveDurability::Os,
+            _ => ArchiveDurability::Fsync,
+        }
     }
 
     /// What reaches the signals of other servers on this backend, where it carries them.
@@ -142,15 +185,15 @@ impl BackendArgs {
 
     /// What becomes of sessions, in words.
     pub(crate) fn promise(&self) -> String {
-        match (&self.backend, self.durability) {
+        match (&self.backend, self.in_archive()) {
             (BackendName::Memory, _) => {
                 "sessions are kept in memory and gone when this process ends".to_owned()
             }
-            (BackendName::Archive(dir), Level::Os) => format!(
+            (BackendName::Archive(dir), ArchiveDurability::Os) => format!(
                 "sessions are kept in {} and survive this process, not a loss of power",
                 dir.display()
             ),
-            (BackendName::Archive(dir), Level::Fsync) => format!(
+            (BackendName::Archive(dir), ArchiveDurability::Fsync) => format!(
                 "sessions are kept in {} and survive a loss of power",
                 dir.display()
             ),

@@ -11,7 +11,7 @@ use reveille_gateway::{
     Certificate, Gateway, ListenOptions, Listener, ServeError, TlsConfig, bind, bind_admin, serve,
     serve_admin,
 };
-use reveille_types::Tenant;
+use reveille_types::{Durability, Tenant};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -57,6 +57,12 @@ pub(super) enum StartError {
     SignalNetwork(#[from] reveille_nats::JoinError),
     #[error(transparent)]
     Redis(#[from] reveille_redis::ConnectError),
+    #[error("{backend} promises {}, and {} is asked for", promised.as_str(), asked.as_str())]
+    Durability {
+        asked: Durability,
+        backend: String,
+        promised: Durability,
+    },
     #[error("stored sessions cannot be opened")]
     Stored(#[from] reveille_queue::SessionError),
     #[error("signals cannot be handled")]
@@ -70,6 +76,7 @@ impl StartError {
             Self::Address { .. }
             | Self::NoAddress { .. }
             | Self::Settings(_)
+            | Self::Durability { .. }
             | Self::Nats(
                 reveille_nats::ConnectError::Url | reveille_nats::ConnectError::Credentials(_),
             )

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use ipnet::IpNet;
 use reveille_gateway::{Rate, is_origin};
+use reveille_types::Durability;
 
 use super::{LogFormat, Settings};
 use crate::cli::backend::{BackendName, Level};
@@ -88,7 +90,7 @@ impl Read for bool {
 impl Read for BackendName {
     fn read(text: &str) -> Result<Self, &'static str> {
         text.parse()
-            .map_err(|_| "is neither memory nor archive:DIR")
+            .map_err(|_| "is not memory, archive:DIR, redis://HOST or nats://HOST")
     }
 
     fn show(&self) -> String {
@@ -98,18 +100,12 @@ impl Read for BackendName {
 
 impl Read for Level {
     fn read(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "os" => Ok(Self::Os),
-            "fsync" => Ok(Self::Fsync),
-            _ => Err("is neither os nor fsync"),
-        }
+        let levels = "is not volatile, os, fsync, replicated or replicated_fsync";
+        <Self as ValueEnum>::from_str(text, false).map_err(|_| levels)
     }
 
     fn show(&self) -> String {
-        match self {
-            Self::Os => "os".to_owned(),
-            Self::Fsync => "fsync".to_owned(),
-        }
+        Durability::from(*self).as_str().to_owned()
     }
 }
 
@@ -246,7 +242,7 @@ pub(crate) static SETTINGS: [Setting; 69] = [
     row!("tls_key" "FILE" "The private key of the certificate in PEM", option tls_key),
     row!("insecure_plain_http" "BOOL" "Serve plain HTTP on other than loopback addresses, because a proxy in front speaks TLS", one insecure_plain_http),
     row!("backend" "BACKEND" "Where sessions are kept: memory, archive:DIR for a directory, redis://HOST:PORT or nats://HOST:PORT", one backend.backend),
-    row!("durability" "LEVEL" "What an acknowledged event survives in an archive: os (the end of the process) or fsync (a loss of power)", one backend.durability),
+    row!("durability" "LEVEL" "What an acknowledged event must survive, or the server does not start: volatile (nothing), os (the end of the process), fsync (a loss of power), replicated (the loss of a machine) or replicated_fsync; if not said, what the settings of the backend promise, and fsync in an archive", option backend.durability),
     row!(@base "origins", "ORIGIN", "An origin of web pages that may read answers, and whose cookies count; may be repeated", true,
         |s, v| {
             if !v.iter().all(|origin| is_origin(origin)) {
