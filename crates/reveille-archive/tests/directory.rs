@@ -35,7 +35,7 @@ fn child_holds_the_archive() {
 #[test]
 fn second_writer_is_refused_until_the_first_is_killed() {
     let dir = TempDir::new().unwrap();
-    for _ in 0..10 {
+    for _ in 0..200 {
         let mut first = child("child_holds_the_archive", dir.path());
         first.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut first = first.spawn().unwrap();

@@ -23,10 +23,18 @@ use tempfile::TempDir;
 const LOGS: u64 = 3;
 const WRITERS: u64 = 6;
 
-/// How many times the child is killed: scaled down for the gate.
+/// How many times the child is killed.
 fn rounds() -> u64 {
     let rounds = std::env::var("REVEILLE_ROUNDS").ok();
-    rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(24)
+    rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(100)
+}
+
+/// Within how many lines of the child it is killed. `REVEILLE_FULL=1` lets it acknowledge a million events.
+fn most_lines() -> u64 {
+    match std::env::var_os("REVEILLE_FULL") {
+        Some(_) => 20_000,
+        None => 300,
+    }
 }
 
 fn durability(round: u64) -> ArchiveDurability {
@@ -103,7 +111,7 @@ fn every_acknowledged_event_is_there_after_a_kill() {
         child.env("REVEILLE_TEST_ROUND", round.to_string());
         let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut wanted = random.below(300);
+        let mut wanted = random.below(most_lines());
         let mut line = String::new();
         while lines.read_line(&mut line).unwrap() > 0 {
             acknowledged.extend(parse(&line));
