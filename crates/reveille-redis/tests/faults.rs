@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Keeps, Sentinel, Server};
+use common::{Keeps, Make, Sentinel, Server};
 use data_encoding::BASE64URL_NOPAD;
 use reveille_backend::types::{Durability, EndReason, Position, Seq, Tenant};
 use reveille_backend::{
@@ -31,6 +31,16 @@ async fn survives(server: &mut Server, faults: usize, fault: impl Fn(&mut Server
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_loses_nothing_that_was_acknowledged() {
     let mut server = Server::start(Keeps::Always);
+    survives(&mut server, 5, |server| {
+        server.kill();
+        server.start_again();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_valkey_loses_nothing_that_was_acknowledged() {
+    let mut server = Server::of(Make::Valkey, Keeps::Always);
     survives(&mut server, 5, |server| {
         server.kill();
         server.start_again();

@@ -2,8 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::env;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,10 +30,47 @@ impl Keeps {
     }
 }
 
-/// A running `redis-server` in a directory of its own. Dropped, it is killed.
+/// Whose server it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Make {
+    Redis,
+    Valkey,
+}
+
+impl Make {
+    /// Where the server's program is. Valkey's is where the environment says, where `cargo xtask preflight`
+    /// puts it, or on the search path.
+    fn program(self) -> PathBuf {
+        match self {
+            Self::Redis => "redis-server".into(),
+            Self::Valkey => valkey(),
+        }
+    }
+}
+
+fn valkey() -> PathBuf {
+    if let Some(named) = env::var_os("REVEILLE_VALKEY_SERVER") {
+        return named.into();
+    }
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
+    let installed = target.map(|target| target.join("valkey/bin/valkey-server"));
+    if let Some(installed) = installed.filter(|path| path.is_file()) {
+        return installed;
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path)
+        .map(|folder| folder.join("valkey-server"))
+        .find(|path| path.is_file());
+    found.expect(
+        "there is no valkey-server: run `cargo xtask preflight`, or set REVEILLE_VALKEY_SERVER to one",
+    )
+}
+
+/// A running server in a directory of its own. Dropped, it is killed.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
+    make: Make,
     port: u16,
     keeps: Keeps,
     dir: TempDir,
@@ -40,23 +78,28 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(keeps: Keeps) -> Self {
+        Self::of(Make::Redis, keeps)
+    }
+
+    pub(crate) fn of(make: Make, keeps: Keeps) -> Self {
         let dir = TempDir::new().unwrap();
         // Another test may take the port before the server does: then it is another one.
         for _ in 0..20 {
             let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             let port = free.local_addr().unwrap().port();
             drop(free);
-            let mut child = spawn(port, keeps, dir.path());
+            let mut child = spawn(make, port, keeps, dir.path());
             if listens(&mut child, port) {
                 return Self {
                     child,
+                    make,
                     port,
                     keeps,
                     dir,
                 };
             }
         }
-        panic!("redis-server does not start: is it installed?");
+        panic!("{make:?} does not start");
     }
 
     pub(crate) fn url(&self) -> String {
@@ -79,7 +122,7 @@ impl Server {
 
     /// Starts it again on the same port and directory.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.port, self.keeps, self.dir.path());
+        self.child = spawn(self.make, self.port, self.keeps, self.dir.path());
         assert!(listens(&mut self.child, self.port), "the server comes back");
     }
 
@@ -101,8 +144,8 @@ impl Drop for Server {
     }
 }
 
-fn spawn(port: u16, keeps: Keeps, dir: &Path) -> Child {
-    Command::new("redis-server")
+fn spawn(make: Make, port: u16, keeps: Keeps, dir: &Path) -> Child {
+    Command::new(make.program())
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--daemonize", "no"])
         .args(keeps.arguments())
@@ -111,7 +154,7 @@ fn spawn(port: u16, keeps: Keeps, dir: &Path) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap()
+        .expect("the server is installed")
 }
 
 /// Whether it answers; `false` if it has ended.
