@@ -81,6 +81,10 @@ impl RedisBackend {
     /// sentinels name: `redis+sentinel://[USER:PASSWORD@]HOST:PORT,.../MASTER[/DB]`. Two connections
     /// are held: one for commands, one that hears wake-ups. Both are made anew when they break.
     ///
+    /// `rediss://` and `rediss+sentinel://` speak TLS. The authorities that the system knows are trusted,
+    /// or, with `?ca=FILE`, those of the file instead; `cert=FILE` and `key=FILE`, separated by `&`, are shown
+    /// to a server that asks for a certificate. All are in PEM, and read here.
+    ///
     /// What acknowledged events survive is read from the server's settings here. A server that promises
     /// less after a reconnect is not used.
     ///

@@ -10,8 +10,16 @@ use crate::backend::NAME;
 #[non_exhaustive]
 pub enum ConnectError {
     /// The URL is not one of a server or of sentinels.
-    #[error("the URL is not redis://, unix:// or redis+sentinel://HOST:PORT,.../MASTER")]
+    #[error("the URL is not redis://, rediss://, unix:// or redis+sentinel://HOST:PORT,.../MASTER")]
     Url(#[source] Option<RedisError>),
+    /// A parameter of the URL names a file that will not do, or goes with none.
+    #[error("the URL's {name}=FILE will not do")]
+    Parameter {
+        /// The parameter.
+        name: &'static str,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The prefix holds characters that it may not.
     #[error(
         "the prefix {prefix:?} holds other characters than letters, digits, '_', '-', '.', ':'"
@@ -31,6 +39,7 @@ impl ConnectError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Url(_) => "redis_url_invalid",
+            Self::Parameter { .. } => "redis_url_parameter_invalid",
             Self::Prefix { .. } => "redis_prefix_invalid",
             Self::Server(_) => "redis_unavailable",
         }

@@ -25,8 +25,8 @@
 //!
 //! # In production
 //! `maxmemory-policy noeviction`, `appendonly yes`, `appendfsync always` (or `everysec`), one database
-//! or [prefix](RedisOptions::prefix) a store. All keys of a tenant have one hash tag. It does not speak
-//! TLS and does not follow a cluster's redirections; a tenant whose slot lies elsewhere is unavailable.
+//! or [prefix](RedisOptions::prefix) a store. All keys of a tenant have one hash tag. It does not
+//! follow a cluster's redirections; a tenant whose slot lies elsewhere is unavailable.
 
 mod address;
 mod answer;
@@ -41,6 +41,7 @@ mod options;
 mod order;
 mod scripts;
 mod server;
+mod tls;
 mod wake;
 
 pub use backend::RedisBackend;

@@ -39,7 +39,9 @@ impl FromStr for BackendName {
             Some(("nats" | "tls", rest)) if rest.starts_with("//") => {
                 Ok(Self::Nats(text.to_owned()))
             }
-            Some(("redis" | "redis+sentinel", rest)) if rest.starts_with("//") => {
+            Some(("redis" | "rediss" | "redis+sentinel" | "rediss+sentinel", rest))
+                if rest.starts_with("//") =>
+            {
                 Ok(Self::Redis(text.to_owned()))
             }
             _ => Err("expected memory, archive:DIR, redis://HOST or nats://HOST".to_owned()),
@@ -174,6 +176,8 @@ mod tests {
         let redis = BackendName::Redis("redis://u:secret@h:1/2".into());
         assert_eq!("redis://u:secret@h:1/2".parse(), Ok(redis.clone()));
         assert_eq!(redis.to_string(), "redis://***@h:1/2");
+        let sealed = "rediss://h:1?ca=/etc/ca.pem";
+        assert_eq!(sealed.parse(), Ok(BackendName::Redis(sealed.into())));
         let nats = BackendName::Nats("nats://u:secret@h:1,nats://i:2".into());
         assert_eq!("nats://u:secret@h:1,nats://i:2".parse(), Ok(nats.clone()));
         assert_eq!(nats.to_string(), "nats://***@h:1,nats://i:2");
