@@ -9,8 +9,10 @@ use crate::backend::NAME;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL is not one of a server or of sentinels.
-    #[error("the URL is not redis://, rediss://, unix:// or redis+sentinel://HOST:PORT,.../MASTER")]
+    /// The URL is not one of a server, of a cluster or of sentinels.
+    #[error(
+        "the URL is not redis://, rediss://, unix://, redis+cluster://HOST:PORT,... or redis+sentinel://HOST:PORT,.../MASTER"
+    )]
     Url(#[source] Option<RedisError>),
     /// A parameter of the URL names a file that will not do, or goes with none.
     #[error("the URL's {name}=FILE will not do")]
@@ -70,9 +72,19 @@ pub(crate) fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
+/// Whether a script has come upon a key that is on its way to another server of a cluster. It has changed
+/// nothing: scripts write to keys that are named beforehand, and those are looked for before it runs.
+pub(crate) fn is_elsewhere(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
+        && error
+            .detail()
+            .is_some_and(|detail| detail.contains("access a non local key"))
+}
+
 /// What an error means for an operation that changes nothing, or may be done twice.
 pub(crate) fn failed(error: RedisError) -> BackendError {
     match error.kind() {
+        _ if is_elsewhere(&error) => unavailable(error),
         // A script that stumbles has found a value of another type than it wrote.
         ErrorKind::Server(ServerErrorKind::ResponseError) => corrupt(error.to_string()),
         ErrorKind::Extension if error.code() == Some("WRONGTYPE") => corrupt(error.to_string()),

@@ -10,9 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::cluster::Cluster;
 use common::{Keeps, Make, Sentinel, Server, free_port, told};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use reveille_backend::types::Position;
 use reveille_redis::{ConnectError, RedisBackend};
 use reveille_testkit::chaos::PATIENCE;
 use reveille_testkit::stored::{contents, entry, log, now};
@@ -76,13 +76,16 @@ impl Authority {
         let taken = std::cell::Cell::new(0);
         let server = Server::with(Make::Redis, || {
             taken.set(free_port());
-            let settings = self.settings(taken.get(), who, auth_clients);
-            let settings = settings.into_iter();
-            let arguments = settings.flat_map(|[name, value]| [format!("--{name}"), value]);
-            let keeps = Keeps::EverySecond.arguments().iter();
-            keeps.map(ToString::to_string).chain(arguments).collect()
+            self.arguments(taken.get(), who, auth_clients)
         });
         (server, taken.get())
+    }
+
+    fn arguments(&self, port: u16, who: &str, auth_clients: &str) -> Vec<String> {
+        let settings = self.settings(port, who, auth_clients).into_iter();
+        let arguments = settings.flat_map(|[name, value]| [format!("--{name}"), value]);
+        let keeps = Keeps::EverySecond.arguments().iter();
+        keeps.map(ToString::to_string).chain(arguments).collect()
     }
 
     fn ca(&self) -> String {
@@ -103,13 +106,14 @@ async fn connected(url: &str) -> Result<RedisBackend, ConnectError> {
 async fn serves(url: &str) {
     let (one, two) = (connected(url).await.unwrap(), connected(url).await.unwrap());
     let (one, two) = (log(&one, "s").await, log(&two, "s").await);
-    let watch = two.watch(Position(0)).await.unwrap();
-    one.append(vec![entry("a")], now()).await.unwrap();
+    let latest = two.info().await.unwrap().latest;
+    let watch = two.watch(latest).await.unwrap();
+    one.append(vec![entry(url)], now()).await.unwrap();
     tokio::time::timeout(PATIENCE, watch)
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(contents(&*two).await.len(), 1);
+    assert_eq!(contents(&*two).await.len() as u64, latest.0 + 1);
 }
 
 /// Why there is no backend, with the name of the kind.
@@ -165,6 +169,29 @@ async fn sentinels_that_speak_tls_name_the_server() {
     serves(&format!("rediss+sentinel://127.0.0.1:{own}/main?{query}")).await;
     let said = refused(&format!("rediss+sentinel://127.0.0.1:{own}/main")).await;
     assert!(said.contains("UnknownIssuer"), "{said}");
+}
+
+#[tokio::test]
+async fn the_servers_of_a_cluster_are_reached_over_tls() {
+    let authority = Authority::new();
+    let cluster = Cluster::with(Make::Redis, &|| {
+        let mut arguments = authority.arguments(free_port(), "server", "yes");
+        arguments.extend(["--tls-cluster", "yes"].map(str::to_owned));
+        arguments
+    });
+    let query = format!("{}&{}", authority.ca(), authority.client());
+    for server in &cluster.0 {
+        let port = server.cli(&["CONFIG", "GET", "tls-port"]);
+        let port = port.lines().last().unwrap();
+        serves(&format!("rediss+cluster://127.0.0.1:{port}?{query}")).await;
+        // With nothing to show.
+        let said = refused(&format!(
+            "rediss+cluster://127.0.0.1:{port}?{}",
+            authority.ca()
+        ))
+        .await;
+        assert!(said.contains("CertificateRequired"), "{said}");
+    }
 }
 
 /// What the system trusts is named by the environment, which a process of its own has.
@@ -230,6 +257,7 @@ async fn a_parameter_that_will_not_do_is_named() {
     for url in [
         "redis://127.0.0.1:1",
         "redis+sentinel://127.0.0.1:1/main",
+        "redis+cluster://127.0.0.1:1",
         "unix:///run/redis.sock",
     ] {
         let said = refused(&format!("{url}?ca={ca}")).await;
