@@ -38,7 +38,14 @@ fn a_cluster_keeps_the_contract() {
 async fn survives(cluster: &mut Cluster, faults: usize, fault: impl Fn(&mut Cluster)) {
     let producing: [Arc<dyn Backend>; 1] = [Arc::new(cluster.backend().await)];
     let reading = cluster.backend().await;
-    chaos::survives(&producing, &reading, 16, faults, async || fault(cluster)).await;
+    chaos::survives(
+        &producing,
+        &reading,
+        16,
+        chaos::rounds(faults),
+        async || fault(cluster),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +106,8 @@ async fn a_master_that_hands_over_loses_nothing_that_was_acknowledged() {
         });
     })
     .await;
-    wait(|| heard(&cluster.0[3]).lines().last() == Some("1"));
+    let new = &cluster.0[cluster.master_of(&cluster.slot())];
+    wait(|| heard(new).lines().last() == Some("1"));
     drop(bystander);
 }
 

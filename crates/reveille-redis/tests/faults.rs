@@ -25,7 +25,14 @@ use rustix::process::Signal;
 async fn survives(server: &mut Server, faults: usize, fault: impl Fn(&mut Server)) {
     let producing: [Arc<dyn Backend>; 1] = [Arc::new(server.backend().await)];
     let reading = server.backend().await;
-    chaos::survives(&producing, &reading, 16, faults, async || fault(server)).await;
+    chaos::survives(
+        &producing,
+        &reading,
+        16,
+        chaos::rounds(faults),
+        async || fault(server),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
