@@ -19,7 +19,7 @@ const BREAKING: &[(&str, &[&str])] = &[
         "reveille-archive",
         &["kill", "power", "damage", "full_disk"],
     ),
-    ("reveille-redis", &["faults"]),
+    ("reveille-redis", &["faults", "cluster"]),
     ("reveille-nats", &["faults", "cluster", "signals"]),
     (
         "reveille-e2e",

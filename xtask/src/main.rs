@@ -2,8 +2,8 @@
 //!
 //! `ci` is the one gate: what continuous integration runs is what a developer runs. `tidy` holds
 //! the rules about the tree that neither the compiler nor clippy knows. Reading order:
-//! [`ci`] lists the steps, [`preflight`] the tools they need, [`tally`] how results are counted,
-//! [`process`] how commands are started, [`tidy`] the rules, [`mod@bench`] the measurements. What
+//! [`ci`] lists the steps, [`preflight`] the tools they need and [`wheel`] the servers, [`tally`] how
+//! results are counted, [`process`] how commands are started, [`tidy`] the rules, [`mod@bench`] the measurements. What
 //! takes too long for the gate: [`deep`], [`chaos`], [`sanitize`], [`fuzz`] and all of [`clients`].
 //!
 //! Everything a person reads goes to standard error; standard output carries what the commands
@@ -21,12 +21,12 @@ mod ci;
 mod clients;
 mod deep;
 mod fuzz;
-mod nats;
 mod preflight;
 mod process;
 mod sanitize;
 mod tally;
 mod tidy;
+mod wheel;
 
 use std::process::ExitCode;
 

@@ -10,8 +10,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::nats;
 use crate::process::{cargo_has, succeeds};
+use crate::wheel;
 
 /// A program on the search path and the Debian packages that bring it.
 pub(crate) struct Tool {
@@ -74,7 +74,7 @@ const COMPONENTS: &[Component] = &[
 /// Makes sure that every tool is there; tells what to install where it cannot do so itself.
 pub(crate) fn run(root: &Path) -> bool {
     let tools = provide(TOOLS);
-    let nats = nats::provided(root);
+    let servers = wheel::provided(root);
     let missing: Vec<_> = COMPONENTS
         .iter()
         .filter(|component| !cargo_has(root, component.subcommand))
@@ -86,7 +86,7 @@ pub(crate) fn run(root: &Path) -> bool {
             missing.join(" ")
         );
     }
-    tools && nats && missing.is_empty()
+    tools && servers && missing.is_empty()
 }
 
 /// Installs what is missing of these, if it may; tells what to install if not. Whether all are there.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{RedisError, Value};
 use reveille_backend::{AppendError, AppendOptions, BackendError, Slot};
 use reveille_types::{EndReason, Epoch, Position, Seq, Tenant};
 use tokio::runtime::Handle;
@@ -16,9 +16,10 @@ use tokio::sync::oneshot;
 use crate::answer::{Answer, end_reason, next, number};
 use crate::error::{append_failed, corrupt, failed, unavailable};
 use crate::event::Ready;
-use crate::link::{Link, Live, Request};
+use crate::link::{Failure, Live, Request};
 use crate::names::{TenantNames, channel, tenant_name};
 use crate::scripts::APPEND;
+use crate::servers::Servers;
 
 /// How long an idempotency key is known.
 const KEY_WINDOW: Duration = Duration::from_secs(600);
@@ -52,7 +53,7 @@ struct Job {
 /// The appends to the logs of one tenant.
 #[derive(Debug)]
 pub(crate) struct Appends {
-    link: Arc<Link>,
+    servers: Arc<Servers>,
     tenant: Tenant,
     /// Where calls are made, however long who appends lives.
     runtime: Handle,
@@ -68,9 +69,9 @@ struct Waiting {
 
 impl Appends {
     /// Must be called on a tokio runtime.
-    pub(crate) fn new(link: &Arc<Link>, tenant: &Tenant, runtime: &Handle) -> Self {
+    pub(crate) fn new(servers: &Arc<Servers>, tenant: &Tenant, runtime: &Handle) -> Self {
         Self {
-            link: Arc::clone(link),
+            servers: Arc::clone(servers),
             tenant: tenant.clone(),
             runtime: runtime.clone(),
             waiting: Mutex::default(),
@@ -145,43 +146,27 @@ impl Appends {
 
     /// Sends these appends and tells each what has become of it.
     async fn call(&self, jobs: Vec<Job>) {
-        let live = match self.link.tried().await {
-            Ok(live) => live,
-            Err(error) => {
-                return jobs
-                    .into_iter()
-                    .for_each(|job| job.tell(Err(again(&error).into())));
-            }
-        };
         let call = Call::of(jobs);
-        let error = match self.ask(&live, &call).await {
-            Ok(answers) => return call.settle(answers),
-            Err(error) => error,
-        };
-        // What is wrong with one log is not wrong with the others. Nothing was stored.
-        if is_damage(&error) && call.jobs() > 1 {
-            for job in call.into_jobs() {
-                let call = Call::of(vec![job]);
-                match self.ask(&live, &call).await {
-                    Ok(answers) => call.settle(answers),
-                    Err(error) => call.fail(&error),
+        match self.ask(&call).await {
+            Ok(answers) => call.settle(answers),
+            // What is wrong with one log is not wrong with the others. Nothing was stored.
+            Err(Failure::Told(error)) if is_damage(&error) && call.jobs() > 1 => {
+                for job in call.into_jobs() {
+                    let call = Call::of(vec![job]);
+                    match self.ask(&call).await {
+                        Ok(answers) => call.settle(answers),
+                        Err(failure) => call.fail(&failure),
+                    }
                 }
             }
-            return;
+            Err(failure) => call.fail(&failure),
         }
-        call.fail(&error);
     }
 
-    async fn ask(&self, live: &Live, call: &Call) -> RedisResult<Vec<Value>> {
-        let request = Request::Command(call.command(&self.link, live, &self.tenant));
-        match self.link.once(live, &request).await {
-            // One that the server does not know was not run.
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                APPEND.load_async(&mut live.connection.clone()).await?;
-                self.link.once(live, &request).await
-            }
-            other => other,
-        }
+    async fn ask(&self, call: &Call) -> Result<Vec<Value>, Failure> {
+        let channel = channel(&self.servers.options().prefix);
+        let request = |live: &Live| call.request(&channel, live, &self.tenant);
+        self.servers.once(&self.tenant, request).await
     }
 }
 
@@ -275,21 +260,13 @@ impl Call {
     }
 
     /// As the script reads it.
-    fn command(&self, link: &Link, live: &Live, tenant: &Tenant) -> Cmd {
+    fn request(&self, channel: &str, live: &Live, tenant: &Tenant) -> Request {
         let names = TenantNames::new(&live.store, tenant);
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(APPEND.get_hash()).arg(3 + 3 * self.0.len());
+        let mut keys = vec![names.logs(), names.counters(), names.sequence()];
+        keys.extend(self.0.iter().flat_map(|log| names.log(&log.place.name)));
+        let mut command = Request::script(&APPEND, &keys);
         command
-            .arg(names.logs())
-            .arg(names.counters())
-            .arg(names.sequence());
-        for log in &self.0 {
-            for key in names.log(&log.place.name) {
-                command.arg(key);
-            }
-        }
-        command
-            .arg(channel(&link.options().prefix))
+            .arg(channel)
             .arg(tenant_name(tenant))
             .arg(KEY_WINDOW.as_millis().to_string())
             .arg(KEYS)
@@ -319,15 +296,18 @@ impl Call {
         }
     }
 
-    fn fail(self, error: &RedisError) {
+    fn fail(self, failure: &Failure) {
         for part in self.into_parts() {
-            part.fail(&|| append_failed(error.clone()));
+            part.fail(&|| match failure {
+                Failure::Unsent(error) => again(error).into(),
+                Failure::Told(error) => append_failed(error.clone()),
+            });
         }
     }
 }
 
 impl Part {
-    fn write(&self, command: &mut Cmd) {
+    fn write(&self, command: &mut Request) {
         match self {
             Self::Plain(jobs) => {
                 command.arg(jobs.iter().map(|job| job.batch.len()).sum::<usize>());

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
+use redis::Script;
 use reveille_backend::{
     Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
     OrderPage, ReadLimit, StoredPage, Wakes, Watch,
@@ -14,11 +15,11 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::address::Address;
+use crate::address::Target;
 use crate::answer::{Answer, Facts, number};
 use crate::appends::Appends;
-use crate::error::{ConnectError, corrupt, failed, unavailable};
-use crate::link::{Link, Live, Request};
+use crate::error::{ConnectError, corrupt, unavailable};
+use crate::link::Request;
 use crate::log::RedisLog;
 use crate::names::{
     TenantNames, channel, local_name, member, parse_member, tenant_name, wake_name,
@@ -26,7 +27,8 @@ use crate::names::{
 use crate::options::RedisOptions;
 use crate::order;
 use crate::scripts::{BEGIN, OPEN, REMOVE};
-use crate::wake::listen;
+use crate::servers::Servers;
+use crate::wake::follow;
 
 /// The backend's name in messages.
 pub(crate) const NAME: &str = "redis";
@@ -40,7 +42,7 @@ pub struct RedisBackend(Arc<Shared>);
 impl fmt::Debug for RedisBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisBackend")
-            .field("link", &self.0.link)
+            .field("servers", &self.0.servers)
             .finish_non_exhaustive()
     }
 }
@@ -48,7 +50,7 @@ impl fmt::Debug for RedisBackend {
 /// What the backend and its logs share. With the last of them the connections are closed.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) link: Arc<Link>,
+    pub(crate) servers: Arc<Servers>,
     pub(crate) wakes: Wakes,
     /// Those that have handles, by tenant.
     appends: Mutex<HashMap<Tenant, Weak<Appends>>>,
@@ -64,7 +66,7 @@ impl Shared {
             return appends;
         }
         all.retain(|_, appends| appends.strong_count() > 0);
-        let appends = Arc::new(Appends::new(&self.link, tenant, &self.runtime));
+        let appends = Arc::new(Appends::new(&self.servers, tenant, &self.runtime));
         all.insert(tenant.clone(), Arc::downgrade(&appends));
         appends
     }
@@ -81,8 +83,15 @@ impl RedisBackend {
     /// sentinels name: `redis+sentinel://[USER:PASSWORD@]HOST:PORT,.../MASTER[/DB]`. Two connections
     /// are held: one for commands, one that hears wake-ups. Both are made anew when they break.
     ///
-    /// What acknowledged events survive is read from the server's settings here. A server that promises
-    /// less after a reconnect is not used.
+    /// `redis+cluster://[USER:PASSWORD@]HOST:PORT,...` names servers of a cluster, whose masters are found by
+    /// any of them, and looked for again when slots move. Each has its two connections.
+    ///
+    /// `rediss://`, `rediss+sentinel://` and `rediss+cluster://` speak TLS. The authorities that the system knows are trusted,
+    /// or, with `?ca=FILE`, those of the file instead; `cert=FILE` and `key=FILE`, separated by `&`, are shown
+    /// to a server that asks for a certificate. All are in PEM, and read here.
+    ///
+    /// What acknowledged events survive is read from the server's settings here; in a cluster it is what all
+    /// masters keep. A server that promises less after a reconnect is not used.
     ///
     /// Must be called on a tokio runtime, which has to live as long as the backend. Cancel safe.
     ///
@@ -94,19 +103,22 @@ impl RedisBackend {
             let prefix = options.prefix;
             return Err(ConnectError::Prefix { prefix });
         }
-        let link = Arc::new(Link::new(Address::parse(url)?, options));
-        link.live().await.map_err(ConnectError::Server)?;
+        let servers = Arc::new(match Target::parse(url)? {
+            Target::Server(address) => Servers::one(address, options),
+            Target::Cluster(nodes) => Servers::cluster(nodes, options),
+        });
+        servers.connect().await.map_err(ConnectError::Server)?;
         let wakes = Wakes::new();
         let (ready, begun) = oneshot::channel();
-        let listening = tokio::spawn(listen(Arc::clone(&link), wakes.clone(), ready));
+        let listening = tokio::spawn(follow(Arc::clone(&servers), wakes.clone(), ready));
         let shared = Shared {
-            link,
+            servers,
             wakes,
             appends: Mutex::default(),
             runtime: Handle::current(),
             listening: listening.abort_handle(),
         };
-        let patience = shared.link.options().response_timeout;
+        let patience = shared.servers.options().response_timeout;
         match tokio::time::timeout(patience, begun).await {
             Ok(Ok(())) => Ok(Self(Arc::new(shared))),
             _ => {
@@ -121,7 +133,7 @@ impl RedisBackend {
 impl Backend for RedisBackend {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::volatile(NAME);
-        capabilities.durability = self.0.link.durability();
+        capabilities.durability = self.0.servers.durability();
         capabilities.survives_restart = capabilities.durability != Durability::Volatile;
         capabilities.shared = true;
         capabilities.reads_order = true;
@@ -129,30 +141,25 @@ impl Backend for RedisBackend {
     }
 
     async fn open(&self, key: &SessionKey, options: OpenOptions) -> Result<Opened, BackendError> {
-        let link = &self.0.link;
+        let servers = &self.0.servers;
+        let channel = channel(&servers.options().prefix);
         let mode = match options.incarnation {
             Incarnation::Current => "current",
             Incarnation::CurrentOrNew => "any",
             Incarnation::New => "new",
         };
-        let live = link.tried().await?;
-        let names = TenantNames::new(&live.store, &key.tenant);
-        let mut call = OPEN.prepare_invoke();
-        call.key(names.logs()).key(names.counters());
-        let name = local_name(key);
-        for of_log in names.log(&name) {
-            call.key(of_log);
-        }
-        call.key(names.index())
-            .arg(name)
-            .arg(mode)
-            .arg(options.new_epoch.as_str())
-            .arg(&*options.attributes)
-            .arg(channel(&link.options().prefix))
-            .arg(wake_name(key))
-            .arg(member(key));
-        let answer = link.once::<Answer>(&live, &Request::Script(call)).await;
-        let answer = answer.map_err(failed)?;
+        let opening = servers.once::<Answer>(&key.tenant, |live| {
+            let mut call = whole(&OPEN, &live.store, key);
+            call.arg(local_name(key))
+                .arg(mode)
+                .arg(options.new_epoch.as_str())
+                .arg(&*options.attributes)
+                .arg(&channel)
+                .arg(wake_name(key))
+                .arg(member(key));
+            call
+        });
+        let answer = opening.await?;
         let created = answer.word == "made";
         let facts = Facts::read(&mut answer.found()?)?;
         let log = RedisLog::new(&self.0, key, facts.epoch);
@@ -168,23 +175,22 @@ impl Backend for RedisBackend {
     }
 
     async fn last_seq(&self, tenant: &Tenant) -> Result<Seq, BackendError> {
-        let asking = self.0.link.repeatable::<Option<u64>>(|live| {
+        let asking = self.0.servers.repeatable::<Option<u64>>(tenant, |live| {
             let mut command = redis::cmd("HGET");
             let key = TenantNames::new(&live.store, tenant).counters();
             command.arg(key).arg("seq");
-            Request::Command(command)
+            command.into()
         });
         Ok(Seq(asking.await?.unwrap_or_default()))
     }
 
     async fn order_epoch(&self, tenant: &Tenant, new_epoch: Epoch) -> Result<Epoch, BackendError> {
         // Of several nodes that begin the order the first one does; asking again changes nothing.
-        let beginning = self.0.link.repeatable::<String>(|live| {
-            let mut call = BEGIN.prepare_invoke();
+        let beginning = self.0.servers.repeatable::<String>(tenant, |live| {
             let names = TenantNames::new(&live.store, tenant);
-            call.key(names.logs()).key(names.counters());
+            let mut call = Request::script(&BEGIN, &[names.logs(), names.counters()]);
             call.arg(new_epoch.as_str());
-            Request::Script(call)
+            call
         });
         beginning.await?.parse().map_err(|_| BackendError::Corrupt {
             backend: NAME,
@@ -198,7 +204,7 @@ impl Backend for RedisBackend {
         after: Seq,
         limit: ReadLimit,
     ) -> Result<OrderPage, BackendError> {
-        order::read(&self.0.link, tenant, after, limit).await
+        order::read(&self.0.servers, tenant, after, limit).await
     }
 
     async fn watch_order(&self, tenant: &Tenant, after: Seq) -> Result<Watch, BackendError> {
@@ -219,7 +225,7 @@ impl Backend for RedisBackend {
             Some(after) if after.tenant == *tenant => format!("({}", member(after)),
             _ => "-".to_owned(),
         };
-        let asking = self.0.link.repeatable::<Vec<String>>(|live| {
+        let asking = self.0.servers.repeatable::<Vec<String>>(tenant, |live| {
             let mut command = redis::cmd("ZRANGEBYLEX");
             command
                 .arg(TenantNames::new(&live.store, tenant).index())
@@ -228,7 +234,7 @@ impl Backend for RedisBackend {
                 .arg("LIMIT")
                 .arg(0)
                 .arg(limit + 1);
-            Request::Command(command)
+            command.into()
         });
         let mut members = asking.await?;
         let more = members.len() > limit;
@@ -241,29 +247,32 @@ impl Backend for RedisBackend {
     }
 
     async fn remove(&self, key: &SessionKey) -> Result<bool, BackendError> {
-        let link = &self.0.link;
-        let live = link.tried().await?;
-        let names = TenantNames::new(&live.store, &key.tenant);
-        let mut call = REMOVE.prepare_invoke();
-        call.key(names.logs()).key(names.counters());
-        let name = local_name(key);
-        for of_log in names.log(&name) {
-            call.key(of_log);
-        }
-        call.key(names.index())
-            .arg(name)
-            .arg(channel(&link.options().prefix))
-            .arg(wake_name(key))
-            .arg(member(key));
-        let answer = link.once::<Answer>(&live, &Request::Script(call)).await;
-        let answer = answer.map_err(failed)?;
+        let servers = &self.0.servers;
+        let channel = channel(&servers.options().prefix);
+        let removing = servers.once::<Answer>(&key.tenant, |live| {
+            let mut call = whole(&REMOVE, &live.store, key);
+            call.arg(local_name(key))
+                .arg(&channel)
+                .arg(wake_name(key))
+                .arg(member(key));
+            call
+        });
+        let answer = removing.await?;
         Ok(number(&mut answer.found()?)? == 1)
     }
 
     async fn health(&self) -> Result<(), BackendError> {
-        let ping = |_: &Live| Request::Command(redis::cmd("PING"));
-        self.0.link.repeatable::<()>(ping).await
+        self.0.servers.health().await
     }
+}
+
+/// A call of a script on a log and its place in the index.
+fn whole(script: &'static Script, store: &str, key: &SessionKey) -> Request {
+    let names = TenantNames::new(store, &key.tenant);
+    let mut keys = vec![names.logs(), names.counters()];
+    keys.extend(names.log(&local_name(key)));
+    keys.push(names.index());
+    Request::script(script, &keys)
 }
 
 fn nothing() -> StoredPage {

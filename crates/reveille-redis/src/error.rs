@@ -9,9 +9,19 @@ use crate::backend::NAME;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL is not one of a server or of sentinels.
-    #[error("the URL is not redis://, unix:// or redis+sentinel://HOST:PORT,.../MASTER")]
+    /// The URL is not one of a server, of a cluster or of sentinels.
+    #[error(
+        "the URL is not redis://, rediss://, unix://, redis+cluster://HOST:PORT,... or redis+sentinel://HOST:PORT,.../MASTER"
+    )]
     Url(#[source] Option<RedisError>),
+    /// A parameter of the URL names a file that will not do, or goes with none.
+    #[error("the URL's {name}=FILE will not do")]
+    Parameter {
+        /// The parameter.
+        name: &'static str,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The prefix holds characters that it may not.
     #[error(
         "the prefix {prefix:?} holds other characters than letters, digits, '_', '-', '.', ':'"
@@ -31,6 +41,7 @@ impl ConnectError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Url(_) => "redis_url_invalid",
+            Self::Parameter { .. } => "redis_url_parameter_invalid",
             Self::Prefix { .. } => "redis_prefix_invalid",
             Self::Server(_) => "redis_unavailable",
         }
@@ -61,9 +72,19 @@ pub(crate) fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
+/// Whether a script has come upon a key that is on its way to another server of a cluster. It has changed
+/// nothing: scripts write to keys that are named beforehand, and those are looked for before it runs.
+pub(crate) fn is_elsewhere(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
+        && error
+            .detail()
+            .is_some_and(|detail| detail.contains("access a non local key"))
+}
+
 /// What an error means for an operation that changes nothing, or may be done twice.
 pub(crate) fn failed(error: RedisError) -> BackendError {
     match error.kind() {
+        _ if is_elsewhere(&error) => unavailable(error),
         // A script that stumbles has found a value of another type than it wrote.
         ErrorKind::Server(ServerErrorKind::ResponseError) => corrupt(error.to_string()),
         ErrorKind::Extension if error.code() == Some("WRONGTYPE") => corrupt(error.to_string()),

@@ -1,11 +1,11 @@
 //! Session logs in Redis Streams (Redis 6.2 and later, Valkey), for several processes at once.
 //!
-//! [`RedisBackend`] is a [`Backend`](reveille_backend::Backend) on one server. Each operation on a log
-//! is one script, so that it happens in one step or not at all: an append compares the epoch, the seal,
+//! [`RedisBackend`] is a [`Backend`](reveille_backend::Backend) on one server, or on a cluster of
+//! masters. Each operation on a log is one script, so that it happens in one step or not at all: an append compares the epoch, the seal,
 //! the expected position and the idempotency keys, gives positions without holes, stores the batch as
 //! entries of a stream and, if asked to, the seal. Appends to logs of one tenant that wait at the same time share
-//! one call of that script. Two connections are held whatever the number of logs
-//! and watches: one for commands, pipelined, and one that hears what changes.
+//! one call of that script. Two connections to each server are held whatever the
+//! number of logs and watches: one for commands, pipelined, and one that hears what changes.
 //!
 //! # What it promises
 //! | Settings of the server | Level in receipts | Lost when the server is killed | Lost with its power |
@@ -25,8 +25,9 @@
 //!
 //! # In production
 //! `maxmemory-policy noeviction`, `appendonly yes`, `appendfsync always` (or `everysec`), one database
-//! or [prefix](RedisOptions::prefix) a store. All keys of a tenant have one hash tag. It does not speak
-//! TLS and does not follow a cluster's redirections; a tenant whose slot lies elsewhere is unavailable.
+//! or [prefix](RedisOptions::prefix) a store. All keys of a tenant have one hash tag: in a
+//! cluster its master serves the tenant, redirections are followed, and while the slot moves, what needs keys
+//! of both sides waits.
 
 mod address;
 mod answer;
@@ -41,6 +42,9 @@ mod options;
 mod order;
 mod scripts;
 mod server;
+mod servers;
+mod slots;
+mod tls;
 mod wake;
 
 pub use backend::RedisBackend;

@@ -1,17 +1,17 @@
-//! The connection that commands go over: one, shared, pipelined, made anew when it breaks.
+//! The connection that commands go over to one server: one, shared, pipelined, made anew when it breaks.
 //!
 //! Not the client library's own connection manager: that one does not tell a command that was never
 //! sent from one whose answer was lost, keeps a connection that has stopped answering, and goes back to
 //! the address it began with.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Cmd, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
-    ServerErrorKind,
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script,
+    ServerErrorKind, ToRedisArgs, Value,
 };
 use reveille_backend::BackendError;
 use reveille_types::Durability;
@@ -22,20 +22,21 @@ use crate::address::Address;
 use crate::error::{failed, is_answer, unavailable};
 use crate::options::RedisOptions;
 use crate::server::Server;
+use crate::servers::Promise;
 
 /// How long after a failed attempt the next one is made: whoever comes earlier fails with it.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A connection that was idle for so long is tried before a command that must not be sent twice.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// The way to the server.
+/// The way to a server.
 #[derive(Debug)]
 pub(crate) struct Link {
     address: Address,
-    options: RedisOptions,
+    options: Arc<RedisOptions>,
     state: Mutex<State>,
-    /// What the first connection found. Later ones must find as much.
-    durability: OnceLock<Durability>,
+    /// What the first connection found, or the first ones to all servers. Later ones must find as much.
+    promise: Promise,
     /// Counts connections.
     connected: watch::Sender<u64>,
     begin: Instant,
@@ -58,20 +59,83 @@ pub(crate) struct Live {
     answered: Arc<AtomicU64>,
 }
 
-/// What is asked.
-pub(crate) enum Request {
-    Command(Cmd),
-    Script(ScriptInvocation<'static>),
+/// What is asked: a command, which may run a script.
+pub(crate) struct Request {
+    command: Cmd,
+    script: Option<&'static Script>,
+}
+
+impl From<Cmd> for Request {
+    fn from(command: Cmd) -> Self {
+        Self {
+            command,
+            script: None,
+        }
+    }
+}
+
+impl Request {
+    /// Runs a script with these keys.
+    pub(crate) fn script(script: &'static Script, keys: &[String]) -> Self {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(script.get_hash()).arg(keys.len()).arg(keys);
+        Self {
+            command,
+            script: Some(script),
+        }
+    }
+
+    /// One argument more, or several.
+    pub(crate) fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
+        self.command.arg(argument);
+        self
+    }
+}
+
+/// How it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Again over a new connection, if the one at hand is broken: it may be done twice.
+    Repeatable,
+    /// Over a connection that is known to have worked just now.
+    Once,
+    /// As above, of a server that another one has named and that does not have the slot yet.
+    Asking,
+}
+
+/// Why the answer is not the one that was asked for.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Nothing was sent.
+    Unsent(BackendError),
+    /// This came back, or nothing.
+    Told(RedisError),
+}
+
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        Self::Unsent(error)
+    }
+}
+
+/// What it means for an operation that changes nothing, or may be done twice.
+impl From<Failure> for BackendError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unsent(error) => error,
+            Failure::Told(error) => failed(error),
+        }
+    }
 }
 
 impl Link {
     /// A way that is not tried yet.
-    pub(crate) fn new(address: Address, options: RedisOptions) -> Self {
+    pub(crate) fn new(address: Address, options: Arc<RedisOptions>, promise: Promise) -> Self {
         Self {
             address,
             options,
             state: Mutex::default(),
-            durability: OnceLock::new(),
+            promise,
             connected: watch::Sender::new(0),
             begin: Instant::now(),
         }
@@ -83,12 +147,6 @@ impl Link {
 
     pub(crate) fn options(&self) -> &RedisOptions {
         &self.options
-    }
-
-    /// What the server's settings promised at the beginning.
-    pub(crate) fn durability(&self) -> Durability {
-        let found = self.durability.get().copied();
-        found.unwrap_or(Durability::Volatile)
     }
 
     /// Changes whenever a connection is made.
@@ -130,7 +188,13 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<Live, BackendError> {
+    /// What the server's settings promise now.
+    pub(crate) async fn promised(&self) -> Result<Durability, BackendError> {
+        let (_, server) = self.reach().await?;
+        Ok(server.durability)
+    }
+
+    async fn reach(&self) -> Result<(MultiplexedConnection, Server), BackendError> {
         let client = self.address.client().await.map_err(unavailable)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
@@ -138,7 +202,12 @@ impl Link {
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = connecting.await.map_err(unavailable)?;
         let server = Server::ask(&mut connection).await.map_err(unavailable)?;
-        let promised = *self.durability.get_or_init(|| server.durability);
+        Ok((connection, server))
+    }
+
+    async fn connect(&self) -> Result<Live, BackendError> {
+        let (connection, server) = self.reach().await?;
+        let promised = *self.promise.get_or_init(|| server.durability);
         if !server.durability.covers(promised) {
             let message = format!(
                 "the server's settings promise {} now and promised {} before",
@@ -162,7 +231,7 @@ impl Link {
     }
 
     /// The connection, known to have worked just now.
-    pub(crate) async fn tried(&self) -> Result<Live, BackendError> {
+    async fn tried(&self) -> Result<Live, BackendError> {
         let live = self.live().await?;
         let idle = self
             .now()
@@ -170,37 +239,79 @@ impl Link {
         if u128::from(idle) < IDLE.as_millis() {
             return Ok(live);
         }
-        self.repeatable::<()>(|_| Request::Command(redis::cmd("PING")))
-            .await?;
+        let ping = |_: &Live| redis::cmd("PING").into();
+        self.repeatable::<Value>(&ping).await?;
         self.live().await
     }
 
-    /// Asks what may be asked twice: over a new connection if the one at hand is broken.
-    pub(crate) async fn repeatable<T: FromRedisValue>(
+    /// Asks in this manner.
+    pub(crate) async fn ask<T: FromRedisValue>(
         &self,
-        request: impl Fn(&Live) -> Request,
-    ) -> Result<T, BackendError> {
+        manner: Manner,
+        request: &impl Fn(&Live) -> Request,
+    ) -> Result<T, Failure> {
+        if manner == Manner::Repeatable {
+            return self.repeatable(request).await;
+        }
+        let live = self.tried().await?;
+        self.once(&live, &request(&live), manner == Manner::Asking)
+            .await
+            .map_err(Failure::Told)
+    }
+
+    /// Who has which slots of the cluster. Before it is known what the servers promise, it is asked over a
+    /// connection of its own.
+    pub(crate) async fn cluster_slots(&self) -> Result<Value, BackendError> {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SLOTS");
+        if self.promise.get().is_none() {
+            let (mut connection, _) = self.reach().await?;
+            let asking = command.query_async(&mut connection);
+            return asking.await.map_err(unavailable);
+        }
+        let ask = |_: &Live| command.clone().into();
+        self.repeatable(&ask)
+            .await
+            .map_err(|failure| match failure {
+                // In the server's own words.
+                Failure::Told(error) => unavailable(error),
+                Failure::Unsent(error) => error,
+            })
+    }
+
+    /// Asks what may be asked twice: over a new connection if the one at hand is broken.
+    async fn repeatable<T: FromRedisValue>(
+        &self,
+        request: &impl Fn(&Live) -> Request,
+    ) -> Result<T, Failure> {
         let live = self.live().await?;
-        match self.once(&live, &request(&live)).await {
+        match self.once(&live, &request(&live), false).await {
             Err(error) if !is_answer(&error) && !error.is_timeout() => {}
-            other => return other.map_err(failed),
+            other => return other.map_err(Failure::Told),
         }
         let live = self.live().await?;
-        self.once(&live, &request(&live)).await.map_err(failed)
+        let result = self.once(&live, &request(&live), false).await;
+        result.map_err(Failure::Told)
     }
 
     /// Asks over this connection.
-    pub(crate) async fn once<T: FromRedisValue>(
+    async fn once<T: FromRedisValue>(
         &self,
         live: &Live,
         request: &Request,
+        asking: bool,
     ) -> RedisResult<T> {
-        let mut connection = live.connection.clone();
-        let result = match request {
-            Request::Command(command) => command.query_async(&mut connection).await,
-            // One that the server does not know was not run: it is loaded and run then.
-            Request::Script(script) => script.invoke_async(&mut connection).await,
-        };
+        let mut result = send(live, request, asking).await;
+        // One that the server does not know was not run: it is loaded and run then.
+        if let (Err(error), Some(script)) = (&result, request.script)
+            && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+        {
+            let mut connection = live.connection.clone();
+            result = match script.load_async(&mut connection).await {
+                Ok(_) => send(live, request, asking).await,
+                Err(error) => Err(error),
+            };
+        }
         self.settle(live, &result).await;
         result
     }
@@ -222,12 +333,27 @@ impl Link {
     }
 }
 
+/// Sends it over this connection, and waits for the answer.
+async fn send<T: FromRedisValue>(live: &Live, request: &Request, asking: bool) -> RedisResult<T> {
+    let mut connection = live.connection.clone();
+    if !asking {
+        return request.command.query_async(&mut connection).await;
+    }
+    let mut both = redis::pipe();
+    both.cmd("ASKING")
+        .ignore()
+        .add_command(request.command.clone());
+    let answers: Vec<Value> = both.query_async(&mut connection).await?;
+    let answer = answers.into_iter().next().unwrap_or(Value::Nil);
+    Ok(T::from_redis_value(answer)?)
+}
+
 /// Whether the connection is as good as before: the server has answered over it, and may still be
 /// written to.
 fn keeps_connection(error: &RedisError) -> bool {
     let moved = matches!(
         error.kind(),
-        redis::ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
     );
     is_answer(error) && !moved
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use redis::{Script, ScriptInvocation, Value};
+use redis::{Script, Value};
 use reveille_backend::{
     AppendError, AppendOptions, BackendError, Entry, LogInfo, LogPage, ReadLimit, Seal, Slot,
     StoredLog, Watch,
@@ -14,7 +14,7 @@ use reveille_types::{Epoch, Position, SessionKey};
 use crate::answer::{Answer, Facts, next, number};
 use crate::appends::{Appends, Place};
 use crate::backend::Shared;
-use crate::error::{corrupt, failed};
+use crate::error::corrupt;
 use crate::event::{Ready, decode};
 use crate::link::{Live, Request};
 use crate::names::{TenantNames, channel, local_name, wake_name};
@@ -63,19 +63,17 @@ impl RedisLog {
     }
 
     /// A call of a script on this incarnation.
-    fn call(&self, script: &'static Script, live: &Live) -> ScriptInvocation<'static> {
+    fn call(&self, script: &'static Script, live: &Live) -> Request {
         let names = TenantNames::new(&live.store, &self.key.tenant);
-        let mut call = script.prepare_invoke();
-        call.key(names.logs()).key(names.counters());
-        for key in names.log(&self.place.name) {
-            call.key(key);
-        }
+        let mut keys = vec![names.logs(), names.counters()];
+        keys.extend(names.log(&self.place.name));
+        let mut call = Request::script(script, &keys);
         call.arg(&*self.place.name).arg(self.place.epoch.as_str());
         call
     }
 
     fn channel(&self) -> String {
-        channel(&self.shared.link.options().prefix)
+        channel(&self.shared.servers.options().prefix)
     }
 
     /// Runs what may be run twice, with these arguments.
@@ -84,10 +82,11 @@ impl RedisLog {
         script: &'static Script,
         arguments: &[u64],
     ) -> Result<std::vec::IntoIter<Value>, BackendError> {
-        let asking = self.shared.link.repeatable::<Answer>(|live| {
+        let servers = &self.shared.servers;
+        let asking = servers.repeatable::<Answer>(&self.key.tenant, |live| {
             let mut call = self.call(script, live);
             call.arg(arguments);
-            Request::Script(call)
+            call
         });
         asking.await?.found()
     }
@@ -100,9 +99,8 @@ impl StoredLog for RedisLog {
         entries: Vec<Entry>,
         options: AppendOptions,
     ) -> Result<Vec<Slot>, AppendError> {
-        let link = &self.shared.link;
         if let Some(wanted) = options.durability
-            && !link.durability().covers(wanted)
+            && !self.shared.servers.durability().covers(wanted)
         {
             return Err(AppendError::Durability { wanted });
         }
@@ -141,17 +139,18 @@ impl StoredLog for RedisLog {
     }
 
     async fn seal(&self, seal: Seal) -> Result<bool, BackendError> {
-        let link = &self.shared.link;
-        let live = link.tried().await?;
-        let mut call = self.call(&SEAL, &live);
-        call.arg(self.channel())
-            .arg(&self.name)
-            .arg(seal.reason.as_str());
-        if let Some(message) = &seal.message {
-            call.arg(&**message);
-        }
-        let answer = link.once::<Answer>(&live, &Request::Script(call)).await;
-        let mut values = answer.map_err(failed)?.found()?;
+        let servers = &self.shared.servers;
+        let asking = servers.once::<Answer>(&self.key.tenant, |live| {
+            let mut call = self.call(&SEAL, live);
+            call.arg(self.channel())
+                .arg(&self.name)
+                .arg(seal.reason.as_str());
+            if let Some(message) = &seal.message {
+                call.arg(&**message);
+            }
+            call
+        });
+        let mut values = asking.await?.found()?;
         Ok(number(&mut values)? == 1)
     }
 

@@ -13,31 +13,30 @@ use reveille_types::{Event, Position, Seq, SessionKey, Tenant};
 use crate::answer::{Answer, next, number};
 use crate::error::corrupt;
 use crate::event::decode;
-use crate::link::{Link, Request};
+use crate::link::Request;
 use crate::log::{FAR, READ_BYTES, READ_EVENTS};
 use crate::names::{TenantNames, parse_local_name};
 use crate::scripts::ORDER;
+use crate::servers::Servers;
 
 /// Reads what follows `after`, in one step of the server.
 pub(crate) async fn read(
-    link: &Link,
+    servers: &Servers,
     tenant: &Tenant,
     after: Seq,
     limit: ReadLimit,
 ) -> Result<OrderPage, BackendError> {
     let most = limit.events.clamp(1, READ_EVENTS);
     let bytes = limit.bytes.clamp(1, READ_BYTES);
-    let asking = link.repeatable::<Answer>(|live| {
+    let asking = servers.repeatable::<Answer>(tenant, |live| {
         let names = TenantNames::new(&live.store, tenant);
-        let mut call = ORDER.prepare_invoke();
-        call.key(names.logs())
-            .key(names.counters())
-            .key(names.sequence())
-            .arg(names.base())
+        let keys = [names.logs(), names.counters(), names.sequence()];
+        let mut call = Request::script(&ORDER, &keys);
+        call.arg(names.base())
             .arg(after.0.min(FAR))
             .arg(most)
             .arg(bytes);
-        Request::Script(call)
+        call
     });
     let mut values = asking.await?.found()?;
     let through = Seq(number(&mut values)?).max(after);

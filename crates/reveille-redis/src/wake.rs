@@ -1,5 +1,6 @@
-//! Wake-ups: the one connection that hears what changes.
+//! Wake-ups: the one connection to each server that hears what changes.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +10,12 @@ use redis::aio::{PubSubSink, PubSubStream};
 use redis::{RedisError, Value};
 use reveille_backend::{BackendError, Wakes};
 use tokio::sync::oneshot;
+use tokio::task::{AbortHandle, JoinSet};
 
-use crate::link::{Link, Live, Request};
+use crate::link::{Link, Live, Manner};
 use crate::names::channel;
+use crate::servers::{Master, Servers};
+use crate::slots::{Node, tag_of};
 
 /// How long after a broken connection the next one is made.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -26,9 +30,59 @@ fn tell(wakes: &Wakes, message: &str) {
     }
 }
 
-/// Hears what changes, for ever; over a new connection when one breaks. `ready` is told when it has
-/// begun.
-pub(crate) async fn listen(link: Arc<Link>, wakes: Wakes, ready: oneshot::Sender<()>) {
+/// Hears what changes, for ever. `ready` is told when it has begun.
+///
+/// In a cluster each master is listened to. Servers pass messages on to each other, but lose them when
+/// they lose each other, and nobody tells; who listens to a master hears what happens there.
+pub(crate) async fn follow(servers: Arc<Servers>, wakes: Wakes, ready: oneshot::Sender<()>) {
+    if let Some(link) = servers.single() {
+        return listen(Arc::clone(link), "", wakes, ready).await;
+    }
+    let mut ready = Some(ready);
+    // What ends with this: each listens to a master and looks at a key in a slot that it has.
+    let mut tasks = JoinSet::new();
+    let mut heard: HashMap<Node, (u16, AbortHandle)> = HashMap::new();
+    let mut moves = servers.moves();
+    loop {
+        let masters = servers.masters();
+        heard.retain(|node, (slot, task)| {
+            let is_it = |master: &Master| master.node == *node && master.slot == *slot;
+            let stays = masters.iter().any(is_it);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        let mut beginning = Vec::new();
+        for Master { node, link, slot } in masters {
+            if heard.contains_key(&node) {
+                continue;
+            }
+            let (ready, begun) = oneshot::channel();
+            let (wakes, tag) = (wakes.clone(), format!(":{{{}}}", tag_of(slot)));
+            let task = tasks.spawn(async move { listen(link, &tag, wakes, ready).await });
+            heard.insert(node, (slot, task));
+            beginning.push(begun);
+        }
+        if let Some(ready) = ready.take() {
+            for begun in beginning {
+                let _ = begun.await;
+            }
+            let _ = ready.send(());
+        }
+        while tasks.try_join_next().is_some() {}
+        servers.look_again().await;
+        if servers.moves() != moves {
+            // Whoever waits for what has moved looks where it is now, and whether it is still there.
+            moves = servers.moves();
+            wakes.tell_all();
+        }
+    }
+}
+
+/// Hears what changes on one server, for ever; over a new connection when one breaks. What `tag` makes of a
+/// key lies there.
+async fn listen(link: Arc<Link>, tag: &str, wakes: Wakes, ready: oneshot::Sender<()>) {
     let mut ready = Some(ready);
     let mut told = false;
     loop {
@@ -36,7 +90,7 @@ pub(crate) async fn listen(link: Arc<Link>, wakes: Wakes, ready: oneshot::Sender
         let subscribing = subscribe(&link);
         match tokio::time::timeout(link.options().response_timeout, subscribing).await {
             Ok(Ok((sink, messages))) => {
-                let mark = mark(&link).await.ok();
+                let mark = mark(&link, tag).await.ok();
                 wakes.tell_all();
                 if let Some(ready) = ready.take() {
                     let _ = ready.send(());
@@ -44,7 +98,7 @@ pub(crate) async fn listen(link: Arc<Link>, wakes: Wakes, ready: oneshot::Sender
                 told = false;
                 tokio::select! {
                     () = hear(messages, &wakes) => {}
-                    () = try_often(sink, &link, mark) => {}
+                    () = try_often(sink, &link, tag, mark) => {}
                     // The server may be another one now.
                     _ = connected.changed() => continue,
                 }
@@ -78,7 +132,7 @@ async fn hear(mut messages: PubSubStream, wakes: &Wakes) {
 }
 
 /// Ends when the server does not answer any more, or has been emptied, which nobody tells.
-async fn try_often(mut sink: PubSubSink, link: &Link, mark: Option<String>) {
+async fn try_often(mut sink: PubSubSink, link: &Link, tag: &str, mark: Option<String>) {
     let options = link.options();
     loop {
         tokio::time::sleep(options.ping_interval).await;
@@ -87,7 +141,7 @@ async fn try_often(mut sink: PubSubSink, link: &Link, mark: Option<String>) {
             return;
         }
         // Without an answer nothing is known, and the next one tells.
-        if self::mark(link)
+        if self::mark(link, tag)
             .await
             .is_ok_and(|now| mark.as_ref() != Some(&now))
         {
@@ -98,21 +152,21 @@ async fn try_often(mut sink: PubSubSink, link: &Link, mark: Option<String>) {
 
 /// A key of no meaning that stands as long as the store is not emptied: another one stands there
 /// afterwards, whichever process makes it.
-async fn mark(link: &Link) -> Result<String, BackendError> {
+async fn mark(link: &Link, tag: &str) -> Result<String, BackendError> {
     let another = format!("{:016x}", RandomState::new().hash_one(()));
-    let key = |live: &Live| format!("{}:mark", live.store);
+    let key = |live: &Live| format!("{}:mark{tag}", live.store);
     let set = |live: &Live| {
         let mut command = redis::cmd("SETNX");
         command.arg(key(live)).arg(&another);
-        Request::Command(command)
+        command.into()
     };
     let get = |live: &Live| {
         let mut command = redis::cmd("GET");
         command.arg(key(live));
-        Request::Command(command)
+        command.into()
     };
-    link.repeatable::<bool>(set).await?;
-    link.repeatable::<String>(get).await
+    link.ask::<bool>(Manner::Repeatable, &set).await?;
+    Ok(link.ask(Manner::Repeatable, &get).await?)
 }
 
 #[cfg(test)]

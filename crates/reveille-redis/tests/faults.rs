@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Keeps, Sentinel, Server};
+use common::{Keeps, Make, Sentinel, Server};
 use data_encoding::BASE64URL_NOPAD;
 use reveille_backend::types::{Durability, EndReason, Position, Seq, Tenant};
 use reveille_backend::{
@@ -25,12 +25,29 @@ use rustix::process::Signal;
 async fn survives(server: &mut Server, faults: usize, fault: impl Fn(&mut Server)) {
     let producing: [Arc<dyn Backend>; 1] = [Arc::new(server.backend().await)];
     let reading = server.backend().await;
-    chaos::survives(&producing, &reading, 16, faults, async || fault(server)).await;
+    chaos::survives(
+        &producing,
+        &reading,
+        16,
+        chaos::rounds(faults),
+        async || fault(server),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_loses_nothing_that_was_acknowledged() {
     let mut server = Server::start(Keeps::Always);
+    survives(&mut server, 5, |server| {
+        server.kill();
+        server.start_again();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_valkey_loses_nothing_that_was_acknowledged() {
+    let mut server = Server::of(Make::Valkey, Keeps::Always);
     survives(&mut server, 5, |server| {
         server.kill();
         server.start_again();

@@ -2,8 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod cluster;
+
+use std::env;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,7 +23,7 @@ pub(crate) enum Keeps {
 }
 
 impl Keeps {
-    fn arguments(self) -> &'static [&'static str] {
+    pub(crate) fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Nothing => &["--appendonly", "no"],
             Self::EverySecond => &["--appendonly", "yes", "--appendfsync", "everysec"],
@@ -29,38 +32,95 @@ impl Keeps {
     }
 }
 
-/// A running `redis-server` in a directory of its own. Dropped, it is killed.
+/// Whose server it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Make {
+    Redis,
+    Valkey,
+}
+
+impl Make {
+    /// Where the server's program is. Valkey's is where the environment says, where `cargo xtask preflight`
+    /// puts it, or on the search path.
+    fn program(self) -> PathBuf {
+        match self {
+            Self::Redis => "redis-server".into(),
+            Self::Valkey => valkey(),
+        }
+    }
+}
+
+fn valkey() -> PathBuf {
+    if let Some(named) = env::var_os("REVEILLE_VALKEY_SERVER") {
+        return named.into();
+    }
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
+    let installed = target.map(|target| target.join("valkey/bin/valkey-server"));
+    if let Some(installed) = installed.filter(|path| path.is_file()) {
+        return installed;
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path)
+        .map(|folder| folder.join("valkey-server"))
+        .find(|path| path.is_file());
+    found.expect(
+        "there is no valkey-server: run `cargo xtask preflight`, or set REVEILLE_VALKEY_SERVER to one",
+    )
+}
+
+/// A port that was free just now.
+pub(crate) fn free_port() -> u16 {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    free.local_addr().unwrap().port()
+}
+
+/// A running server in a directory of its own. Dropped, it is killed.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
+    make: Make,
     port: u16,
-    keeps: Keeps,
+    arguments: Vec<String>,
     dir: TempDir,
 }
 
 impl Server {
     pub(crate) fn start(keeps: Keeps) -> Self {
+        Self::of(Make::Redis, keeps)
+    }
+
+    pub(crate) fn of(make: Make, keeps: Keeps) -> Self {
+        Self::with(make, || {
+            keeps.arguments().iter().map(ToString::to_string).collect()
+        })
+    }
+
+    /// One with these arguments, which may name further ports.
+    pub(crate) fn with(make: Make, arguments: impl Fn() -> Vec<String>) -> Self {
         let dir = TempDir::new().unwrap();
         // Another test may take the port before the server does: then it is another one.
         for _ in 0..20 {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let port = free.local_addr().unwrap().port();
-            drop(free);
-            let mut child = spawn(port, keeps, dir.path());
+            let (port, arguments) = (free_port(), arguments());
+            let mut child = spawn(make, port, &arguments, dir.path());
             if listens(&mut child, port) {
                 return Self {
                     child,
+                    make,
                     port,
-                    keeps,
+                    arguments,
                     dir,
                 };
             }
         }
-        panic!("redis-server does not start: is it installed?");
+        panic!("{make:?} does not start");
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) async fn backend(&self) -> RedisBackend {
@@ -79,7 +139,7 @@ impl Server {
 
     /// Starts it again on the same port and directory.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.port, self.keeps, self.dir.path());
+        self.child = spawn(self.make, self.port, &self.arguments, self.dir.path());
         assert!(listens(&mut self.child, self.port), "the server comes back");
     }
 
@@ -101,17 +161,17 @@ impl Drop for Server {
     }
 }
 
-fn spawn(port: u16, keeps: Keeps, dir: &Path) -> Child {
-    Command::new("redis-server")
+fn spawn(make: Make, port: u16, arguments: &[String], dir: &Path) -> Child {
+    Command::new(make.program())
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--daemonize", "no"])
-        .args(keeps.arguments())
+        .args(arguments)
         .arg("--dir")
         .arg(dir)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap()
+        .expect("the server is installed")
 }
 
 /// Whether it answers; `false` if it has ended.
@@ -136,6 +196,13 @@ fn listens(child: &mut Child, port: u16) -> bool {
     false
 }
 
+/// What an error says, and what its causes say.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let said: Vec<String> = causes.map(ToString::to_string).collect();
+    said.join(": ")
+}
+
 /// Short patience, as tests have it.
 pub(crate) fn options() -> RedisOptions {
     let mut options = RedisOptions::default();
@@ -155,14 +222,17 @@ pub(crate) struct Sentinel {
 
 impl Sentinel {
     pub(crate) fn of(server: &Server) -> Self {
+        Self::with(server.port, "")
+    }
+
+    /// One that watches what is at this port, with more lines in its configuration.
+    pub(crate) fn with(watched: u16, more: &str) -> Self {
         let dir = TempDir::new().unwrap();
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_port();
         let config = dir.path().join("sentinel.conf");
-        let watched = server.port;
-        let text =
-            format!("bind 127.0.0.1\nport {port}\nsentinel monitor main 127.0.0.1 {watched} 1\n");
+        let text = format!(
+            "bind 127.0.0.1\nport {port}\nsentinel monitor main 127.0.0.1 {watched} 1\n{more}\n"
+        );
         std::fs::write(&config, text).unwrap();
         let mut child = Command::new("redis-server")
             .arg(&config)

@@ -18,6 +18,16 @@ use reveille_types::Durability;
 
 use super::serve::StartError;
 
+/// How URLs of Redis begin: with and without TLS, and whatever names the servers.
+const REDIS: &[&str] = &[
+    "redis",
+    "rediss",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+];
+
 /// A backend by its name on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum BackendName {
@@ -40,7 +50,7 @@ impl FromStr for BackendName {
             Some(("nats" | "tls", rest)) if rest.starts_with("//") => {
                 Ok(Self::Nats(text.to_owned()))
             }
-            Some(("redis" | "redis+sentinel", rest)) if rest.starts_with("//") => {
+            Some((scheme, rest)) if REDIS.contains(&scheme) && rest.starts_with("//") => {
                 Ok(Self::Redis(text.to_owned()))
             }
             _ => Err("expected memory, archive:DIR, redis://HOST or nats://HOST".to_owned()),
@@ -217,6 +227,10 @@ mod tests {
         let redis = BackendName::Redis("redis://u:secret@h:1/2".into());
         assert_eq!("redis://u:secret@h:1/2".parse(), Ok(redis.clone()));
         assert_eq!(redis.to_string(), "redis://***@h:1/2");
+        for scheme in REDIS {
+            let url = format!("{scheme}://h:1,i:2?ca=/etc/ca.pem");
+            assert_eq!(url.parse(), Ok(BackendName::Redis(url)));
+        }
         let nats = BackendName::Nats("nats://u:secret@h:1,nats://i:2".into());
         assert_eq!("nats://u:secret@h:1,nats://i:2".parse(), Ok(nats.clone()));
         assert_eq!(nats.to_string(), "nats://***@h:1,nats://i:2");

@@ -80,7 +80,10 @@ impl StartError {
             | Self::Nats(
                 reveille_nats::ConnectError::Url | reveille_nats::ConnectError::Credentials(_),
             )
-            | Self::Redis(reveille_redis::ConnectError::Url(_))
+            | Self::Redis(
+                reveille_redis::ConnectError::Url(_)
+                | reveille_redis::ConnectError::Parameter { .. },
+            )
             | Self::Serve(
                 ServeError::NotLoopback { .. }
                 | ServeError::NotEncrypted { .. }
