@@ -111,7 +111,7 @@ impl Shared {
         expected: u64,
         is_quiet: bool,
     ) -> Result<Option<u64>, BackendError> {
-        let subject = self.store.names.record(key);
+        let subject = self.store.names.record(key).into();
         let mut retry = self.store.link.retry();
         loop {
             let payload = serde_json::to_vec(record).map_err(unavailable)?;
@@ -120,7 +120,9 @@ impl Shared {
                 header,
                 payload: payload.into(),
             };
-            let putting = self.store.append(&subject, expected, vec![message], "");
+            let putting = self
+                .store
+                .append(&subject, expected, vec![message], ("", 0));
             let failure = match putting.await {
                 Appended::At(seq) => return Ok(Some(seq)),
                 Appended::Refused(refusal) => return Err(refusal.into()),

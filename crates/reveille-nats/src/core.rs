@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use async_nats::Subject;
 use reveille_backend::types::{Epoch, Event, Position, SessionKey};
 use reveille_backend::{BackendError, LogPage, ReadLimit, Seal};
 
@@ -31,7 +32,7 @@ pub(crate) struct Core {
     /// Names the incarnation.
     pub(crate) place: Box<str>,
     /// Where its events are.
-    pub(crate) subject: String,
+    pub(crate) subject: Subject,
     pub(crate) stream: String,
     /// The log's name among those that wake.
     pub(crate) name: String,
@@ -93,7 +94,7 @@ impl Core {
     pub(crate) fn new(shared: &Arc<Shared>, key: &SessionKey, epoch: Epoch, place: &str) -> Self {
         let names = &shared.store.names;
         Self {
-            subject: names.log(key, place),
+            subject: names.log(key, place).into(),
             stream: names.events(&key.tenant),
             name: log_name(key),
             shared: Arc::clone(shared),

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use async_nats::Message;
-use async_nats::header::HeaderMap;
+use async_nats::header::{
+    HeaderMap, HeaderName, NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
+    NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+};
+use async_nats::{Message, Subject};
 use bytes::Bytes;
 use reveille_backend::BackendError;
 use serde_json::{Value, json};
 
 use crate::error::{Failure, Refusal, Silence, corrupt, unavailable};
-use crate::link::{Link, read};
+use crate::link::Link;
 use crate::message::{HEADER, RawMessage, Stored};
 use crate::names::Names;
 
@@ -49,7 +52,8 @@ pub(crate) enum Appended {
 
 #[derive(serde::Deserialize)]
 struct Acknowledged {
-    seq: u64,
+    seq: Option<u64>,
+    error: Option<Refusal>,
 }
 
 /// What is known of a stream.
@@ -172,29 +176,29 @@ impl Store {
     }
 
     /// Appends to a subject if its last message is the one with this sequence (0: if it has none).
-    /// Several are appended in one step; `batch` names the attempt.
+    /// Several are appended in one step, which the name and the number of the attempt name.
     pub(crate) async fn append(
         &self,
-        subject: &str,
+        subject: &Subject,
         expected: u64,
         messages: Vec<Outgoing>,
-        batch: &str,
+        (append, attempt): (&str, u32),
     ) -> Appended {
         let count = messages.len();
         for (n, message) in messages.into_iter().enumerate() {
             let mut headers = HeaderMap::new();
-            headers.insert(HEADER, message.header);
+            headers.insert(const { HeaderName::from_static(HEADER) }, message.header);
             if n == 0 {
-                headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
+                headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
             }
             if count > 1 {
-                headers.insert("Nats-Batch-Id", batch);
-                headers.insert("Nats-Batch-Sequence", (n + 1).to_string());
+                headers.insert(NATS_BATCH_ID, format!("{append}.{attempt}"));
+                headers.insert(NATS_BATCH_SEQUENCE, (n + 1).to_string());
             }
             if n + 1 < count {
                 let client = self.link.client();
                 let sending =
-                    client.publish_with_headers(subject.to_owned(), headers, message.payload);
+                    client.publish_with_headers(subject.clone(), headers, message.payload);
                 // Without its end, no batch is stored.
                 if sending.await.is_err() {
                     return Appended::NotNow(Silence::Nobody.into());
@@ -202,11 +206,11 @@ impl Store {
                 continue;
             }
             if count > 1 {
-                headers.insert("Nats-Batch-Commit", "1");
+                headers.insert(NATS_BATCH_COMMIT, "1");
             }
             let asking = self
                 .link
-                .ask(subject.to_owned(), Some(headers), message.payload);
+                .ask(subject.clone(), Some(headers), message.payload);
             return match asking.await {
                 Ok(answer) => acknowledged(&answer.payload),
                 Err(Silence::Lost) => Appended::Lost,
@@ -267,14 +271,15 @@ impl Store {
 }
 
 fn acknowledged(payload: &[u8]) -> Appended {
-    match read::<Acknowledged>(payload) {
-        Ok(acknowledged) => Appended::At(acknowledged.seq),
-        Err(Failure::Refusal(refusal)) if refusal.is_conflict() => Appended::Conflict,
-        Err(Failure::Refusal(refusal)) if refusal.is_temporary() => {
-            Appended::NotNow(refusal.into())
-        }
-        Err(Failure::Refusal(refusal)) => Appended::Refused(refusal),
-        Err(_) => Appended::Lost,
+    let Ok(Acknowledged { seq, error }) = serde_json::from_slice(payload) else {
+        return Appended::Lost;
+    };
+    match (error, seq) {
+        (Some(refusal), _) if refusal.is_conflict() => Appended::Conflict,
+        (Some(refusal), _) if refusal.is_temporary() => Appended::NotNow(refusal.into()),
+        (Some(refusal), _) => Appended::Refused(refusal),
+        (None, Some(seq)) => Appended::At(seq),
+        (None, None) => Appended::Lost,
     }
 }
 

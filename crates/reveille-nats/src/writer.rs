@@ -201,11 +201,10 @@ impl Core {
         let mut lost = false;
         for attempt in 0_u32.. {
             let expected = state.fold.head;
-            let batch = format!("{append}.{attempt}");
             let messages = step.messages(&append, state.fold.end);
-            let storing = self
-                .store()
-                .append(&self.subject, expected, messages, &batch);
+            let storing =
+                self.store()
+                    .append(&self.subject, expected, messages, (&append, attempt));
             let refused: Box<str> = match storing.await {
                 Appended::At(last) => {
                     self.done(state, step, last).await;
