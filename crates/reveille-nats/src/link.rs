@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::header::HeaderMap;
-use async_nats::{
-    Client, ConnectOptions, Event, Message, Request, RequestErrorKind, ServerAddr, Subject,
-};
+use async_nats::{Client, ConnectOptions, Event, Message, ServerAddr, StatusCode, Subject};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use percent_encoding::percent_decode_str;
@@ -18,6 +16,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::answers::Answers;
 use crate::error::{ConnectError, Failure, Refusal, Silence, unavailable};
 use crate::options::NatsOptions;
 
@@ -31,6 +30,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 #[derive(Debug)]
 pub(crate) struct Link {
     client: Client,
+    answers: Answers,
     options: NatsOptions,
     /// Counts how often the connection broke, or did not take all that was sent to it.
     broken: watch::Receiver<u64>,
@@ -80,8 +80,12 @@ impl Link {
         if !info.jetstream {
             return Err(ConnectError::NoJetStream);
         }
+        let answers = Answers::begin(&client, options.response_timeout, broken.clone())
+            .await
+            .map_err(|error| ConnectError::Server(unavailable(error)))?;
         Ok(Self {
             client,
+            answers,
             options,
             broken,
         })
@@ -107,27 +111,28 @@ impl Link {
         headers: Option<HeaderMap>,
         payload: Bytes,
     ) -> Result<Message, Silence> {
-        let mut broken = self.broken();
-        broken.mark_unchanged();
+        let (reply, answer) = self.answers.expect();
         // What is sent without a connection is kept by the client and sent when there is one.
         if self.client.connection_state() != State::Connected {
             return Err(Silence::Nobody);
         }
-        let mut request = Request::new().payload(payload);
-        if let Some(headers) = headers {
-            request = request.headers(headers);
-        }
-        tokio::select! {
-            answer = self.client.send_request(subject.into(), request) => {
-                answer.map_err(|error| match error.kind() {
-                    RequestErrorKind::NoResponders
-                    | RequestErrorKind::InvalidSubject
-                    | RequestErrorKind::MaxPayloadExceeded => Silence::Nobody,
-                    RequestErrorKind::TimedOut | RequestErrorKind::Other => Silence::Lost,
-                })
+        let subject = subject.into();
+        let client = &self.client;
+        let sent = match headers {
+            Some(headers) => {
+                let sending =
+                    client.publish_with_reply_and_headers(subject, reply, headers, payload);
+                sending.await
             }
-            // The answer would have come over the connection that is gone.
-            _ = broken.changed() => Err(Silence::Lost),
+            None => client.publish_with_reply(subject, reply, payload).await,
+        };
+        sent.map_err(|_| Silence::Nobody)?;
+        match answer.message().await {
+            Some(message) if message.status == Some(StatusCode::NO_RESPONDERS) => {
+                Err(Silence::Nobody)
+            }
+            Some(message) => Ok(message),
+            None => Err(Silence::Lost),
         }
     }
 
