@@ -15,6 +15,7 @@ use reveille_backend::{
 };
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::core::Core;
 use crate::error::{ConnectError, corrupt, unavailable};
@@ -84,15 +85,16 @@ impl Shared {
         format!("{}{count:x}", self.process)
     }
 
-    /// The record of a log, and its sequence.
+    /// The record of a log, and its sequence, for what has waited since then.
     pub(crate) async fn record(
         &self,
         key: &SessionKey,
+        since: Instant,
     ) -> Result<Option<(Record, u64)>, BackendError> {
         let names = &self.store.names;
         let found = self
             .store
-            .last(&names.records(), &names.record(key))
+            .last(&names.records(), &names.record(key), since)
             .await?;
         let Some(found) = found else {
             return Ok(None);
@@ -110,9 +112,10 @@ impl Shared {
         record: &Record,
         expected: u64,
         is_quiet: bool,
+        since: Instant,
     ) -> Result<Option<u64>, BackendError> {
         let subject = self.store.names.record(key).into();
-        let mut retry = self.store.link.retry();
+        let mut retry = self.store.link.retry_since(since);
         loop {
             let payload = serde_json::to_vec(record).map_err(unavailable)?;
             let header = if is_quiet { QUIET } else { LOUD }.to_owned();
@@ -131,7 +134,7 @@ impl Shared {
                 Appended::Lost => "the answer was lost".to_owned(),
             };
             // What has become of it is in the stream.
-            match self.record(key).await? {
+            match self.record(key, since).await? {
                 Some((now, seq)) if seq > expected && now == *record => return Ok(Some(seq)),
                 now if now.as_ref().map_or(0, |(_, seq)| *seq) != expected => return Ok(None),
                 _ => {}
@@ -142,19 +145,21 @@ impl Shared {
         }
     }
 
-    /// Changes a record that is there, unless there is nothing to change.
+    /// Changes a record that is there, unless there is nothing to change, for what has waited since then.
     pub(crate) async fn change_record(
         &self,
         key: &SessionKey,
+        since: Instant,
         change: impl Fn(&mut Record) -> Result<bool, BackendError>,
     ) -> Result<(), BackendError> {
         loop {
-            let found = self.record(key).await?;
+            let found = self.record(key, since).await?;
             let (mut record, seq) = found.ok_or(BackendError::NotFound)?;
             if !change(&mut record)? {
                 return Ok(());
             }
-            if self.put_record(key, &record, seq, true).await?.is_some() {
+            let putting = self.put_record(key, &record, seq, true, since);
+            if putting.await?.is_some() {
                 return Ok(());
             }
         }
@@ -259,7 +264,7 @@ impl Shared {
             dying: Vec::new(),
         };
         loop {
-            let found = self.record(key).await?;
+            let found = self.record(key, Instant::now()).await?;
             let expected = found.as_ref().map_or(0, |(_, seq)| *seq);
             made.dying.clear();
             match found {
@@ -282,7 +287,8 @@ impl Shared {
                 }
                 None => {}
             }
-            if let Some(seq) = self.put_record(key, &made, expected, false).await? {
+            let putting = self.put_record(key, &made, expected, false, Instant::now());
+            if let Some(seq) = putting.await? {
                 return Ok((made, seq, true));
             }
         }
@@ -352,7 +358,7 @@ impl Backend for NatsBackend {
     async fn open(&self, key: &SessionKey, options: OpenOptions) -> Result<Opened, BackendError> {
         let shared = &self.0;
         let is_wanted = options.incarnation != Incarnation::Current;
-        if !is_wanted && shared.record(key).await?.is_none() {
+        if !is_wanted && shared.record(key, Instant::now()).await?.is_none() {
             return Err(BackendError::NotFound);
         }
         let made = shared.ensure(&key.tenant).await?;
@@ -362,7 +368,8 @@ impl Backend for NatsBackend {
             let attributes = record.attributes.clone();
             record.dying.clear();
             // Whoever changes it meanwhile leaves this to the next open.
-            shared.put_record(key, &record, seq, true).await?;
+            let putting = shared.put_record(key, &record, seq, true, Instant::now());
+            putting.await?;
             record.attributes = attributes;
         }
         let core = shared.core(key, &record)?;
@@ -444,7 +451,7 @@ impl Backend for NatsBackend {
     async fn remove(&self, key: &SessionKey) -> Result<bool, BackendError> {
         let shared = &self.0;
         loop {
-            let Some((mut record, seq)) = shared.record(key).await? else {
+            let Some((mut record, seq)) = shared.record(key, Instant::now()).await? else {
                 return Ok(false);
             };
             if record.gone {
@@ -453,7 +460,8 @@ impl Backend for NatsBackend {
             }
             record.gone = true;
             record.dying.push(record.place.clone());
-            if let Some(seq) = shared.put_record(key, &record, seq, false).await? {
+            let putting = shared.put_record(key, &record, seq, false, Instant::now());
+            if let Some(seq) = putting.await? {
                 shared.finish(key, &record, seq).await?;
                 return Ok(true);
             }

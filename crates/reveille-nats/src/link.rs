@@ -143,7 +143,18 @@ impl Link {
         stream: &str,
         request: &Value,
     ) -> Result<T, Failure> {
-        let mut retry = self.retry();
+        self.api_since(call, stream, request, Instant::now()).await
+    }
+
+    /// The same for what has waited since then.
+    pub(crate) async fn api_since<T: DeserializeOwned>(
+        &self,
+        call: &str,
+        stream: &str,
+        request: &Value,
+        since: Instant,
+    ) -> Result<T, Failure> {
+        let mut retry = self.retry_since(since);
         loop {
             let subject = format!("$JS.API.{call}.{stream}");
             let failure = match self.ask(subject, None, bytes(request)).await {

@@ -10,6 +10,7 @@ use async_nats::{Message, Subject};
 use bytes::Bytes;
 use reveille_backend::BackendError;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::error::{Failure, Refusal, Silence, corrupt, unavailable};
 use crate::link::Link;
@@ -116,21 +117,22 @@ impl Store {
         }
     }
 
-    /// The last message of a subject, by the word of the stream's leader.
+    /// The last message of a subject, by the word of the stream's leader, for what has waited since then.
     pub(crate) async fn last(
         &self,
         stream: &str,
         subject: &str,
+        since: Instant,
     ) -> Result<Option<RawMessage>, BackendError> {
         let request = json!({ "last_by_subj": subject });
         let asking = self
             .link
-            .api::<RawMessage>("STREAM.MSG.GET", stream, &request);
+            .api_since::<RawMessage>("STREAM.MSG.GET", stream, &request, since);
         found(asking.await)
     }
 
-    /// Messages of a subject from `start` on, as far as they fit on a page. A server that is behind the
-    /// leader may not have the last ones.
+    /// Messages of a subject from `start` on, as far as they fit on a page, for what has waited since
+    /// then. A server that is behind the leader may not have the last ones.
     pub(crate) async fn page(
         &self,
         stream: &str,
@@ -138,9 +140,10 @@ impl Store {
         start: Start,
         most: usize,
         bytes: usize,
+        since: Instant,
     ) -> Result<Vec<Stored>, BackendError> {
-        let messages = self.messages(stream, subject, start, most, bytes).await?;
-        messages.iter().map(Stored::of_answer).collect()
+        let messages = self.messages(stream, subject, start, most, bytes, since);
+        messages.await?.iter().map(Stored::of_answer).collect()
     }
 
     /// As [`page`](Self::page), of a subject that may have wildcards: the messages as they came.
@@ -151,6 +154,7 @@ impl Store {
         start: Start,
         most: usize,
         bytes: usize,
+        since: Instant,
     ) -> Result<Vec<Message>, BackendError> {
         let mut request = json!({
             "next_by_subj": subject,
@@ -165,7 +169,7 @@ impl Store {
             }
         }
         let address = format!("$JS.API.DIRECT.GET.{stream}");
-        let mut retry = self.link.retry();
+        let mut retry = self.link.retry_since(since);
         loop {
             match self.link.many(&address, &request).await {
                 Ok(messages) => return Ok(messages),
