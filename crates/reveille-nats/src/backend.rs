@@ -299,9 +299,9 @@ impl NatsBackend {
     /// Connects to `nats://[USER:PASSWORD@]HOST[:PORT]`, or to one of several servers of a cluster,
     /// separated by commas; a token may stand in the place of user and password. `tls://` instead of
     /// `nats://` asks for TLS, which is spoken anyway with a server that asks for it. Behind a `?` may
-    /// stand `replicas=N`, `storage=file|memory`, `max_bytes=N`, `prefix=NAME` and `credentials=FILE`,
-    /// separated by `&`, which go before the options. One connection is held, and made anew when it
-    /// breaks.
+    /// stand `replicas=N`, `storage=file|memory`, `max_bytes=N`, `prefix=NAME`, `credentials=FILE`,
+    /// `ca=FILE`, and `cert=FILE` with `key=FILE`, separated by `&`, which go before the options. One
+    /// connection is held, and made anew when it breaks.
     ///
     /// The stream of what is known of logs is made here unless it is there, and what acknowledged
     /// events survive is read from it.
@@ -311,7 +311,8 @@ impl NatsBackend {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(url: &str, mut options: NatsOptions) -> Result<Self, ConnectError> {
-        let url = options.take_query(url).ok_or(ConnectError::Url)?;
+        let url = options.take_query(url);
+        let url = url.map_err(|name| ConnectError::Setting { name })?;
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
         if options.prefix.is_empty() || !options.prefix.chars().all(is_plain) {
             let prefix = options.prefix;

@@ -1,21 +1,19 @@
 //! The connection, and how the servers are asked: again and again, with pauses, while nobody answers.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::header::HeaderMap;
-use async_nats::{Client, ConnectOptions, Event, Message, ServerAddr, StatusCode, Subject};
+use async_nats::{Client, Event, Message, ServerAddr, StatusCode, Subject};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::access::authenticated;
 use crate::answers::Answers;
 use crate::error::{ConnectError, Failure, Refusal, Silence, unavailable};
 use crate::options::NatsOptions;
@@ -44,9 +42,8 @@ impl Link {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| ConnectError::Url)?;
         let (count, broken) = watch::channel(0);
-        let connecting = authenticated(&addresses, options.credentials.as_deref())
-            .await
-            .map_err(ConnectError::Credentials)?
+        let connecting = authenticated(&addresses, options.files())
+            .await?
             .connection_timeout(options.connect_timeout)
             .request_timeout(Some(options.response_timeout))
             .ping_interval(options.ping_interval)
@@ -216,27 +213,6 @@ impl Link {
             pause: PAUSE.0,
         }
     }
-}
-
-/// With the credentials of this file, else with the user and password, or the token, of the first address
-/// that has any.
-pub(crate) async fn authenticated(
-    addresses: &[ServerAddr],
-    credentials: Option<&Path>,
-) -> io::Result<ConnectOptions> {
-    if let Some(path) = credentials {
-        return ConnectOptions::with_credentials_file(path).await;
-    }
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let user = addresses.iter().find_map(|address| {
-        let user = address.username()?;
-        Some((decoded(user), address.password().map(decoded)))
-    });
-    Ok(match user {
-        Some((user, Some(password))) => ConnectOptions::with_user_and_password(user, password),
-        Some((token, None)) => ConnectOptions::with_token(token),
-        None => ConnectOptions::new(),
-    })
 }
 
 /// The status of an answer that is not a message.

@@ -71,7 +71,10 @@ impl StartError {
             | Self::NoAddress { .. }
             | Self::Settings(_)
             | Self::Nats(
-                reveille_nats::ConnectError::Url | reveille_nats::ConnectError::Credentials(_),
+                reveille_nats::ConnectError::Url
+                | reveille_nats::ConnectError::Setting { .. }
+                | reveille_nats::ConnectError::Credentials(_)
+                | reveille_nats::ConnectError::Tls { .. },
             )
             | Self::Redis(reveille_redis::ConnectError::Url(_))
             | Self::Serve(
