@@ -15,6 +15,7 @@ use reveille_backend::{
 };
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::core::Core;
 use crate::error::{ConnectError, corrupt, unavailable};
@@ -84,15 +85,16 @@ impl Shared {
         format!("{}{count:x}", self.process)
     }
 
-    /// The record of a log, and its sequence.
+    /// The record of a log, and its sequence, for what has waited since then.
     pub(crate) async fn record(
         &self,
         key: &SessionKey,
+        since: Instant,
     ) -> Result<Option<(Record, u64)>, BackendError> {
         let names = &self.store.names;
         let found = self
             .store
-            .last(&names.records(), &names.record(key))
+            .last(&names.records(), &names.record(key), since)
             .await?;
         let Some(found) = found else {
             return Ok(None);
@@ -110,9 +112,10 @@ impl Shared {
         record: &Record,
         expected: u64,
         is_quiet: bool,
+        since: Instant,
     ) -> Result<Option<u64>, BackendError> {
-        let subject = self.store.names.record(key);
-        let mut retry = self.store.link.retry();
+        let subject = self.store.names.record(key).into();
+        let mut retry = self.store.link.retry_since(since);
         loop {
             let payload = serde_json::to_vec(record).map_err(unavailable)?;
             let header = if is_quiet { QUIET } else { LOUD }.to_owned();
@@ -120,7 +123,9 @@ impl Shared {
                 header,
                 payload: payload.into(),
             };
-            let putting = self.store.append(&subject, expected, vec![message], "");
+            let putting = self
+                .store
+                .append(&subject, expected, vec![message], ("", 0));
             let failure = match putting.await {
                 Appended::At(seq) => return Ok(Some(seq)),
                 Appended::Refused(refusal) => return Err(refusal.into()),
@@ -129,7 +134,7 @@ impl Shared {
                 Appended::Lost => "the answer was lost".to_owned(),
             };
             // What has become of it is in the stream.
-            match self.record(key).await? {
+            match self.record(key, since).await? {
                 Some((now, seq)) if seq > expected && now == *record => return Ok(Some(seq)),
                 now if now.as_ref().map_or(0, |(_, seq)| *seq) != expected => return Ok(None),
                 _ => {}
@@ -140,19 +145,21 @@ impl Shared {
         }
     }
 
-    /// Changes a record that is there, unless there is nothing to change.
+    /// Changes a record that is there, unless there is nothing to change, for what has waited since then.
     pub(crate) async fn change_record(
         &self,
         key: &SessionKey,
+        since: Instant,
         change: impl Fn(&mut Record) -> Result<bool, BackendError>,
     ) -> Result<(), BackendError> {
         loop {
-            let found = self.record(key).await?;
+            let found = self.record(key, since).await?;
             let (mut record, seq) = found.ok_or(BackendError::NotFound)?;
             if !change(&mut record)? {
                 return Ok(());
             }
-            if self.put_record(key, &record, seq, true).await?.is_some() {
+            let putting = self.put_record(key, &record, seq, true, since);
+            if putting.await?.is_some() {
                 return Ok(());
             }
         }
@@ -257,7 +264,7 @@ impl Shared {
             dying: Vec::new(),
         };
         loop {
-            let found = self.record(key).await?;
+            let found = self.record(key, Instant::now()).await?;
             let expected = found.as_ref().map_or(0, |(_, seq)| *seq);
             made.dying.clear();
             match found {
@@ -280,7 +287,8 @@ impl Shared {
                 }
                 None => {}
             }
-            if let Some(seq) = self.put_record(key, &made, expected, false).await? {
+            let putting = self.put_record(key, &made, expected, false, Instant::now());
+            if let Some(seq) = putting.await? {
                 return Ok((made, seq, true));
             }
         }
@@ -291,9 +299,9 @@ impl NatsBackend {
     /// Connects to `nats://[USER:PASSWORD@]HOST[:PORT]`, or to one of several servers of a cluster,
     /// separated by commas; a token may stand in the place of user and password. `tls://` instead of
     /// `nats://` asks for TLS, which is spoken anyway with a server that asks for it. Behind a `?` may
-    /// stand `replicas=N`, `storage=file|memory`, `max_bytes=N`, `prefix=NAME` and `credentials=FILE`,
-    /// separated by `&`, which go before the options. One connection is held, and made anew when it
-    /// breaks.
+    /// stand `replicas=N`, `storage=file|memory`, `max_bytes=N`, `prefix=NAME`, `credentials=FILE`,
+    /// `ca=FILE`, and `cert=FILE` with `key=FILE`, separated by `&`, which go before the options. One
+    /// connection is held, and made anew when it breaks.
     ///
     /// The stream of what is known of logs is made here unless it is there, and what acknowledged
     /// events survive is read from it.
@@ -303,7 +311,8 @@ impl NatsBackend {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(url: &str, mut options: NatsOptions) -> Result<Self, ConnectError> {
-        let url = options.take_query(url).ok_or(ConnectError::Url)?;
+        let url = options.take_query(url);
+        let url = url.map_err(|name| ConnectError::Setting { name })?;
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
         if options.prefix.is_empty() || !options.prefix.chars().all(is_plain) {
             let prefix = options.prefix;
@@ -350,7 +359,7 @@ impl Backend for NatsBackend {
     async fn open(&self, key: &SessionKey, options: OpenOptions) -> Result<Opened, BackendError> {
         let shared = &self.0;
         let is_wanted = options.incarnation != Incarnation::Current;
-        if !is_wanted && shared.record(key).await?.is_none() {
+        if !is_wanted && shared.record(key, Instant::now()).await?.is_none() {
             return Err(BackendError::NotFound);
         }
         let made = shared.ensure(&key.tenant).await?;
@@ -360,7 +369,8 @@ impl Backend for NatsBackend {
             let attributes = record.attributes.clone();
             record.dying.clear();
             // Whoever changes it meanwhile leaves this to the next open.
-            shared.put_record(key, &record, seq, true).await?;
+            let putting = shared.put_record(key, &record, seq, true, Instant::now());
+            putting.await?;
             record.attributes = attributes;
         }
         let core = shared.core(key, &record)?;
@@ -442,7 +452,7 @@ impl Backend for NatsBackend {
     async fn remove(&self, key: &SessionKey) -> Result<bool, BackendError> {
         let shared = &self.0;
         loop {
-            let Some((mut record, seq)) = shared.record(key).await? else {
+            let Some((mut record, seq)) = shared.record(key, Instant::now()).await? else {
                 return Ok(false);
             };
             if record.gone {
@@ -451,7 +461,8 @@ impl Backend for NatsBackend {
             }
             record.gone = true;
             record.dying.push(record.place.clone());
-            if let Some(seq) = shared.put_record(key, &record, seq, false).await? {
+            let putting = shared.put_record(key, &record, seq, false, Instant::now());
+            if let Some(seq) = putting.await? {
                 shared.finish(key, &record, seq).await?;
                 return Ok(true);
             }

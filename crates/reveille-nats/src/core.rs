@@ -6,8 +6,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use async_nats::Subject;
 use reveille_backend::types::{Epoch, Event, Position, SessionKey};
 use reveille_backend::{BackendError, LogPage, ReadLimit, Seal};
+use tokio::time;
 
 use crate::backend::Shared;
 use crate::error::{corrupt, unavailable};
@@ -31,7 +33,7 @@ pub(crate) struct Core {
     /// Names the incarnation.
     pub(crate) place: Box<str>,
     /// Where its events are.
-    pub(crate) subject: String,
+    pub(crate) subject: Subject,
     pub(crate) stream: String,
     /// The log's name among those that wake.
     pub(crate) name: String,
@@ -93,7 +95,7 @@ impl Core {
     pub(crate) fn new(shared: &Arc<Shared>, key: &SessionKey, epoch: Epoch, place: &str) -> Self {
         let names = &shared.store.names;
         Self {
-            subject: names.log(key, place),
+            subject: names.log(key, place).into(),
             stream: names.events(&key.tenant),
             name: log_name(key),
             shared: Arc::clone(shared),
@@ -130,8 +132,8 @@ impl Core {
     }
 
     /// The log's record, if it is still that of this incarnation, and its sequence.
-    pub(crate) async fn record(&self) -> Result<(Record, u64), BackendError> {
-        match self.shared.record(&self.key).await? {
+    pub(crate) async fn record(&self, since: time::Instant) -> Result<(Record, u64), BackendError> {
+        match self.shared.record(&self.key, since).await? {
             Some((record, seq)) if !record.gone && *record.place == *self.place => {
                 Ok((record, seq))
             }
@@ -139,22 +141,23 @@ impl Core {
         }
     }
 
-    async fn last(&self) -> Result<Option<Stored>, BackendError> {
-        let last = self.store().last(&self.stream, &self.subject).await?;
+    async fn last(&self, since: time::Instant) -> Result<Option<Stored>, BackendError> {
+        let asking = self.store().last(&self.stream, &self.subject, since);
+        let last = asking.await?;
         last.as_ref().map(Stored::of_json).transpose()
     }
 
     /// The last message of the log, and its record.
-    async fn look(&self) -> Result<(Option<Stored>, Record), BackendError> {
+    async fn look(&self, since: time::Instant) -> Result<(Option<Stored>, Record), BackendError> {
         // The record last: that it is there means that what was found before was the log's.
-        let last = self.last().await?;
-        let (record, _) = self.record().await?;
+        let last = self.last(since).await?;
+        let (record, _) = self.record(since).await?;
         if last.is_some() || !record.used {
             return Ok((last, record));
         }
         // The first message has come between the two, unless it was lost.
-        let last = self.last().await?;
-        let (record, _) = self.record().await?;
+        let last = self.last(since).await?;
+        let (record, _) = self.record(since).await?;
         match last {
             Some(last) => Ok((Some(last), record)),
             None => Err(corrupt("events")),
@@ -163,7 +166,7 @@ impl Core {
 
     /// What the servers know of the log now.
     pub(crate) async fn facts(&self) -> Result<Facts, BackendError> {
-        let (last, record) = self.look().await?;
+        let (last, record) = self.look(time::Instant::now()).await?;
         let latest = last.as_ref().map(Stored::end).unwrap_or_default();
         Ok(Facts {
             oldest: Position(record.oldest).min(latest),
@@ -174,12 +177,18 @@ impl Core {
         })
     }
 
-    /// Brings the state up to date with the leader of the stream. What was not known before.
-    pub(crate) async fn catch_up(&self, state: &mut State) -> Result<Vec<Stored>, BackendError> {
+    /// Brings the state up to date with the leader of the stream, for what has waited since then: silence
+    /// ends it with the patience that began then, but a long log is looked through for as long as that
+    /// takes while the servers answer. What was not known before.
+    pub(crate) async fn catch_up(
+        &self,
+        state: &mut State,
+        since: time::Instant,
+    ) -> Result<Vec<Stored>, BackendError> {
         let now = Instant::now();
-        let mut last = self.last().await?;
+        let mut last = self.last(since).await?;
         if last.is_none() {
-            last = self.look().await?.0;
+            last = self.look(since).await?.0;
         }
         let Some(last) = last else {
             if state.fold.head > 0 {
@@ -197,7 +206,7 @@ impl Core {
             // What is older has no key that must be known.
             false => Start::Ago(KEY_WINDOW.as_secs()),
         };
-        let mut messages = self.up_to(start, last.seq).await?;
+        let mut messages = self.up_to(start, last.seq, since).await?;
         if messages.is_empty() {
             messages.push(last);
         }
@@ -209,15 +218,21 @@ impl Core {
     }
 
     /// All messages from there up to this one. None if the last one is older.
-    async fn up_to(&self, start: Start, last: u64) -> Result<Vec<Stored>, BackendError> {
+    async fn up_to(
+        &self,
+        start: Start,
+        last: u64,
+        since: time::Instant,
+    ) -> Result<Vec<Stored>, BackendError> {
         let mut messages: Vec<Stored> = Vec::new();
-        let mut retry = self.store().link.retry();
+        let mut retry = self.store().link.retry_since(since);
         let mut next = start;
         loop {
-            let page = self
+            let (stream, subject) = (&self.stream, &self.subject);
+            let paging = self
                 .store()
-                .page(&self.stream, &self.subject, next, PAGE, usize::MAX)
-                .await?;
+                .page(stream, subject, next, PAGE, usize::MAX, since);
+            let page = paging.await?;
             let got_on = !page.is_empty();
             messages.extend(page.into_iter().filter(|message| message.seq <= last));
             match messages.last() {
@@ -276,9 +291,14 @@ impl Core {
     /// The first message from this sequence on.
     async fn one(&self, seq: u64) -> Result<Option<Stored>, BackendError> {
         let start = Start::Seq(seq);
-        let page = self
-            .store()
-            .page(&self.stream, &self.subject, start, 1, usize::MAX);
+        let page = self.store().page(
+            &self.stream,
+            &self.subject,
+            start,
+            1,
+            usize::MAX,
+            time::Instant::now(),
+        );
         Ok(page.await?.into_iter().next())
     }
 
@@ -308,6 +328,7 @@ impl Core {
                     Start::Seq(seq),
                     wanted,
                     limit.bytes.max(1 << 16),
+                    time::Instant::now(),
                 )
                 .await?;
             if page.is_empty() && !retry.again().await {
@@ -348,7 +369,8 @@ impl Core {
             return Ok(());
         }
         let (seq, _) = self.locate(before, &facts).await?;
-        let changed = self.shared.change_record(&self.key, |record| {
+        let now = time::Instant::now();
+        let changed = self.shared.change_record(&self.key, now, |record| {
             if record.gone || *record.place != *self.place {
                 return Err(BackendError::NotFound);
             }
@@ -361,7 +383,7 @@ impl Core {
         changed.await?;
         // A key that must be known is read from its event. The last message tells where the log ends.
         let mut state = self.state.lock().await;
-        self.catch_up(&mut state).await?;
+        self.catch_up(&mut state, time::Instant::now()).await?;
         state.fold.expire(Instant::now());
         let first_known = state.fold.first_known().unwrap_or(u64::MAX);
         drop(state);
@@ -377,8 +399,8 @@ impl Core {
 
     /// Notes that there was an event, so that a log without any is not taken for a new one. An event of
     /// a log that was gone before it came is taken back.
-    pub(crate) async fn note_use(&self) -> Result<(), BackendError> {
-        let noted = self.shared.change_record(&self.key, |record| {
+    pub(crate) async fn note_use(&self, since: time::Instant) -> Result<(), BackendError> {
+        let noted = self.shared.change_record(&self.key, since, |record| {
             if record.gone || *record.place != *self.place {
                 return Err(BackendError::NotFound);
             }

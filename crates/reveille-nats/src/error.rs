@@ -2,6 +2,7 @@
 
 use reveille_backend::BackendError;
 
+use crate::access::FileError;
 use crate::backend::NAME;
 
 /// Why a backend could not be made.
@@ -11,6 +12,12 @@ pub enum ConnectError {
     /// The URL is not one of a server.
     #[error("the URL is not nats://[USER:PASSWORD@]HOST[:PORT],... or tls://...")]
     Url,
+    /// A setting behind the URL does not exist, or cannot have that value.
+    #[error("the URL has no setting `{name}`, or not with that value")]
+    Setting {
+        /// Its name.
+        name: Box<str>,
+    },
     /// The prefix holds characters that it may not.
     #[error("the prefix {prefix:?} holds other characters than letters, digits, '_', '-'")]
     Prefix {
@@ -20,6 +27,14 @@ pub enum ConnectError {
     /// The file with the credentials cannot be read, or holds none.
     #[error("the credentials cannot be read")]
     Credentials(#[source] std::io::Error),
+    /// A file for TLS cannot be read, or does not hold what it should.
+    #[error("the file of `{parameter}` cannot be used")]
+    Tls {
+        /// Which one, as the URL names it: `ca`, `cert` or `key`.
+        parameter: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The server is too old to append a batch in one step.
     #[error("the server is version {version}, and 2.12.2 is the first that will do")]
     Version {
@@ -40,11 +55,22 @@ impl ConnectError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Url => "nats_url_invalid",
+            Self::Setting { .. } => "nats_setting_invalid",
             Self::Prefix { .. } => "nats_prefix_invalid",
             Self::Credentials(_) => "nats_credentials_unreadable",
+            Self::Tls { .. } => "nats_tls_unreadable",
             Self::Version { .. } => "nats_server_too_old",
             Self::NoJetStream => "nats_no_jetstream",
             Self::Server(_) => "nats_unavailable",
+        }
+    }
+}
+
+impl From<FileError> for ConnectError {
+    fn from(FileError { parameter, source }: FileError) -> Self {
+        match parameter {
+            "credentials" => Self::Credentials(source),
+            parameter => Self::Tls { parameter, source },
         }
     }
 }

@@ -50,6 +50,8 @@
 //!   ([`Signal`](reveille_core::Signal)), as within a process. Whoever may publish on the subjects can
 //!   speak for any node: the broker's permissions for `PREFIX.signals.v1.>` are the wall.
 
+mod access;
+mod answers;
 mod backend;
 mod core;
 mod error;

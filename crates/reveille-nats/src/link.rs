@@ -1,23 +1,20 @@
 //! The connection, and how the servers are asked: again and again, with pauses, while nobody answers.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::header::HeaderMap;
-use async_nats::{
-    Client, ConnectOptions, Event, Message, Request, RequestErrorKind, ServerAddr, Subject,
-};
+use async_nats::{Client, Event, Message, ServerAddr, StatusCode, Subject};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::access::authenticated;
+use crate::answers::Answers;
 use crate::error::{ConnectError, Failure, Refusal, Silence, unavailable};
 use crate::options::NatsOptions;
 
@@ -31,6 +28,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 #[derive(Debug)]
 pub(crate) struct Link {
     client: Client,
+    answers: Answers,
     options: NatsOptions,
     /// Counts how often the connection broke, or did not take all that was sent to it.
     broken: watch::Receiver<u64>,
@@ -44,9 +42,8 @@ impl Link {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| ConnectError::Url)?;
         let (count, broken) = watch::channel(0);
-        let connecting = authenticated(&addresses, options.credentials.as_deref())
-            .await
-            .map_err(ConnectError::Credentials)?
+        let connecting = authenticated(&addresses, options.files())
+            .await?
             .connection_timeout(options.connect_timeout)
             .request_timeout(Some(options.response_timeout))
             .ping_interval(options.ping_interval)
@@ -80,8 +77,12 @@ impl Link {
         if !info.jetstream {
             return Err(ConnectError::NoJetStream);
         }
+        let answers = Answers::begin(&client, options.response_timeout, broken.clone())
+            .await
+            .map_err(|error| ConnectError::Server(unavailable(error)))?;
         Ok(Self {
             client,
+            answers,
             options,
             broken,
         })
@@ -107,27 +108,28 @@ impl Link {
         headers: Option<HeaderMap>,
         payload: Bytes,
     ) -> Result<Message, Silence> {
-        let mut broken = self.broken();
-        broken.mark_unchanged();
+        let (reply, answer) = self.answers.expect();
         // What is sent without a connection is kept by the client and sent when there is one.
         if self.client.connection_state() != State::Connected {
             return Err(Silence::Nobody);
         }
-        let mut request = Request::new().payload(payload);
-        if let Some(headers) = headers {
-            request = request.headers(headers);
-        }
-        tokio::select! {
-            answer = self.client.send_request(subject.into(), request) => {
-                answer.map_err(|error| match error.kind() {
-                    RequestErrorKind::NoResponders
-                    | RequestErrorKind::InvalidSubject
-                    | RequestErrorKind::MaxPayloadExceeded => Silence::Nobody,
-                    RequestErrorKind::TimedOut | RequestErrorKind::Other => Silence::Lost,
-                })
+        let subject = subject.into();
+        let client = &self.client;
+        let sent = match headers {
+            Some(headers) => {
+                let sending =
+                    client.publish_with_reply_and_headers(subject, reply, headers, payload);
+                sending.await
             }
-            // The answer would have come over the connection that is gone.
-            _ = broken.changed() => Err(Silence::Lost),
+            None => client.publish_with_reply(subject, reply, payload).await,
+        };
+        sent.map_err(|_| Silence::Nobody)?;
+        match answer.message().await {
+            Some(message) if message.status == Some(StatusCode::NO_RESPONDERS) => {
+                Err(Silence::Nobody)
+            }
+            Some(message) => Ok(message),
+            None => Err(Silence::Lost),
         }
     }
 
@@ -138,7 +140,18 @@ impl Link {
         stream: &str,
         request: &Value,
     ) -> Result<T, Failure> {
-        let mut retry = self.retry();
+        self.api_since(call, stream, request, Instant::now()).await
+    }
+
+    /// The same for what has waited since then.
+    pub(crate) async fn api_since<T: DeserializeOwned>(
+        &self,
+        call: &str,
+        stream: &str,
+        request: &Value,
+        since: Instant,
+    ) -> Result<T, Failure> {
+        let mut retry = self.retry_since(since);
         loop {
             let subject = format!("$JS.API.{call}.{stream}");
             let failure = match self.ask(subject, None, bytes(request)).await {
@@ -200,27 +213,6 @@ impl Link {
             pause: PAUSE.0,
         }
     }
-}
-
-/// With the credentials of this file, else with the user and password, or the token, of the first address
-/// that has any.
-pub(crate) async fn authenticated(
-    addresses: &[ServerAddr],
-    credentials: Option<&Path>,
-) -> io::Result<ConnectOptions> {
-    if let Some(path) = credentials {
-        return ConnectOptions::with_credentials_file(path).await;
-    }
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let user = addresses.iter().find_map(|address| {
-        let user = address.username()?;
-        Some((decoded(user), address.password().map(decoded)))
-    });
-    Ok(match user {
-        Some((user, Some(password))) => ConnectOptions::with_user_and_password(user, password),
-        Some((token, None)) => ConnectOptions::with_token(token),
-        None => ConnectOptions::new(),
-    })
 }
 
 /// The status of an answer that is not a message.

@@ -3,6 +3,7 @@
 //! The payload is the event's JSON, or what whoever sealed the log said. All else is in one header:
 //! the position, which append it belongs to, its key, and whether it seals the log.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_nats::Message;
@@ -19,6 +20,8 @@ use crate::error::corrupt;
 pub(crate) const HEADER: &str = "Reveille";
 /// Nothing in a field of it.
 const NONE: &str = "-";
+/// The fields of an event without any key.
+const KEYLESS: &str = "event - - -";
 /// The event says that its key is the one that it is recognised by.
 const SAME: &str = "=";
 
@@ -231,7 +234,7 @@ pub(crate) struct Ready {
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) json: Bytes,
     /// The fields of the header behind the append, up to the seal.
-    fields: String,
+    fields: Cow<'static, str>,
 }
 
 impl Ready {
@@ -239,13 +242,14 @@ impl Ready {
         let encode = |key: &str| format!("k{}", BASE64URL_NOPAD.encode(key.as_bytes()));
         let own = entry.event.envelope().idempotency_key.as_deref();
         let own = match (&entry.key, own) {
-            (_, None) => NONE.to_owned(),
-            (Some(key), Some(own)) if *own == *key.key => SAME.to_owned(),
-            (_, Some(own)) => encode(own),
+            (_, None) => NONE.into(),
+            (Some(key), Some(own)) if *own == *key.key => SAME.into(),
+            (_, Some(own)) => Cow::Owned(encode(own)),
         };
         let fields = match &entry.key {
-            Some(key) => format!("event {:x} {} {own}", key.fingerprint, encode(&key.key)),
-            None => format!("event {NONE} {NONE} {own}"),
+            Some(key) => format!("event {:x} {} {own}", key.fingerprint, encode(&key.key)).into(),
+            None if own == NONE => Cow::Borrowed(KEYLESS),
+            None => format!("event {NONE} {NONE} {own}").into(),
         };
         // Where it will stand is not known yet: a reader puts it at its place.
         let event = entry.event.at(Place {
@@ -273,8 +277,9 @@ impl Ready {
         append: &str,
         seals: Option<EndReason>,
     ) -> String {
+        let position = position.0.to_string();
         let seals = seals.map_or(NONE, |reason| reason.as_str());
-        format!("{} {append} {} {seals}", position.0, self.fields)
+        [&position, append, &self.fields, seals].join(" ")
     }
 }
 

@@ -7,6 +7,7 @@ use async_nats::Message;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use reveille_backend::types::{Epoch, Event, Position, Seq, SessionKey, Tenant};
 use reveille_backend::{BackendError, OrderPage, ReadLimit};
+use tokio::time::Instant;
 
 use crate::backend::Shared;
 use crate::error::unavailable;
@@ -46,14 +47,14 @@ pub(crate) async fn read(
         if end <= after {
             return nothing(after);
         }
-        let last = store.last(&stream, &subjects).await?;
+        let last = store.last(&stream, &subjects, Instant::now()).await?;
         let last = last.map_or(Seq(0), |last| Seq(last.message.seq));
         if last <= after {
             return nothing(end);
         }
         let start = Start::Seq(after.next().0);
         let bytes = limit.bytes.max(LEAST_BYTES);
-        let messages = store.messages(&stream, &subjects, start, most, bytes);
+        let messages = store.messages(&stream, &subjects, start, most, bytes, Instant::now());
         let messages = messages.await?;
         let Some(read_to) = messages.last() else {
             if retry.again().await {
@@ -125,7 +126,7 @@ async fn log<'a>(
     let Some(key) = name.and_then(|name| parse_log_name(tenant, name)) else {
         return Ok((subject, None));
     };
-    let record = match shared.record(&key).await {
+    let record = match shared.record(&key, Instant::now()).await {
         Ok(Some((record, _))) => record,
         Ok(None) | Err(BackendError::Corrupt { .. }) => return Ok((subject, None)),
         Err(error) => return Err(error),

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use async_nats::Message;
-use async_nats::header::HeaderMap;
+use async_nats::header::{
+    HeaderMap, HeaderName, NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
+    NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+};
+use async_nats::{Message, Subject};
 use bytes::Bytes;
 use reveille_backend::BackendError;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::error::{Failure, Refusal, Silence, corrupt, unavailable};
-use crate::link::{Link, read};
+use crate::link::Link;
 use crate::message::{HEADER, RawMessage, Stored};
 use crate::names::Names;
 
@@ -49,7 +53,8 @@ pub(crate) enum Appended {
 
 #[derive(serde::Deserialize)]
 struct Acknowledged {
-    seq: u64,
+    seq: Option<u64>,
+    error: Option<Refusal>,
 }
 
 /// What is known of a stream.
@@ -112,21 +117,22 @@ impl Store {
         }
     }
 
-    /// The last message of a subject, by the word of the stream's leader.
+    /// The last message of a subject, by the word of the stream's leader, for what has waited since then.
     pub(crate) async fn last(
         &self,
         stream: &str,
         subject: &str,
+        since: Instant,
     ) -> Result<Option<RawMessage>, BackendError> {
         let request = json!({ "last_by_subj": subject });
         let asking = self
             .link
-            .api::<RawMessage>("STREAM.MSG.GET", stream, &request);
+            .api_since::<RawMessage>("STREAM.MSG.GET", stream, &request, since);
         found(asking.await)
     }
 
-    /// Messages of a subject from `start` on, as far as they fit on a page. A server that is behind the
-    /// leader may not have the last ones.
+    /// Messages of a subject from `start` on, as far as they fit on a page, for what has waited since
+    /// then. A server that is behind the leader may not have the last ones.
     pub(crate) async fn page(
         &self,
         stream: &str,
@@ -134,9 +140,10 @@ impl Store {
         start: Start,
         most: usize,
         bytes: usize,
+        since: Instant,
     ) -> Result<Vec<Stored>, BackendError> {
-        let messages = self.messages(stream, subject, start, most, bytes).await?;
-        messages.iter().map(Stored::of_answer).collect()
+        let messages = self.messages(stream, subject, start, most, bytes, since);
+        messages.await?.iter().map(Stored::of_answer).collect()
     }
 
     /// As [`page`](Self::page), of a subject that may have wildcards: the messages as they came.
@@ -147,6 +154,7 @@ impl Store {
         start: Start,
         most: usize,
         bytes: usize,
+        since: Instant,
     ) -> Result<Vec<Message>, BackendError> {
         let mut request = json!({
             "next_by_subj": subject,
@@ -161,7 +169,7 @@ impl Store {
             }
         }
         let address = format!("$JS.API.DIRECT.GET.{stream}");
-        let mut retry = self.link.retry();
+        let mut retry = self.link.retry_since(since);
         loop {
             match self.link.many(&address, &request).await {
                 Ok(messages) => return Ok(messages),
@@ -172,29 +180,29 @@ impl Store {
     }
 
     /// Appends to a subject if its last message is the one with this sequence (0: if it has none).
-    /// Several are appended in one step; `batch` names the attempt.
+    /// Several are appended in one step, which the name and the number of the attempt name.
     pub(crate) async fn append(
         &self,
-        subject: &str,
+        subject: &Subject,
         expected: u64,
         messages: Vec<Outgoing>,
-        batch: &str,
+        (append, attempt): (&str, u32),
     ) -> Appended {
         let count = messages.len();
         for (n, message) in messages.into_iter().enumerate() {
             let mut headers = HeaderMap::new();
-            headers.insert(HEADER, message.header);
+            headers.insert(const { HeaderName::from_static(HEADER) }, message.header);
             if n == 0 {
-                headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
+                headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
             }
             if count > 1 {
-                headers.insert("Nats-Batch-Id", batch);
-                headers.insert("Nats-Batch-Sequence", (n + 1).to_string());
+                headers.insert(NATS_BATCH_ID, format!("{append}.{attempt}"));
+                headers.insert(NATS_BATCH_SEQUENCE, (n + 1).to_string());
             }
             if n + 1 < count {
                 let client = self.link.client();
                 let sending =
-                    client.publish_with_headers(subject.to_owned(), headers, message.payload);
+                    client.publish_with_headers(subject.clone(), headers, message.payload);
                 // Without its end, no batch is stored.
                 if sending.await.is_err() {
                     return Appended::NotNow(Silence::Nobody.into());
@@ -202,11 +210,11 @@ impl Store {
                 continue;
             }
             if count > 1 {
-                headers.insert("Nats-Batch-Commit", "1");
+                headers.insert(NATS_BATCH_COMMIT, "1");
             }
             let asking = self
                 .link
-                .ask(subject.to_owned(), Some(headers), message.payload);
+                .ask(subject.clone(), Some(headers), message.payload);
             return match asking.await {
                 Ok(answer) => acknowledged(&answer.payload),
                 Err(Silence::Lost) => Appended::Lost,
@@ -267,14 +275,15 @@ impl Store {
 }
 
 fn acknowledged(payload: &[u8]) -> Appended {
-    match read::<Acknowledged>(payload) {
-        Ok(acknowledged) => Appended::At(acknowledged.seq),
-        Err(Failure::Refusal(refusal)) if refusal.is_conflict() => Appended::Conflict,
-        Err(Failure::Refusal(refusal)) if refusal.is_temporary() => {
-            Appended::NotNow(refusal.into())
-        }
-        Err(Failure::Refusal(refusal)) => Appended::Refused(refusal),
-        Err(_) => Appended::Lost,
+    let Ok(Acknowledged { seq, error }) = serde_json::from_slice(payload) else {
+        return Appended::Lost;
+    };
+    match (error, seq) {
+        (Some(refusal), _) if refusal.is_conflict() => Appended::Conflict,
+        (Some(refusal), _) if refusal.is_temporary() => Appended::NotNow(refusal.into()),
+        (Some(refusal), _) => Appended::Refused(refusal),
+        (None, Some(seq)) => Appended::At(seq),
+        (None, None) => Appended::Lost,
     }
 }
 

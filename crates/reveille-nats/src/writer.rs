@@ -164,7 +164,7 @@ impl Core {
                 // looked through for as long as that takes.
                 let caught = match state.is_new() && time::Instant::now() >= deadline {
                     true => Err(unavailable("the server does not answer in time")),
-                    false => self.catch_up(state).await.map(drop),
+                    false => self.catch_up(state, job.since()).await.map(drop),
                 };
                 if let Err(error) = caught {
                     let why = Why::new(&error, false);
@@ -192,20 +192,15 @@ impl Core {
     /// Stores a step and answers its jobs.
     async fn settle(&self, state: &mut State, step: Step) -> Settled {
         let append = self.shared.unique();
-        // Whoever has waited longest is not to wait longer than he would alone.
-        let oldest = step.jobs.iter().map(|(job, _)| job.since()).min();
-        let mut retry = self
-            .store()
-            .link
-            .retry_since(oldest.unwrap_or_else(time::Instant::now));
+        let since = step.since();
+        let mut retry = self.store().link.retry_since(since);
         let mut lost = false;
         for attempt in 0_u32.. {
             let expected = state.fold.head;
-            let batch = format!("{append}.{attempt}");
             let messages = step.messages(&append, state.fold.end);
-            let storing = self
-                .store()
-                .append(&self.subject, expected, messages, &batch);
+            let storing =
+                self.store()
+                    .append(&self.subject, expected, messages, (&append, attempt));
             let refused: Box<str> = match storing.await {
                 Appended::At(last) => {
                     self.done(state, step, last).await;
@@ -224,7 +219,8 @@ impl Core {
                 Appended::NotNow(failure) => Failure::to_string(&failure).into(),
             };
             // What has become of it is in the log.
-            let looking = tokio::time::timeout_at(retry.deadline(), self.catch_up(state));
+            let catching = self.catch_up(state, since);
+            let looking = tokio::time::timeout_at(retry.deadline(), catching);
             let found = match looking.await {
                 Ok(Ok(found)) => found,
                 Ok(Err(error @ (BackendError::NotFound | BackendError::Corrupt { .. }))) => {
@@ -297,7 +293,7 @@ impl Core {
 
     /// Answers the jobs of a step that begins there.
     async fn tell(&self, is_first: bool, step: Step, mut position: Position, mut seq: u64) {
-        if is_first && let Err(error) = self.note_use().await {
+        if is_first && let Err(error) = self.note_use(step.since()).await {
             // Without an answer it is not known whether the log was still there.
             step.fail(&Why::new(&error, true));
             return;
@@ -389,6 +385,12 @@ impl Step {
                 }
             },
         }
+    }
+
+    /// Since when its jobs wait: whoever has waited longest is not to wait longer than he would alone.
+    fn since(&self) -> time::Instant {
+        let since = self.jobs.iter().map(|(job, _)| job.since()).min();
+        since.unwrap_or_else(time::Instant::now)
     }
 
     fn messages_len(&self) -> usize {

@@ -11,8 +11,10 @@ use common::options;
 use common::server::Server;
 use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
+use reveille_backend::Backend;
 use reveille_core::SignalSystem;
 use reveille_nats::{NatsBackend, SignalHub, SignalNode, SignalNodeOptions};
+use reveille_testkit::chaos::PATIENCE;
 use serde_json::{Value, json};
 
 /// A JWT as `nsc` makes them: what `issuer` says about `subject`.
@@ -55,11 +57,10 @@ fn credentials(path: &Path, account: &KeyPair) {
     fs::write(path, text).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn who_has_the_credentials_of_a_user_is_let_in_and_nobody_else() {
+/// A server that knows this account.
+fn server_of(known: &KeyPair) -> Server {
     let (operator, system) = (KeyPair::new_operator(), KeyPair::new_account());
-    let known = KeyPair::new_account();
-    let server = Server::with_more(&format!(
+    Server::with_more(&format!(
         "operator: {}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {}, {}: {} }}\n",
         jwt(
             &operator,
@@ -70,8 +71,14 @@ async fn who_has_the_credentials_of_a_user_is_let_in_and_nobody_else() {
         system.public_key(),
         account(&operator, &system, 0),
         known.public_key(),
-        account(&operator, &known, -1),
-    ));
+        account(&operator, known, -1),
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_has_the_credentials_of_a_user_is_let_in_and_nobody_else() {
+    let known = KeyPair::new_account();
+    let server = server_of(&known);
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     credentials(&path("a user.creds"), &known);
@@ -104,4 +111,25 @@ async fn who_has_the_credentials_of_a_user_is_let_in_and_nobody_else() {
     let system = SignalSystem::<()>::builder();
     let node = SignalNode::join(&server.url(), system, own).await.unwrap();
     node.leave().await;
+}
+
+/// Users' credentials are replaced before they run out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn credentials_that_are_replaced_count_from_the_next_connect_on() {
+    let known = KeyPair::new_account();
+    let mut server = server_of(&known);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("user.creds");
+    credentials(&path, &known);
+    let url = format!("{}?credentials={}", server.url(), path.display());
+    let backend = NatsBackend::connect(&url, options()).await.unwrap();
+    credentials(&path, &KeyPair::new_account());
+    backend.health().await.unwrap();
+    server.kill();
+    server.start_again();
+    backend.health().await.unwrap_err();
+    credentials(&path, &known);
+    let used_again =
+        tokio::time::timeout(PATIENCE, async { while backend.health().await.is_err() {} });
+    used_again.await.expect("the new credentials are read");
 }

@@ -402,6 +402,40 @@ async fn a_server_that_is_gone_is_told_in_time() {
     assert_eq!(contents(&*log).await.len(), 2);
 }
 
+/// An append that waits behind another one, to a log of which nothing is known yet, does not begin to
+/// be patient when the other one has ended.
+#[tokio::test]
+async fn appends_to_a_log_that_is_not_loaded_wait_for_silence_once() {
+    let server = Server::start();
+    let relay = Relay::to(server.port()).await;
+    let log = log(&backend(&relay.url()).await, "s").await;
+    relay.set(Mode::Hold);
+    let append = |id: &'static str| {
+        let log = std::sync::Arc::clone(&log);
+        tokio::spawn(async move {
+            let begin = Instant::now();
+            (log.append(vec![entry(id)], now()).await, begin.elapsed())
+        })
+    };
+    let first = append("a");
+    // The first one is looked at alone, and the second one has most of its patience left then.
+    tokio::time::sleep(options().patience / 5).await;
+    let second = append("b");
+    for append in [first, second] {
+        let (refused, waited) = append.await.unwrap();
+        let silent = matches!(
+            refused,
+            Err(AppendError::Backend(BackendError::Unavailable { .. }))
+        );
+        assert!(silent, "{refused:?}");
+        let longest = options().patience + options().response_timeout;
+        assert!(waited < longest, "{waited:?}");
+    }
+    relay.set(Mode::Pass);
+    log.append(vec![entry("b")], now()).await.unwrap();
+    assert_eq!(contents(&*log).await.len(), 1);
+}
+
 #[tokio::test]
 async fn a_server_that_will_not_do_is_named() {
     for (url, code) in [

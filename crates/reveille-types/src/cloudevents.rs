@@ -11,7 +11,7 @@ mod header;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -68,7 +68,7 @@ pub(crate) const CURSOR_MEMBER: &str = "\"reveillecursor\":";
 
 /// The event as one line of JSON.
 pub(crate) fn encode(event: &Event) -> String {
-    let mut out = Object::new();
+    let mut out = Object::of(event);
     each_attribute(event, |name, value| match value {
         Written::Boolean(value) => out.value(name, &value),
         Written::Integer(value) => out.value(name, &value),
@@ -103,9 +103,11 @@ fn each_attribute(event: &Event, mut write: impl FnMut(&str, Written<'_>)) {
     let envelope = event.envelope();
     let time = rfc3339(envelope.time);
     let session = event.session().name();
-    let position = event.position().to_string();
-    let seq = event.place().seq.to_string();
-    let cursor = event.cursor().to_string();
+    let place = event.place();
+    let (position, seq) = (place.position.to_string(), place.seq.to_string());
+    let mut cursor = String::with_capacity(64);
+    // Writing to a string does not fail.
+    let _ = write!(cursor, "{}", event.cursor());
     let tags = join_tags(&envelope.tags);
     let known = [
         ("specversion", Some("1.0")),
@@ -163,11 +165,15 @@ fn encode_payload(out: &mut Object, payload: &Payload) {
 struct Object(String);
 
 impl Object {
-    fn new() -> Self {
-        Self(String::from("{"))
+    /// An empty one, with room for most events: what a record weighs beside its texts is about as much
+    /// as the names of the attributes.
+    fn of(event: &Event) -> Self {
+        let mut text = String::with_capacity(event.weight());
+        text.push('{');
+        Self(text)
     }
 
-    fn raw(&mut self, name: &str, json: &str) {
+    fn member(&mut self, name: &str) {
         if self.0.len() > 1 {
             self.0.push(',');
         }
@@ -175,6 +181,10 @@ impl Object {
         self.0.push('"');
         self.0.push_str(name);
         self.0.push_str("\":");
+    }
+
+    fn raw(&mut self, name: &str, json: &str) {
+        self.member(name);
         self.0.push_str(json);
     }
 
@@ -184,7 +194,13 @@ impl Object {
     }
 
     fn text(&mut self, name: &str, text: &str) {
-        self.value(name, &text);
+        if text.bytes().any(is_escaped) {
+            return self.value(name, &text);
+        }
+        self.member(name);
+        self.0.push('"');
+        self.0.push_str(text);
+        self.0.push('"');
     }
 
     fn optional(&mut self, name: &str, text: Option<&str>) {
@@ -197,6 +213,11 @@ impl Object {
         self.0.push('}');
         self.0
     }
+}
+
+/// Whether a byte of a text stands in JSON as something else.
+fn is_escaped(byte: u8) -> bool {
+    byte < b' ' || matches!(byte, b'"' | b'\\')
 }
 
 fn join_tags(tags: &[Label]) -> String {

@@ -24,6 +24,12 @@ pub enum JoinError {
         /// Which, and why.
         what: &'static str,
     },
+    /// A setting behind the address does not exist, or cannot have that value.
+    #[error("the address has no setting `{name}`, or not with that value")]
+    Setting {
+        /// Its name.
+        name: Box<str>,
+    },
     /// The broker cannot be reached or used.
     #[error("the broker cannot be used")]
     Broker(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -48,7 +54,7 @@ impl JoinError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Invalid { .. } => "invalid_option",
+            Self::Invalid { .. } | Self::Setting { .. } => "invalid_option",
             Self::Broker(_) => "nats_unavailable",
             Self::MessagesTooShort { .. } => "messages_too_short",
             Self::SystemIdTaken { .. } => "system_id_taken",

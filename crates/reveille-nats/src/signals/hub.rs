@@ -54,11 +54,12 @@ pub struct SignalHub {
 
 impl SignalHub {
     /// Connects to the broker, whose address is that of a [`NatsBackend`](crate::NatsBackend): a `prefix`
-    /// behind it goes before that of the options, other settings are of the store alone.
+    /// and files behind it go before those of the options, other settings are of the store alone.
     ///
     /// # Errors
     ///
-    /// [`JoinError::Invalid`] if an option cannot be, [`JoinError::Broker`] if the broker cannot be used,
+    /// [`JoinError::Invalid`] if an option cannot be, [`JoinError::Setting`] if a setting behind the
+    /// address cannot, [`JoinError::Broker`] if the broker cannot be used,
     /// and [`JoinError::MessagesTooShort`] if it carries less than 192 KiB a message.
     ///
     /// # Cancel safety
@@ -68,13 +69,16 @@ impl SignalHub {
         let mut store = NatsOptions {
             prefix: options.prefix,
             credentials: options.credentials,
+            ca: options.ca,
+            cert: options.cert,
+            key: options.key,
             ..NatsOptions::default()
         };
-        let what = "address is no URL of servers";
         let servers = store.take_query(address);
-        let servers = servers.ok_or(JoinError::Invalid { what })?;
+        let servers = servers.map_err(|name| JoinError::Setting { name })?;
         options.prefix = store.prefix;
         options.credentials = store.credentials;
+        (options.ca, options.cert, options.key) = (store.ca, store.cert, store.key);
         options.check()?;
         let (client, link) = connect(servers, &options).await?;
         Ok(Self {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::error::JoinError;
 use super::options::SignalNodeOptions;
 use super::stats::{Counters, count};
-use crate::link::authenticated;
+use crate::access::authenticated;
 
 /// How many messages may wait to be sent, and how many bytes they may have.
 const OUTBOX_MAX: (usize, usize) = (4096, 32 << 20);
@@ -52,7 +52,7 @@ pub(super) async fn connect(
     let addresses = address.split(',').map(str::parse);
     let addresses = addresses.collect::<Result<Vec<ServerAddr>, _>>();
     let addresses = addresses.map_err(JoinError::broker)?;
-    let connecting = authenticated(&addresses, options.credentials.as_deref())
+    let connecting = authenticated(&addresses, options.files())
         .await
         .map_err(JoinError::broker)?
         .name("reveille signals")

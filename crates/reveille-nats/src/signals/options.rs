@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::JoinError;
+use crate::access::Files;
 
 /// The longest lease and deadline.
 const TIME_MAX: Duration = Duration::from_secs(300);
@@ -48,6 +49,14 @@ pub struct SignalNodeOptions {
     pub max_answers: usize,
     /// The credentials of a user, as `nsc` writes them; they go before what the address says.
     pub credentials: Option<PathBuf>,
+    /// The certificates of the authorities that the broker's certificate may be of, in PEM, instead of
+    /// those that the system trusts. With it, TLS is spoken or nothing.
+    pub ca: Option<PathBuf>,
+    /// The certificate that this node shows, in PEM, with those that lead to its authority; with
+    /// [`key`](Self::key) only. With it, TLS is spoken or nothing.
+    pub cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    pub key: Option<PathBuf>,
     /// How long a connection to the broker may take to be made.
     pub connect_timeout: Duration,
     /// How often the connection is tried. One that misses two answers is made anew.
@@ -69,6 +78,9 @@ impl Default for SignalNodeOptions {
             max_served: 1 << 16,
             max_answers: 1 << 16,
             credentials: None,
+            ca: None,
+            cert: None,
+            key: None,
             connect_timeout: Duration::from_secs(2),
             ping_interval: Duration::from_secs(2),
         }
@@ -76,6 +88,15 @@ impl Default for SignalNodeOptions {
 }
 
 impl SignalNodeOptions {
+    pub(super) fn files(&self) -> Files {
+        Files {
+            credentials: self.credentials.clone(),
+            ca: self.ca.clone(),
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), JoinError> {
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let invalid = |what| Err(JoinError::Invalid { what });

@@ -78,7 +78,10 @@ impl StartError {
             | Self::Settings(_)
             | Self::Durability { .. }
             | Self::Nats(
-                reveille_nats::ConnectError::Url | reveille_nats::ConnectError::Credentials(_),
+                reveille_nats::ConnectError::Url
+                | reveille_nats::ConnectError::Setting { .. }
+                | reveille_nats::ConnectError::Credentials(_)
+                | reveille_nats::ConnectError::Tls { .. },
             )
             | Self::Redis(
                 reveille_redis::ConnectError::Url(_)
