@@ -1,5 +1,8 @@
 //! Where the server is: fixed, or whichever the sentinels name.
 
+use std::borrow::Cow;
+use std::num::{NonZeroU32, ParseIntError};
+
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisError,
@@ -20,6 +23,9 @@ const TLS_SENTINEL: &str = "rediss+sentinel://";
 const CLUSTER: &str = "redis+cluster://";
 /// Begins a URL of a cluster that speaks TLS.
 const TLS_CLUSTER: &str = "rediss+cluster://";
+
+/// Names the number of replicas behind a URL.
+const REPLICAS: &str = "replicas=";
 
 /// What a URL names.
 #[derive(Debug)]
@@ -112,6 +118,29 @@ impl std::fmt::Debug for Address {
             Self::Sentinels(_) => "Sentinels",
         })
     }
+}
+
+/// How many replicas the URL wants, and the URL without that.
+pub(crate) fn take_replicas(url: &str) -> Result<(Cow<'_, str>, Option<u32>), ConnectError> {
+    let Some((rest, query)) = url.split_once('?') else {
+        return Ok((Cow::Borrowed(url), None));
+    };
+    let (given, others): (Vec<&str>, Vec<&str>) = query
+        .split('&')
+        .partition(|setting| setting.starts_with(REPLICAS));
+    let Some(last) = given.last() else {
+        return Ok((Cow::Borrowed(url), None));
+    };
+    let number = last.strip_prefix(REPLICAS).unwrap_or_default().parse();
+    let number: NonZeroU32 = number.map_err(|error: ParseIntError| ConnectError::Parameter {
+        name: "replicas",
+        source: error.into(),
+    })?;
+    let rest = match others.is_empty() {
+        true => Cow::Borrowed(rest),
+        false => Cow::Owned(format!("{rest}?{}", others.join("&"))),
+    };
+    Ok((rest, Some(number.get())))
 }
 
 impl Target {
@@ -210,6 +239,31 @@ fn sentinels(rest: &str, tls: Option<TlsCertificates>) -> Result<Address, Connec
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_of_replicas_is_taken_from_a_url() {
+        for (url, rest, number) in [
+            ("redis://h", "redis://h", None),
+            ("redis://h?replicas=2", "redis://h", Some(2)),
+            (
+                "rediss://h?ca=f&replicas=1&key=k",
+                "rediss://h?ca=f&key=k",
+                Some(1),
+            ),
+            ("unix:///p?db=1", "unix:///p?db=1", None),
+        ] {
+            let taken = take_replicas(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!((&*taken.0, taken.1), (rest, number));
+        }
+        for wrong in [
+            "redis://h?replicas=0",
+            "redis://h?replicas=",
+            "redis://h?replicas=x",
+        ] {
+            let refused = take_replicas(wrong).map(|_| ()).unwrap_err();
+            assert_eq!(refused.code(), "redis_url_parameter_invalid", "{wrong}");
+        }
+    }
 
     #[test]
     fn urls_of_servers_and_sentinels_are_read() {

@@ -264,7 +264,7 @@ impl Call {
         let names = TenantNames::new(&live.store, tenant);
         let mut keys = vec![names.logs(), names.counters(), names.sequence()];
         keys.extend(self.0.iter().flat_map(|log| names.log(&log.place.name)));
-        let mut command = Request::script(&APPEND, &keys);
+        let mut command = Request::script(&APPEND, &keys).replicated();
         command
             .arg(channel)
             .arg(tenant_name(tenant))

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::address::Target;
+use crate::address::{Target, take_replicas};
 use crate::answer::{Answer, Facts, number};
 use crate::appends::Appends;
 use crate::error::{ConnectError, corrupt, unavailable};
@@ -90,6 +90,8 @@ impl RedisBackend {
     /// or, with `?ca=FILE`, those of the file instead; `cert=FILE` and `key=FILE`, separated by `&`, are shown
     /// to a server that asks for a certificate. All are in PEM, and read here.
     ///
+    /// `replicas=N` behind any of them goes before [the option](RedisOptions::replicas).
+    ///
     /// What acknowledged events survive is read from the server's settings here; in a cluster it is what all
     /// masters keep. A server that promises less after a reconnect is not used.
     ///
@@ -103,11 +105,20 @@ impl RedisBackend {
             let prefix = options.prefix;
             return Err(ConnectError::Prefix { prefix });
         }
-        let servers = Arc::new(match Target::parse(url)? {
+        let (url, replicas) = take_replicas(url)?;
+        let mut options = options;
+        options.replicas = replicas.unwrap_or(options.replicas);
+        let servers = Arc::new(match Target::parse(&url)? {
             Target::Server(address) => Servers::one(address, options),
             Target::Cluster(nodes) => Servers::cluster(nodes, options),
         });
         servers.connect().await.map_err(ConnectError::Server)?;
+        let promised = servers.durability();
+        if let Some(asked) = servers.options().durability
+            && !promised.covers(asked)
+        {
+            return Err(ConnectError::Durability { asked, promised });
+        }
         let wakes = Wakes::new();
         let (ready, begun) = oneshot::channel();
         let listening = tokio::spawn(follow(Arc::clone(&servers), wakes.clone(), ready));

@@ -2,6 +2,7 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use reveille_backend::{AppendError, BackendError};
+use reveille_types::Durability;
 
 use crate::backend::NAME;
 
@@ -14,8 +15,8 @@ pub enum ConnectError {
         "the URL is not redis://, rediss://, unix://, redis+cluster://HOST:PORT,... or redis+sentinel://HOST:PORT,.../MASTER"
     )]
     Url(#[source] Option<RedisError>),
-    /// A parameter of the URL names a file that will not do, or goes with none.
-    #[error("the URL's {name}=FILE will not do")]
+    /// A parameter of the URL names a file that will not do, goes with none, or is no number above 0.
+    #[error("the URL's {name} will not do")]
     Parameter {
         /// The parameter.
         name: &'static str,
@@ -30,6 +31,18 @@ pub enum ConnectError {
         /// The prefix.
         prefix: Box<str>,
     },
+    /// What is asked for is more than the server's settings promise.
+    #[error(
+        "the server's settings promise {}, and {} is asked for",
+        promised.as_str(),
+        asked.as_str()
+    )]
+    Durability {
+        /// The level that is asked for.
+        asked: Durability,
+        /// The level that they promise.
+        promised: Durability,
+    },
     /// The server cannot be reached or used.
     #[error("the server cannot be used")]
     Server(#[source] BackendError),
@@ -43,6 +56,7 @@ impl ConnectError {
             Self::Url(_) => "redis_url_invalid",
             Self::Parameter { .. } => "redis_url_parameter_invalid",
             Self::Prefix { .. } => "redis_prefix_invalid",
+            Self::Durability { .. } => "redis_durability_insufficient",
             Self::Server(_) => "redis_unavailable",
         }
     }

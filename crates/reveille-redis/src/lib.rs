@@ -15,8 +15,9 @@
 //! | `appendonly yes`, `appendfsync always`, `no-appendfsync-on-rewrite no` | `fsync` | nothing | nothing |
 //!
 //! The settings are read at each connect (`CONFIG GET`, else `INFO`); a server that promises less than
-//! at first is refused. Replication is asynchronous: a failover may lose what was acknowledged last,
-//! whatever the level, and no level says otherwise.
+//! at first is refused. Replication is asynchronous: a failover may lose what was acknowledged last, unless
+//! [more is asked for](RedisOptions::durability): `replicated` waits until replicas have it, which is no
+//! consensus, and `replicated_fsync` until they have synced it.
 //!
 //! An append whose answer is lost is
 //! [`OutcomeUnknown`](reveille_backend::AppendError::OutcomeUnknown), never refused. What a server has
@@ -40,6 +41,7 @@ mod log;
 mod names;
 mod options;
 mod order;
+mod replicas;
 mod scripts;
 mod server;
 mod servers;

@@ -5,7 +5,7 @@
 //! the address it began with.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -21,11 +21,14 @@ use tokio::time::Instant;
 use crate::address::Address;
 use crate::error::{failed, is_answer, unavailable};
 use crate::options::RedisOptions;
+use crate::replicas::Replicas;
 use crate::server::Server;
 use crate::servers::Promise;
 
 /// How long after a failed attempt the next one is made: whoever comes earlier fails with it.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long replicas may take that should have everything already. The connection does nothing else meanwhile.
+const GLANCE: Duration = Duration::from_millis(50);
 /// A connection that was idle for so long is tried before a command that must not be sent twice.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -34,6 +37,8 @@ const IDLE: Duration = Duration::from_millis(200);
 pub(crate) struct Link {
     address: Address,
     options: Arc<RedisOptions>,
+    /// Those that are waited for.
+    replicas: Option<Replicas>,
     state: Mutex<State>,
     /// What the first connection found, or the first ones to all servers. Later ones must find as much.
     promise: Promise,
@@ -55,6 +60,8 @@ pub(crate) struct Live {
     /// What the names of all keys begin with.
     pub(crate) store: Arc<str>,
     number: u64,
+    /// Whether too few replicas had what was last written over it.
+    lags: Arc<AtomicBool>,
     /// When it last answered, in milliseconds since the link was made.
     answered: Arc<AtomicU64>,
 }
@@ -63,6 +70,8 @@ pub(crate) struct Live {
 pub(crate) struct Request {
     command: Cmd,
     script: Option<&'static Script>,
+    /// It is acknowledged only once replicas have it, if they are waited for.
+    replicated: bool,
 }
 
 impl From<Cmd> for Request {
@@ -70,6 +79,7 @@ impl From<Cmd> for Request {
         Self {
             command,
             script: None,
+            replicated: false,
         }
     }
 }
@@ -82,7 +92,14 @@ impl Request {
         Self {
             command,
             script: Some(script),
+            replicated: false,
         }
+    }
+
+    /// To be acknowledged only once replicas have it, if they are waited for.
+    pub(crate) fn replicated(mut self) -> Self {
+        self.replicated = true;
+        self
     }
 
     /// One argument more, or several.
@@ -128,11 +145,19 @@ impl From<Failure> for BackendError {
     }
 }
 
+/// What came of a request.
+struct Answered<T> {
+    answer: T,
+    /// As many replicas have it as are waited for.
+    replicated: bool,
+}
+
 impl Link {
     /// A way that is not tried yet.
     pub(crate) fn new(address: Address, options: Arc<RedisOptions>, promise: Promise) -> Self {
         Self {
             address,
+            replicas: Replicas::asked(&options),
             options,
             state: Mutex::default(),
             promise,
@@ -201,7 +226,9 @@ impl Link {
             .set_response_timeout(Some(self.options.response_timeout));
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = connecting.await.map_err(unavailable)?;
-        let server = Server::ask(&mut connection).await.map_err(unavailable)?;
+        let server = Server::ask(&mut connection, self.replicas)
+            .await
+            .map_err(unavailable)?;
         Ok((connection, server))
     }
 
@@ -226,6 +253,7 @@ impl Link {
             connection,
             store: store.into(),
             number: *self.connected.borrow() + 1,
+            lags: Arc::default(),
             answered: Arc::new(AtomicU64::new(self.now())),
         })
     }
@@ -254,9 +282,33 @@ impl Link {
             return self.repeatable(request).await;
         }
         let live = self.tried().await?;
-        self.once(&live, &request(&live), manner == Manner::Asking)
+        let request = request(&live);
+        if request.replicated {
+            self.caught_up(&live).await?;
+        }
+        self.once(&live, &request, manner == Manner::Asking)
             .await
             .map_err(Failure::Told)
+    }
+
+    /// Looks whether replicas have what was written before, where that was not so.
+    async fn caught_up(&self, live: &Live) -> Result<(), BackendError> {
+        let Some(replicas) = self.replicas else {
+            return Ok(());
+        };
+        if !live.lags.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let request = replicas.command(GLANCE).into();
+        let answer: RedisResult<Value> = self.once(live, &request, false).await;
+        match replicas.have(answer.map_err(failed)?) {
+            Ok(true) => {
+                live.lags.store(false, Ordering::Relaxed);
+                Ok(())
+            }
+            Ok(false) => Err(unavailable("too few replicas have what was written before")),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     /// Who has which slots of the cluster. Before it is known what the servers promise, it is asked over a
@@ -301,19 +353,59 @@ impl Link {
         request: &Request,
         asking: bool,
     ) -> RedisResult<T> {
-        let mut result = send(live, request, asking).await;
+        let mut result = self.send(live, request, asking).await;
         // One that the server does not know was not run: it is loaded and run then.
         if let (Err(error), Some(script)) = (&result, request.script)
             && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
         {
             let mut connection = live.connection.clone();
             result = match script.load_async(&mut connection).await {
-                Ok(_) => send(live, request, asking).await,
+                Ok(_) => self.send(live, request, asking).await,
                 Err(error) => Err(error),
             };
         }
         self.settle(live, &result).await;
-        result
+        let Answered { answer, replicated } = result?;
+        if !replicated {
+            live.lags.store(true, Ordering::Relaxed);
+            // No answer of the server: what has become of it is not known.
+            return Err((ErrorKind::Io, "too few replicas have it in time").into());
+        }
+        Ok(answer)
+    }
+
+    /// Sends it over this connection, and waits for the answer, and for replicas where that is asked.
+    async fn send<T: FromRedisValue>(
+        &self,
+        live: &Live,
+        request: &Request,
+        asking: bool,
+    ) -> RedisResult<Answered<T>> {
+        let mut connection = live.connection.clone();
+        let replicas = self.replicas.filter(|_| request.replicated);
+        if !asking && replicas.is_none() {
+            let answer = request.command.query_async(&mut connection).await?;
+            let replicated = true;
+            return Ok(Answered { answer, replicated });
+        }
+        let mut together = redis::pipe();
+        together.ignore_errors();
+        if asking {
+            together.cmd("ASKING").ignore();
+        }
+        together.add_command(request.command.clone());
+        if let Some(replicas) = replicas {
+            together.add_command(replicas.command(self.options.response_timeout / 2));
+        }
+        let answers: Vec<RedisResult<Value>> = together.query_async(&mut connection).await?;
+        let mut answers = answers.into_iter();
+        let answer = T::from_redis_value(answers.next().unwrap_or(Ok(Value::Nil))?)?;
+        let replicated = match (replicas, answers.next()) {
+            (Some(replicas), Some(Ok(told))) => replicas.have(told).unwrap_or(false),
+            (Some(_), _) => false,
+            (None, _) => true,
+        };
+        Ok(Answered { answer, replicated })
     }
 
     /// Gives the connection up unless the server has answered over it.
@@ -331,21 +423,6 @@ impl Link {
     fn now(&self) -> u64 {
         u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
-}
-
-/// Sends it over this connection, and waits for the answer.
-async fn send<T: FromRedisValue>(live: &Live, request: &Request, asking: bool) -> RedisResult<T> {
-    let mut connection = live.connection.clone();
-    if !asking {
-        return request.command.query_async(&mut connection).await;
-    }
-    let mut both = redis::pipe();
-    both.cmd("ASKING")
-        .ignore()
-        .add_command(request.command.clone());
-    let answers: Vec<Value> = both.query_async(&mut connection).await?;
-    let answer = answers.into_iter().next().unwrap_or(Value::Nil);
-    Ok(T::from_redis_value(answer)?)
 }
 
 /// Whether the connection is as good as before: the server has answered over it, and may still be

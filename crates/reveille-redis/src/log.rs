@@ -141,7 +141,7 @@ impl StoredLog for RedisLog {
     async fn seal(&self, seal: Seal) -> Result<bool, BackendError> {
         let servers = &self.shared.servers;
         let asking = servers.once::<Answer>(&self.key.tenant, |live| {
-            let mut call = self.call(&SEAL, live);
+            let mut call = self.call(&SEAL, live).replicated();
             call.arg(self.channel())
                 .arg(&self.name)
                 .arg(seal.reason.as_str());

@@ -1,9 +1,11 @@
 //! What the server's own settings promise.
 
 use redis::aio::MultiplexedConnection;
-use redis::{InfoDict, RedisResult};
+use redis::{InfoDict, RedisResult, Value};
 use reveille_types::Durability;
 use std::collections::HashMap;
+
+use crate::replicas::Replicas;
 
 /// What is known of the server behind a connection.
 #[derive(Debug, Clone)]
@@ -17,7 +19,10 @@ pub(crate) struct Server {
 impl Server {
     /// Asks the server. One that hides its settings is believed what it tells of its state: that it
     /// writes a file, not that it syncs it.
-    pub(crate) async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
+    pub(crate) async fn ask(
+        connection: &mut MultiplexedConnection,
+        replicas: Option<Replicas>,
+    ) -> RedisResult<Self> {
         let info: InfoDict = redis::cmd("INFO").query_async(connection).await?;
         let settings: RedisResult<HashMap<String, String>> = redis::cmd("CONFIG")
             .arg("GET")
@@ -30,6 +35,16 @@ impl Server {
                 Some(1) => Durability::Os,
                 _ => Durability::Volatile,
             },
+        };
+        let durability = match replicas {
+            None => durability,
+            Some(replicas) => {
+                let mut command = redis::cmd("COMMAND");
+                command.arg("INFO").arg("WAITAOF");
+                let known: Vec<Value> = command.query_async(connection).await?;
+                let knows_waitaof = known.first().is_some_and(|known| *known != Value::Nil);
+                replicas.over(durability, knows_waitaof)
+            }
         };
         let run = info.get("run_id").unwrap_or_default();
         Ok(Self { durability, run })

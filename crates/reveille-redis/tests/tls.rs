@@ -99,7 +99,10 @@ impl Authority {
 }
 
 async fn connected(url: &str) -> Result<RedisBackend, ConnectError> {
-    RedisBackend::connect(url, common::options()).await
+    // What is refused is refused by the server or its certificate, never by the clock.
+    let mut options = common::options();
+    (options.connect_timeout, options.response_timeout) = (PATIENCE, PATIENCE);
+    RedisBackend::connect(url, options).await
 }
 
 /// Two backends there share what is appended, and wake each other.

@@ -142,7 +142,12 @@ for n = 1, count do
     runs[#runs + 1] = string.format(run_form, log.name, log.epoch, log.start, #log.new)
   end
 end
-if #logs == 0 then return answers end
+if #logs == 0 then
+  -- Whoever waits for replicas waits for what was written over his connection: what is known already may have
+  -- been written over another one.
+  if counted then redis.call('HSET', KEYS[2], 'seq', digits(seq)) end
+  return answers
+end
 
 -- An error up to here, and one of the first write, has changed nothing. From then on there is none.
 -- About as many events as a gateway retains of a tenant are found by their numbers.

@@ -165,6 +165,7 @@ fn spawn(make: Make, port: u16, arguments: &[String], dir: &Path) -> Child {
     Command::new(make.program())
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--daemonize", "no"])
+        .args(["--repl-diskless-sync-delay", "0"])
         .args(arguments)
         .arg("--dir")
         .arg(dir)

@@ -144,7 +144,9 @@ impl BackendArgs {
                 Arc::new(connecting.await?)
             }
             BackendName::Redis(url) => {
-                let connecting = RedisBackend::connect(url, RedisOptions::default());
+                let mut options = RedisOptions::default();
+                options.durability = self.durability.map(Durability::from);
+                let connecting = RedisBackend::connect(url, options);
                 Arc::new(connecting.await?)
             }
         };

@@ -85,7 +85,8 @@ impl StartError {
             )
             | Self::Redis(
                 reveille_redis::ConnectError::Url(_)
-                | reveille_redis::ConnectError::Parameter { .. },
+                | reveille_redis::ConnectError::Parameter { .. }
+                | reveille_redis::ConnectError::Durability { .. },
             )
             | Self::Serve(
                 ServeError::NotLoopback { .. }
