@@ -40,6 +40,12 @@ async fn get(gateway: &Program, path: &str) -> Value {
     answer.unwrap().json().await.unwrap()
 }
 
+async fn get_page(gateway: &Program, path: &str) -> Value {
+    let request = reqwest::Client::new().get(format!("{}/v1/{path}", gateway.url));
+    let answer = request.header("accept", "application/json").send().await;
+    answer.unwrap().json().await.unwrap()
+}
+
 fn step(n: u64) -> Value {
     json!([{"type": "step", "data": {"n": n}}])
 }
@@ -248,6 +254,19 @@ async fn a_cursor_of_all_sessions_outlives_its_gateway(cluster: Cluster) {
     // It has shown none of these.
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", &broker.url];
     let c = Program::start(&arguments).await;
+    let mut cursor = seen.clone().unwrap();
+    let mut paged = Vec::new();
+    loop {
+        let page = get_page(&c, &format!("events?limit=70&wait=20s&after={cursor}")).await;
+        assert_eq!(page.get("gap"), None);
+        let events = page["events"].as_array().unwrap().iter();
+        paged.extend(events.map(|event| event["data"]["n"].as_u64().unwrap()));
+        if page["caught_up"] == true {
+            break;
+        }
+        cursor = page["cursor"].as_str().unwrap().into();
+    }
+    assert_eq!(paged, (1..=EVENTS).collect::<Vec<u64>>());
     let mut resumed = SseReader::open(&all(&c), seen.as_deref()).await;
     for n in 1..=EVENTS {
         let event = next(&mut resumed).await;
