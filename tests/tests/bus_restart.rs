@@ -485,6 +485,10 @@ async fn pages_and_waits_of_all_sessions_resume_from_a_server_that_was_killed() 
         assert_eq!(page.get("gap"), None);
         assert_eq!(page["caught_up"], false);
     }
+    // Nothing is missing for a reader that would rather have nothing than a gap.
+    let url = format!("{events}?match=task.*&after={cursor}&gap=fail");
+    let mut stream = SseReader::open(&url, None).await;
+    assert_eq!(stream.event().await.json()["data"], 2);
     // A wait that finds nothing in the store is one for what comes.
     let url = format!("{events}?match=late&after=latest&limit=1");
     let none = page(client.get(&url)).await;

@@ -142,9 +142,9 @@ async fn read(
     match mode(headers)? {
         Mode::Sse => {
             let dialect = Dialect::Sse(asking.streaming.names);
-            stream(gateway, caller, &bus, asking, dialect)
+            stream(gateway, caller, &bus, asking, dialect).await
         }
-        Mode::Ndjson => stream(gateway, caller, &bus, asking, Dialect::Ndjson),
+        Mode::Ndjson => stream(gateway, caller, &bus, asking, Dialect::Ndjson).await,
         mode @ (Mode::Page | Mode::Batch) => page(gateway, caller, &bus, mode, asking, limit).await,
     }
 }
@@ -222,7 +222,7 @@ fn wire_page(page: &BusPage) -> EventPage {
     }
 }
 
-fn stream(
+async fn stream(
     gateway: &Gateway,
     caller: &Caller,
     bus: &Bus,
@@ -250,7 +250,7 @@ fn stream(
     };
     let info = bus.tail().info();
     let at = events.cursor();
-    if asking.streaming.gap_fails && (gap.is_some() || at.place() < info.oldest.0) {
+    if asking.streaming.gap_fails && (gap.is_some() || begins_with_a_gap(bus, &filter, at).await?) {
         return Err(Refusal::new(StatusCode::GONE, "cursor_expired").field("after"));
     }
     let open = Open {
@@ -269,6 +269,15 @@ fn stream(
     let seat = Seat::take(gateway, caller, &feed)?;
     let body = EventStream::new(seat, feed, beginning, &asking.streaming, dialect);
     Ok(body.into_response())
+}
+
+/// Whether something is missing before the first event, in the store, too.
+async fn begins_with_a_gap(bus: &Bus, filter: &Filter, at: Cursor) -> Result<bool, BusError> {
+    if at.place() >= bus.tail().info().oldest.0 {
+        return Ok(false);
+    }
+    let first = PageQuery::new(filter.clone(), BusStart::After(at)).limit(1, 0);
+    Ok(bus.page(&first).await?.gap.is_some())
 }
 
 fn subscribe(bus: &Bus, asked: Asked, filter: &Filter) -> Result<BusSubscription, BusError> {
