@@ -68,6 +68,30 @@ impl Shared {
         all.insert(tenant.clone(), Arc::downgrade(&appends));
         appends
     }
+
+    /// Removes a log, if there is one and it is of this epoch or of any.
+    async fn remove(&self, key: &SessionKey, epoch: Option<Epoch>) -> Result<bool, BackendError> {
+        let link = &self.link;
+        let live = link.tried().await?;
+        let names = TenantNames::new(&live.store, &key.tenant);
+        let mut call = REMOVE.prepare_invoke();
+        call.key(names.logs()).key(names.counters());
+        let name = local_name(key);
+        for of_log in names.log(&name) {
+            call.key(of_log);
+        }
+        call.key(names.index())
+            .arg(name)
+            .arg(channel(&link.options().prefix))
+            .arg(wake_name(key))
+            .arg(member(key));
+        if let Some(epoch) = epoch {
+            call.arg(epoch.as_str());
+        }
+        let answer = link.once::<Answer>(&live, &Request::Script(call)).await;
+        let answer = answer.map_err(failed)?;
+        Ok(number(&mut answer.found()?)? == 1)
+    }
 }
 
 impl Drop for Shared {
@@ -241,23 +265,15 @@ impl Backend for RedisBackend {
     }
 
     async fn remove(&self, key: &SessionKey) -> Result<bool, BackendError> {
-        let link = &self.0.link;
-        let live = link.tried().await?;
-        let names = TenantNames::new(&live.store, &key.tenant);
-        let mut call = REMOVE.prepare_invoke();
-        call.key(names.logs()).key(names.counters());
-        let name = local_name(key);
-        for of_log in names.log(&name) {
-            call.key(of_log);
-        }
-        call.key(names.index())
-            .arg(name)
-            .arg(channel(&link.options().prefix))
-            .arg(wake_name(key))
-            .arg(member(key));
-        let answer = link.once::<Answer>(&live, &Request::Script(call)).await;
-        let answer = answer.map_err(failed)?;
-        Ok(number(&mut answer.found()?)? == 1)
+        self.0.remove(key, None).await
+    }
+
+    async fn remove_incarnation(
+        &self,
+        key: &SessionKey,
+        epoch: Epoch,
+    ) -> Result<bool, BackendError> {
+        self.0.remove(key, Some(epoch)).await
     }
 
     async fn health(&self) -> Result<(), BackendError> {
