@@ -140,6 +140,25 @@ async fn an_ended_session_leaves_the_store_when_its_retention_is_over(machine: M
     assert_eq!(sweep(&sessions).await, (0, 0, 0));
 }
 
+async fn an_ended_session_is_found_until_its_retention_is_over(machine: Machine) {
+    let before = machine.process();
+    let log = before.create(key("s"), minute()).await.unwrap();
+    append(&log, "task.result").await;
+    let epoch = log.epoch();
+    drop((before, log));
+    let (sessions, other) = (machine.process(), machine.process());
+    assert_eq!(
+        (sweep(&sessions).await, sweep(&other).await),
+        ((0, 0, 0), (0, 0, 0))
+    );
+    machine.clock.advance(secs(59));
+    let found = sessions.find(&key("s")).await.unwrap();
+    assert_eq!((found.epoch(), found.info().retained), (epoch, 1));
+    machine.clock.advance(secs(1));
+    let gone = other.find(&key("s")).await;
+    assert!(matches!(gone, Err(SessionError::NotFound { .. })));
+}
+
 async fn two_processes_may_remove_what_is_over_at_once(machine: Machine) {
     let before = machine.process();
     let log = before.create(key("s"), minute()).await.unwrap();
@@ -164,10 +183,46 @@ async fn what_is_over_here_leaves_the_store_as_well(machine: Machine) {
     assert_eq!(sweep(&sessions).await, (0, 0, 0), "it is still open here");
     assert_eq!(sessions.sweep().removed, 1);
     assert_eq!(sweep(&sessions).await, (0, 1, 0));
+    assert_eq!(sessions.info().removed, 1, "it is counted once");
     assert!(machine.stored("s").await.is_none());
     let tail = sessions.tail(&Tenant::default_tenant()).unwrap();
     let begin = tail.info().begin;
     assert_eq!(tail.read(begin, &Filter::all(), 9, 999).events, []);
+}
+
+async fn what_is_over_here_is_not_found_in_the_store(machine: Machine) {
+    let sessions = machine.process();
+    let mut logs = Vec::new();
+    for name in ["swept", "found", "made"] {
+        let log = sessions.create(key(name), minute()).await.unwrap();
+        append(&log, "task.result").await;
+        logs.push(log);
+    }
+    machine.clock.advance(secs(59));
+    assert_eq!(sessions.sweep().removed, 0);
+    for log in &logs {
+        let found = sessions.find(log.key()).await.unwrap();
+        assert_eq!(found.epoch(), log.epoch());
+    }
+    machine.clock.advance(secs(1));
+    // Whether it is noticed by whoever asks for it, or has been before.
+    let gone = sessions.find(&key("found")).await;
+    assert!(matches!(gone, Err(SessionError::NotFound { .. })));
+    let (made, is_new) = sessions.get_or_create(key("made"), minute()).await.unwrap();
+    assert!(is_new && made.epoch() != logs[2].epoch());
+    sessions.sweep();
+    sessions
+        .open_stored(&Tenant::default_tenant())
+        .await
+        .unwrap();
+    let gone = sessions.find(&key("swept")).await;
+    assert!(matches!(gone, Err(SessionError::NotFound { .. })));
+    for name in ["swept", "found"] {
+        assert!(machine.stored(name).await.is_none());
+    }
+    assert_eq!(sweep(&sessions).await, (0, 0, 0));
+    assert_eq!(made.info().reason, None);
+    assert_eq!(sessions.info().removed, 3);
 }
 
 async fn an_incarnation_in_place_of_one_that_is_over_stays(machine: Machine) {
@@ -325,8 +380,10 @@ macro_rules! on_each_store {
 
 on_each_store! {
     an_ended_session_leaves_the_store_when_its_retention_is_over
+    an_ended_session_is_found_until_its_retention_is_over
     two_processes_may_remove_what_is_over_at_once
     what_is_over_here_leaves_the_store_as_well
+    what_is_over_here_is_not_found_in_the_store
     an_incarnation_in_place_of_one_that_is_over_stays
     retention_counts_from_the_end_of_this_incarnation
 }

@@ -260,7 +260,10 @@ impl Sessions {
             OpenOptions::new(incarnation, epoch).attributes(kept::text(&options, now.wall));
         let _opening = match self.0.backend.capabilities().immediate {
             true => None,
-            false => Some(self.0.unopened.opening.read().await),
+            false => {
+                self.let_go(&key).await?;
+                Some(self.0.unopened.opening.read().await)
+            }
         };
         let opened = self.0.backend.open(&key, opening).await?;
         self.0.unopened.look_after(&key.tenant);

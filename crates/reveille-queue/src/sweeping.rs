@@ -61,7 +61,7 @@ impl Sessions {
     }
 
     /// The store is to let go of a session, too, whose retention is over.
-    fn note_gone(&self, log: &SessionLog, now: Instant) {
+    pub(crate) fn note_gone(&self, log: &SessionLog, now: Instant) {
         if log.0.stored.is_none() {
             return;
         }

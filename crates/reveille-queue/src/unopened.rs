@@ -68,6 +68,15 @@ struct Known {
     /// When it was first seen like that.
     since: Instant,
     look_at: Instant,
+    /// It was open here until its retention was over.
+    was_open: bool,
+}
+
+impl Known {
+    /// Whether its retention is over, as far as that is known.
+    fn is_gone(&self, now: Instant) -> bool {
+        self.is_over && self.look_at <= now
+    }
 }
 
 impl Unopened {
@@ -85,6 +94,7 @@ impl Unopened {
             is_over: true,
             since: now.checked_sub(terms.retention).unwrap_or(now),
             look_at: now,
+            was_open: true,
         };
         self.note(key, known);
     }
@@ -104,6 +114,13 @@ impl Unopened {
     fn get(&self, key: &SessionKey) -> Option<Known> {
         let id = self.hasher.hash_one(key);
         self.known.lock().get(&key.tenant)?.get(&id).copied()
+    }
+
+    fn forget(&self, key: &SessionKey) {
+        let id = self.hasher.hash_one(key);
+        if let Some(of_tenant) = self.known.lock().get_mut(&key.tenant) {
+            of_tenant.remove(&id);
+        }
     }
 
     /// Forgets the sessions of a tenant that are not among these.
@@ -170,7 +187,11 @@ impl Sessions {
                 let is_due = unopened.get(key).is_none_or(|known| known.look_at <= now);
                 if is_due && looks < LOOKS {
                     looks += 1;
-                    self.look(key, swept).await?;
+                    match self.look(key, swept).await {
+                        // What is damaged stays for whoever asks for it, and does not stop the others.
+                        Err(error) if !is_unavailable(&error) => self.look_later(key, now),
+                        looked => looked?,
+                    }
                 }
             }
             options.after = page.keys.last().cloned();
@@ -191,12 +212,8 @@ impl Sessions {
 
     /// Looks at one session that is stored and not open here, and does what is due.
     async fn look(&self, key: &SessionKey, swept: &mut SweptStored) -> Result<(), SessionError> {
-        let opened = match self.stored(key).await {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return Ok(()),
-            Err(error @ BackendError::Unavailable { .. }) => return Err(error.into()),
-            // What is damaged stays for whoever asks for it, and does not stop the others.
-            Err(_) => return Ok(()),
+        let Some(opened) = self.stored(key).await? else {
+            return Ok(());
         };
         let default = self.terms(&SessionOptions::default());
         let default = default.map_err(SessionError::InvalidOption)?;
@@ -205,9 +222,8 @@ impl Sessions {
         let now = now.monotonic;
         let is_over = opened.seal.is_some();
         let before = self.0.unopened.get(key);
-        let since = before
-            .filter(|known| (known.epoch, known.is_over) == (opened.epoch, is_over))
-            .map_or(now, |known| known.since);
+        let before = before.filter(|known| (known.epoch, known.is_over) == (opened.epoch, is_over));
+        let since = before.map_or(now, |known| known.since);
         let after = |from: Instant, time: Duration| from.checked_add(time);
         let due = match is_over {
             true => after(since, terms.retention),
@@ -228,6 +244,7 @@ impl Sessions {
             is_over,
             since,
             look_at: due.map_or(next, |due| due.min(next)),
+            was_open: before.is_some_and(|known| known.was_open),
         };
         if due.is_some_and(|due| due <= now) {
             let _alone = self.0.unopened.opening.write().await;
@@ -240,7 +257,7 @@ impl Sessions {
                     (known.is_over, known.since, known.look_at) = (true, now, next);
                 }
                 _ => {
-                    let removed = self.remove_over(key, opened.epoch).await?;
+                    let removed = self.remove_over(key, known).await?;
                     swept.removed += usize::from(removed);
                     return Ok(());
                 }
@@ -260,17 +277,52 @@ impl Sessions {
         }
     }
 
-    async fn remove_over(&self, key: &SessionKey, epoch: Epoch) -> Result<bool, BackendError> {
+    async fn remove_over(&self, key: &SessionKey, known: Known) -> Result<bool, BackendError> {
         let backend = &self.0.backend;
-        group_log::remove(&**backend, key, epoch).await?;
-        let removed = backend.remove_incarnation(key, epoch).await?;
+        group_log::remove(&**backend, key, known.epoch).await?;
+        let removed = backend.remove_incarnation(key, known.epoch).await?;
+        self.0.unopened.forget(key);
         if removed {
-            self.0.removed.fetch_add(1, Ordering::Relaxed);
+            // What was open here was counted when it left the table.
+            let count = u64::from(!known.was_open);
+            self.0.removed.fetch_add(count, Ordering::Relaxed);
             if let Some(tail) = self.tail(&key.tenant) {
-                tail.forget(key, epoch);
+                tail.forget(key, known.epoch);
             }
         }
         Ok(removed)
+    }
+
+    /// Looks at a session again after a while.
+    fn look_later(&self, key: &SessionKey, now: Instant) {
+        let known = Known {
+            epoch: self.new_epoch(),
+            is_over: false,
+            since: now,
+            look_at: now.checked_add(self.0.default_ttl).unwrap_or(now),
+            was_open: false,
+        };
+        self.0.unopened.note(key, known);
+    }
+
+    /// Lets go of a session whose retention is over, so that whoever opens it next does not find it in
+    /// the store.
+    pub(crate) async fn let_go(&self, key: &SessionKey) -> Result<(), BackendError> {
+        let now = self.0.environment.now().monotonic;
+        let present = self.0.table.lock().sessions.get(key).cloned();
+        if let Some(log) = present.filter(|log| self.is_gone(log)) {
+            self.note_gone(&log, now);
+        }
+        let gone = || self.0.unopened.get(key).filter(|known| known.is_gone(now));
+        if gone().is_none() {
+            return Ok(());
+        }
+        let _alone = self.0.unopened.opening.write().await;
+        // Somebody else may have been first.
+        if let Some(known) = gone() {
+            self.remove_over(key, known).await?;
+        }
+        Ok(())
     }
 
     /// The incarnations of a tenant that somebody else may have removed: of which events are shown, and
@@ -330,4 +382,11 @@ async fn expire(log: &dyn StoredLog) -> Result<bool, BackendError> {
         Err(BackendError::NotFound) => Ok(false),
         sealed => sealed,
     }
+}
+
+fn is_unavailable(error: &SessionError) -> bool {
+    matches!(
+        error,
+        SessionError::Backend(BackendError::Unavailable { .. })
+    )
 }
