@@ -17,6 +17,7 @@ struct Cluster {
 impl Cluster {
     async fn on(broker: Broker) -> Self {
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", &broker.url];
+        let arguments = [&arguments[..], &["--store-sweep", "100ms"]].concat();
         Self {
             a: Program::start(&arguments).await,
             b: Program::start(&arguments).await,
@@ -277,6 +278,31 @@ async fn a_cursor_of_all_sessions_outlives_its_gateway(cluster: Cluster) {
     assert_eq!(next.json()["data"]["n"], 0);
 }
 
+async fn what_is_removed_here_is_shown_there_no_longer(cluster: Cluster) {
+    let Cluster { a, b, .. } = &cluster;
+    let mut at_b = SseReader::open(&format!("{}/v1/events", b.url), None).await;
+    for session in ["removed", "stays"] {
+        publish(&a.url, session, &step(0)).await;
+        next(&mut at_b).await;
+    }
+    let shown = async || {
+        let page = get_page(b, "events?after=earliest").await;
+        let events = page["events"].as_array().unwrap().iter();
+        let shown = events.map(|event| event["reveillesession"].as_str().unwrap().to_owned());
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(shown().await, ["removed", "stays"]);
+    let url = format!("{}/v1/sessions/removed", a.url);
+    let removed = reqwest::Client::new().delete(url).send().await.unwrap();
+    assert!(removed.status().is_success());
+    soon("it is gone there as well", async {
+        while shown().await != ["stays"] {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 macro_rules! on_each_store {
     ($($name:ident)+) => {
         mod on_redis {
@@ -310,4 +336,5 @@ on_each_store! {
     both_list_the_same_sessions
     events_of_all_sessions_are_shown_by_both
     a_cursor_of_all_sessions_outlives_its_gateway
+    what_is_removed_here_is_shown_there_no_longer
 }
