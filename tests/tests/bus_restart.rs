@@ -14,7 +14,7 @@ use reveille_bus::{
 use reveille_e2e::append_file::AppendFile;
 use reveille_e2e::{Program, SseReader, publish, soon};
 use reveille_queue::{Sessions, TailLimits};
-use reveille_testkit::{Broken, Flaw, MemoryStore};
+use reveille_testkit::{Broken, Fault, Faulty, Flaw, MemoryStore, Operation};
 use reveille_types::{Cursor, EventDraft, Filter, GapReason, Seq, SessionKey, Tenant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -299,6 +299,22 @@ async fn what_was_removed_before_a_restart_is_told_before_the_page_that_follows_
     let gap = page.gap.as_ref().unwrap();
     assert_eq!(gap.ranges.as_slice(), [(3, 3), (6, 6), (9, 9)]);
     assert_eq!((gap.missed, page.events.len()), (None, 0));
+}
+
+/// A page can be asked for again; a gap cannot be taken back.
+#[tokio::test]
+async fn a_page_is_refused_while_the_store_cannot_be_read() {
+    let store = MemoryStore::new();
+    fill(&bus(Arc::new(store.clone())).await, 1, 9).await;
+    let backend = Faulty::new(store);
+    let faults = backend.faults().clone();
+    let bus = bus(Arc::new(backend)).await;
+    let begin = bus.cursor(Seq(0), &Filter::all());
+    faults.plan(Operation::ReadOrder, Fault::Refuse);
+    let refused = bus.page(&query(begin, &Filter::all(), 9)).await;
+    assert_eq!(refused.unwrap_err().code(), "backend_unavailable");
+    let page = bus.page(&query(begin, &Filter::all(), 9)).await.unwrap();
+    assert_eq!((seqs(&page), page.gap), ((1..=9).collect(), None));
 }
 
 /// A page has an end though nothing in the store matches.
