@@ -17,6 +17,7 @@ struct Cluster {
 impl Cluster {
     async fn on(broker: Broker) -> Self {
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", &broker.url];
+        let arguments = [&arguments[..], &["--store-sweep", "100ms"]].concat();
         Self {
             a: Program::start(&arguments).await,
             b: Program::start(&arguments).await,
@@ -37,6 +38,12 @@ async fn post(gateway: &Program, path: &str, body: Value) -> Value {
 
 async fn get(gateway: &Program, path: &str) -> Value {
     let answer = reqwest::get(format!("{}/v1/{path}", gateway.url)).await;
+    answer.unwrap().json().await.unwrap()
+}
+
+async fn get_page(gateway: &Program, path: &str) -> Value {
+    let request = reqwest::Client::new().get(format!("{}/v1/{path}", gateway.url));
+    let answer = request.header("accept", "application/json").send().await;
     answer.unwrap().json().await.unwrap()
 }
 
@@ -248,6 +255,19 @@ async fn a_cursor_of_all_sessions_outlives_its_gateway(cluster: Cluster) {
     // It has shown none of these.
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--backend", &broker.url];
     let c = Program::start(&arguments).await;
+    let mut cursor = seen.clone().unwrap();
+    let mut paged = Vec::new();
+    loop {
+        let page = get_page(&c, &format!("events?limit=70&wait=20s&after={cursor}")).await;
+        assert_eq!(page.get("gap"), None);
+        let events = page["events"].as_array().unwrap().iter();
+        paged.extend(events.map(|event| event["data"]["n"].as_u64().unwrap()));
+        if page["caught_up"] == true {
+            break;
+        }
+        cursor = page["cursor"].as_str().unwrap().into();
+    }
+    assert_eq!(paged, (1..=EVENTS).collect::<Vec<u64>>());
     let mut resumed = SseReader::open(&all(&c), seen.as_deref()).await;
     for n in 1..=EVENTS {
         let event = next(&mut resumed).await;
@@ -256,6 +276,31 @@ async fn a_cursor_of_all_sessions_outlives_its_gateway(cluster: Cluster) {
     publish(&b.url, "third", &step(0)).await;
     let next = next(&mut resumed).await;
     assert_eq!(next.json()["data"]["n"], 0);
+}
+
+async fn what_is_removed_here_is_shown_there_no_longer(cluster: Cluster) {
+    let Cluster { a, b, .. } = &cluster;
+    let mut at_b = SseReader::open(&format!("{}/v1/events", b.url), None).await;
+    for session in ["removed", "stays"] {
+        publish(&a.url, session, &step(0)).await;
+        next(&mut at_b).await;
+    }
+    let shown = async || {
+        let page = get_page(b, "events?after=earliest").await;
+        let events = page["events"].as_array().unwrap().iter();
+        let shown = events.map(|event| event["reveillesession"].as_str().unwrap().to_owned());
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(shown().await, ["removed", "stays"]);
+    let url = format!("{}/v1/sessions/removed", a.url);
+    let removed = reqwest::Client::new().delete(url).send().await.unwrap();
+    assert!(removed.status().is_success());
+    soon("it is gone there as well", async {
+        while shown().await != ["stays"] {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 macro_rules! on_each_store {
@@ -291,4 +336,5 @@ on_each_store! {
     both_list_the_same_sessions
     events_of_all_sessions_are_shown_by_both
     a_cursor_of_all_sessions_outlives_its_gateway
+    what_is_removed_here_is_shown_there_no_longer
 }

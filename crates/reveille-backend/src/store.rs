@@ -245,6 +245,30 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// [`BackendError`].
     async fn remove(&self, key: &SessionKey) -> Result<bool, BackendError>;
 
+    /// Deletes a stored log if it is of this incarnation. `false` if it is not; then nothing has changed.
+    ///
+    /// What is [shared](Capabilities::shared) must do it in one step, so that an incarnation which another
+    /// process makes meanwhile stays. The default looks first and removes then, for a backend on which one
+    /// process alone makes them.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    async fn remove_incarnation(
+        &self,
+        key: &SessionKey,
+        epoch: Epoch,
+    ) -> Result<bool, BackendError> {
+        if self.capabilities().immediate {
+            return Ok(false);
+        }
+        let current = OpenOptions::new(Incarnation::Current, epoch);
+        match self.open(key, current).await {
+            Ok(opened) if opened.epoch == epoch => self.remove(key).await,
+            Ok(_) | Err(BackendError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the store can be used right now.
     ///
     /// # Errors

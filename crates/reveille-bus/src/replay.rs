@@ -53,6 +53,9 @@ pub(crate) struct Replay {
     fetch: Option<BoxFuture<'static, Result<Page, ArchiveError>>>,
     items: VecDeque<Replayed>,
     end: Option<Option<Watermark>>,
+    /// How many pages were fetched, and may be.
+    pages: usize,
+    most_pages: usize,
 }
 
 impl Replay {
@@ -64,7 +67,20 @@ impl Replay {
             fetch: None,
             items: VecDeque::new(),
             end: None,
+            pages: 0,
+            most_pages: usize::MAX,
         }
+    }
+
+    /// Done after so many pages, if it reads a store: with how far that was.
+    pub(crate) fn at_most(mut self, pages: usize) -> Self {
+        self.most_pages = pages;
+        self
+    }
+
+    /// How many pages were fetched.
+    pub(crate) fn pages(&self) -> usize {
+        self.pages
     }
 
     /// What comes next.
@@ -76,6 +92,12 @@ impl Replay {
             if let Some(watermark) = self.end {
                 return Poll::Ready(Ok(Replayed::Done(watermark)));
             }
+            if self.pages >= self.most_pages
+                && let From::Store(_, tail, after) = &self.from
+            {
+                let (epoch, seq) = (tail.epoch(), *after);
+                return Poll::Ready(Ok(Replayed::Done(Some(Watermark { epoch, seq }))));
+            }
             let fetch = self.fetch.get_or_insert_with(|| {
                 let (from, tenant) = (self.from.clone(), self.tenant.clone());
                 page(from, tenant, self.filter.clone()).boxed()
@@ -86,6 +108,7 @@ impl Replay {
             self.from = page.next;
             self.items = page.items;
             self.end = page.end;
+            self.pages += 1;
         }
     }
 }

@@ -1,15 +1,21 @@
 //! The bus of a tenant: events of all its sessions in one order, in the same modes as one session.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use reveille_bus::{Bus, BusError, BusStart, BusSubscription, EventBus, SubscribeOptions};
-use reveille_types::sets::{OverflowPolicy, PayloadAccess};
+use reveille_bus::{
+    Bus, BusError, BusFrame, BusPage, BusStart, BusSubscription, EventBus, PageQuery,
+    SubscribeOptions,
+};
+use reveille_types::sets::OverflowPolicy;
 use reveille_types::wire::{CLOUDEVENT_BATCH_JSON, CURSOR_HEADER, EventPage, Open, SessionState};
 use reveille_types::{
     Attributes, Cursor, CursorError, Filter, FilterSpec, Gap, GapReason, Seq, Start,
 };
+use tokio::time::Instant;
 
 use crate::auth::Caller;
 use crate::body::{answer, timed_out};
@@ -108,9 +114,9 @@ async fn read(
     match mode(headers)? {
         Mode::Sse => {
             let dialect = Dialect::Sse(asking.streaming.names);
-            stream(gateway, caller, &bus, asking, dialect)
+            stream(gateway, caller, &bus, asking, dialect).await
         }
-        Mode::Ndjson => stream(gateway, caller, &bus, asking, Dialect::Ndjson),
+        Mode::Ndjson => stream(gateway, caller, &bus, asking, Dialect::Ndjson).await,
         mode @ (Mode::Page | Mode::Batch) => page(gateway, caller, &bus, mode, asking, limit).await,
     }
 }
@@ -141,72 +147,54 @@ async fn page(
     asking: Asking,
     limit: usize,
 ) -> Result<Response, Refusal> {
-    let info = bus.tail().info();
-    let after = match asking.asked.strict()? {
-        Start::Latest => info.latest,
-        Start::After(cursor) => cursor.resolve_bus(
-            bus.tail().epoch(),
-            asking.filter.fingerprint(),
-            info.oldest,
-            info.reach,
-        )?,
-        Start::Earliest | Start::At(_) => info.oldest,
+    let start = match asking.asked.strict()? {
+        // "From now on" is one place for the whole request.
+        Start::Latest => BusStart::After(bus.cursor(bus.tail().info().latest, &asking.filter)),
+        Start::After(cursor) => BusStart::After(cursor),
+        Start::Earliest | Start::At(_) => BusStart::Earliest,
     };
-    let first = page_of(bus, after, &asking.filter, limit);
+    let query = PageQuery::new(asking.filter, start);
+    let query = query.payloads().limit(limit, PAGE_BYTES);
     let Some(wait) = asking.wait else {
-        return Ok(paged(mode, &first));
+        return Ok(paged(mode, &wire_page(&bus.page(&query).await?)));
     };
-    if !first.events.is_empty() || first.gap.is_some() {
-        return Ok(paged(mode, &first));
-    }
-    let start = BusStart::After(first.cursor);
     let wait = wait.min(gateway.config().wait_max);
-    let found = bus.wait(asking.filter.clone(), start, wait);
-    waiting(gateway, caller, found).await??;
-    let page = page_of(bus, Seq(first.cursor.place()), &asking.filter, limit);
-    if page.events.is_empty() && page.gap.is_none() {
+    let page = waiting(gateway, caller, page_within(bus, query, wait)).await??;
+    if page.is_empty() {
         return Ok(timed_out(page.cursor));
     }
-    Ok(paged(mode, &page))
+    Ok(paged(mode, &wire_page(&page)))
 }
 
-/// A page of events after a place. What is missing before its first event is told with it.
-fn page_of(bus: &Bus, after: Seq, filter: &Filter, limit: usize) -> EventPage {
-    let tail = bus.tail();
-    let cursor = |seq: Seq| bus.cursor(seq, filter);
-    let mut read = tail.read(after, filter, limit, PAGE_BYTES);
-    let mut gap = None;
-    if !read.missing.is_empty() {
-        gap = Some(Gap {
-            reason: GapReason::Expired,
-            missed: filter.is_all().then(|| read.missing.count()),
-            ranges: std::mem::take(&mut read.missing),
-            requested: Some(cursor(after)),
-            resumes_at: cursor(read.read_to),
-            repair: None,
-            overflow: None,
-        });
-        let resumed = tail.read(read.read_to, filter, limit, PAGE_BYTES);
-        // What is missing further on is told on the next page.
-        if resumed.missing.is_empty() {
-            read = resumed;
+/// A page as soon as there is something to tell, and an empty one when the time is up.
+async fn page_within(bus: &Bus, mut query: PageQuery, wait: Duration) -> Result<BusPage, BusError> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let page = bus.page(&query).await?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !page.is_empty() || left.is_zero() {
+            return Ok(page);
+        }
+        query.start = BusStart::After(page.cursor);
+        if page.caught_up {
+            bus.wait(query.filter.clone(), query.start, left).await?;
         }
     }
-    let event = |event: &reveille_types::Event| {
-        let (event, _) = bus.view(event, PayloadAccess::FullPayloadIfPolicyAllows);
-        raw_json(&json_of(&event, cursor(event.place().seq)))
-    };
+}
+
+fn wire_page(page: &BusPage) -> EventPage {
+    let event = |frame: &BusFrame| raw_json(&json_of(&frame.event, frame.cursor));
     EventPage {
-        events: read.events.iter().map(event).collect(),
-        cursor: cursor(read.read_to),
-        caught_up: read.read_to >= tail.info().latest,
+        events: page.events.iter().map(event).collect(),
+        cursor: page.cursor,
+        caught_up: page.caught_up,
         ended: false,
         reason: None,
-        gap,
+        gap: page.gap.clone(),
     }
 }
 
-fn stream(
+async fn stream(
     gateway: &Gateway,
     caller: &Caller,
     bus: &Bus,
@@ -234,7 +222,7 @@ fn stream(
     };
     let info = bus.tail().info();
     let at = events.cursor();
-    if asking.streaming.gap_fails && (gap.is_some() || at.place() < info.oldest.0) {
+    if asking.streaming.gap_fails && (gap.is_some() || begins_with_a_gap(bus, &filter, at).await?) {
         return Err(Refusal::new(StatusCode::GONE, "cursor_expired").field("after"));
     }
     let open = Open {
@@ -253,6 +241,15 @@ fn stream(
     let seat = Seat::take(gateway, caller, &feed)?;
     let body = EventStream::new(seat, feed, beginning, &asking.streaming, dialect);
     Ok(body.into_response())
+}
+
+/// Whether something is missing before the first event, in the store, too.
+async fn begins_with_a_gap(bus: &Bus, filter: &Filter, at: Cursor) -> Result<bool, BusError> {
+    if at.place() >= bus.tail().info().oldest.0 {
+        return Ok(false);
+    }
+    let first = PageQuery::new(filter.clone(), BusStart::After(at)).limit(1, 0);
+    Ok(bus.page(&first).await?.gap.is_some())
 }
 
 fn subscribe(bus: &Bus, asked: Asked, filter: &Filter) -> Result<BusSubscription, BusError> {

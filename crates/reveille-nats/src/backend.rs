@@ -186,6 +186,29 @@ impl Shared {
         self.store.delete(&self.store.names.records(), seq).await
     }
 
+    /// Removes a log, if there is one and it is of this epoch or of any.
+    async fn remove(&self, key: &SessionKey, epoch: Option<Epoch>) -> Result<bool, BackendError> {
+        loop {
+            let Some((mut record, seq)) = self.record(key, Instant::now()).await? else {
+                return Ok(false);
+            };
+            if record.gone {
+                self.finish(key, &record, seq).await?;
+                return Ok(false);
+            }
+            if epoch.is_some_and(|epoch| record.epoch != epoch.as_str()) {
+                return Ok(false);
+            }
+            record.gone = true;
+            record.dying.push(record.place.clone());
+            let putting = self.put_record(key, &record, seq, false, Instant::now());
+            if let Some(seq) = putting.await? {
+                self.finish(key, &record, seq).await?;
+                return Ok(true);
+            }
+        }
+    }
+
     /// Hears this stream, made at that time, from now on; whoever waits looks once more when that begins.
     pub(crate) async fn listen(&self, stream: String, created: String) -> Result<(), BackendError> {
         let mut readers = self.readers.lock().await;
@@ -450,23 +473,15 @@ impl Backend for NatsBackend {
     }
 
     async fn remove(&self, key: &SessionKey) -> Result<bool, BackendError> {
-        let shared = &self.0;
-        loop {
-            let Some((mut record, seq)) = shared.record(key, Instant::now()).await? else {
-                return Ok(false);
-            };
-            if record.gone {
-                shared.finish(key, &record, seq).await?;
-                return Ok(false);
-            }
-            record.gone = true;
-            record.dying.push(record.place.clone());
-            let putting = shared.put_record(key, &record, seq, false, Instant::now());
-            if let Some(seq) = putting.await? {
-                shared.finish(key, &record, seq).await?;
-                return Ok(true);
-            }
-        }
+        self.0.remove(key, None).await
+    }
+
+    async fn remove_incarnation(
+        &self,
+        key: &SessionKey,
+        epoch: Epoch,
+    ) -> Result<bool, BackendError> {
+        self.0.remove(key, Some(epoch)).await
     }
 
     async fn health(&self) -> Result<(), BackendError> {

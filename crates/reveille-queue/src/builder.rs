@@ -16,6 +16,9 @@ use crate::tail::TailLimits;
 /// Idle time to live of sessions that say nothing about it.
 const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How often the store is looked through for sessions that are over.
+const SWEEP_STORED: Duration = Duration::from_secs(5 * 60);
+
 /// Sets up [`Sessions`].
 #[derive(Debug)]
 pub struct SessionsBuilder {
@@ -26,6 +29,7 @@ pub struct SessionsBuilder {
     limits: QueueLimits,
     default_ttl: Duration,
     tail: Option<TailLimits>,
+    sweep_stored: Duration,
 }
 
 impl SessionsBuilder {
@@ -38,6 +42,7 @@ impl SessionsBuilder {
             limits: QueueLimits::default(),
             default_ttl: DEFAULT_TTL,
             tail: None,
+            sweep_stored: SWEEP_STORED,
         }
     }
 
@@ -85,6 +90,14 @@ impl SessionsBuilder {
         self
     }
 
+    /// Whoever [drives](Sessions::drive) the sessions [looks through the store](Sessions::sweep_stored) so
+    /// often: every five minutes if not set, never if it is zero.
+    #[must_use]
+    pub fn sweep_stored(mut self, every: Duration) -> Self {
+        self.sweep_stored = every;
+        self
+    }
+
     /// Puts it together.
     #[must_use]
     pub fn build(self) -> Sessions {
@@ -99,6 +112,11 @@ impl SessionsBuilder {
             backend: capabilities.name,
             tails: self.tail.map(Tails::new),
         };
-        Sessions::new(self.backend, environment, self.default_ttl)
+        Sessions::new(
+            self.backend,
+            environment,
+            self.default_ttl,
+            self.sweep_stored,
+        )
     }
 }

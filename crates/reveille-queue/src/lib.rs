@@ -48,6 +48,7 @@ mod listing;
 mod sessions;
 mod sweeping;
 mod table;
+mod unopened;
 
 mod append;
 mod info;
@@ -95,3 +96,4 @@ pub use sessions::Sessions;
 pub use subscription::Subscription;
 pub use sweeping::Swept;
 pub use tail::{Tail, TailInfo, TailLimits, TailPage, TailWatch};
+pub use unopened::SweptStored;

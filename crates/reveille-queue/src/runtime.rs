@@ -7,7 +7,7 @@
 mod provided {
     use std::time::Instant;
 
-    pub(crate) use tokio::sync::{Mutex, Notify};
+    pub(crate) use tokio::sync::{Mutex, Notify, RwLock};
     pub(crate) use tokio::task::AbortHandle;
     pub(crate) use tokio::time::{sleep, timeout};
 
@@ -62,6 +62,19 @@ mod provided {
 
     impl<T> Mutex<T> {
         pub(crate) async fn lock(&self) -> &T {
+            &self.0
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct RwLock<T>(T);
+
+    impl<T> RwLock<T> {
+        pub(crate) async fn read(&self) -> &T {
+            &self.0
+        }
+
+        pub(crate) async fn write(&self) -> &T {
             &self.0
         }
     }

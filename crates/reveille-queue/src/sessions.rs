@@ -20,10 +20,11 @@ use crate::reminders::Reminders;
 use crate::state::{GroupTerms, Moment, Terms};
 use crate::table::Table;
 use crate::tail::Tail;
+use crate::unopened::Unopened;
 use crate::window::Bounds;
 
 /// Sessions listed by a store at once.
-const STORED_PAGE: usize = 1_000;
+pub(crate) const STORED_PAGE: usize = 1_000;
 
 /// All sessions of one process. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
@@ -38,6 +39,9 @@ pub(crate) struct Inner {
     latest_terms: Mutex<Option<Arc<Terms>>>,
     pub(crate) table: Mutex<Table>,
     pub(crate) reminders: Arc<Reminders>,
+    pub(crate) unopened: Unopened,
+    /// How often the store is looked through; never if it is zero.
+    pub(crate) sweep_stored: Duration,
     /// How many sessions were created here, and how many were removed or ran out of retention.
     pub(crate) created: AtomicU64,
     pub(crate) removed: AtomicU64,
@@ -48,6 +52,7 @@ impl Sessions {
         backend: Arc<dyn Backend>,
         environment: Environment,
         default_ttl: Duration,
+        sweep_stored: Duration,
     ) -> Self {
         Self(Arc::new(Inner {
             backend,
@@ -56,6 +61,8 @@ impl Sessions {
             latest_terms: Mutex::default(),
             table: Mutex::default(),
             reminders: Arc::default(),
+            unopened: Unopened::default(),
+            sweep_stored,
             created: AtomicU64::new(0),
             removed: AtomicU64::new(0),
         }))
@@ -126,6 +133,7 @@ impl Sessions {
         let epoch = backend.order_epoch(tenant, self.new_epoch()).await?;
         let seq = backend.last_seq(tenant).await?;
         let tail = tails.get_or_begin(tenant, epoch, seq);
+        self.0.unopened.look_after(tenant);
         tail.follow(backend, tenant);
         Ok(Some(tail))
     }
@@ -250,7 +258,15 @@ impl Sessions {
         let now = self.0.environment.now().moment();
         let opening =
             OpenOptions::new(incarnation, epoch).attributes(kept::text(&options, now.wall));
+        let _opening = match self.0.backend.capabilities().immediate {
+            true => None,
+            false => {
+                self.let_go(&key).await?;
+                Some(self.0.unopened.opening.read().await)
+            }
+        };
         let opened = self.0.backend.open(&key, opening).await?;
+        self.0.unopened.look_after(&key.tenant);
         let (terms, created_at) = self.agreed(&opened, terms, now);
         let (created, epoch, seal) = (opened.created, opened.epoch, opened.seal.clone());
         if incarnation == Incarnation::New
@@ -293,6 +309,7 @@ impl Sessions {
         if self.0.backend.capabilities().immediate {
             return Ok(());
         }
+        self.0.unopened.look_after(tenant);
         let mut options = reveille_backend::ListOptions::first(STORED_PAGE);
         loop {
             let page = self.0.backend.list(tenant, options.clone()).await?;
@@ -396,7 +413,7 @@ impl Sessions {
     }
 
     /// The options with the defaults filled in, which must be allowed as well.
-    fn terms(&self, options: &SessionOptions) -> Result<Arc<Terms>, Invalid> {
+    pub(crate) fn terms(&self, options: &SessionOptions) -> Result<Arc<Terms>, Invalid> {
         let limits = &self.0.environment.limits;
         let ttl = options.ttl.unwrap_or(self.0.default_ttl);
         let events = options.max_events.unwrap_or(limits.session_events);
@@ -434,7 +451,12 @@ impl Sessions {
     }
 
     /// What a session was created with, and when: as the store has kept it, if somebody else created it.
-    fn agreed(&self, opened: &Opened, asked: Arc<Terms>, now: Moment) -> (Arc<Terms>, Moment) {
+    pub(crate) fn agreed(
+        &self,
+        opened: &Opened,
+        asked: Arc<Terms>,
+        now: Moment,
+    ) -> (Arc<Terms>, Moment) {
         let kept = match opened.created {
             true => None,
             false => kept::parse(&opened.attributes),
@@ -451,7 +473,7 @@ impl Sessions {
         (self.terms(&options).unwrap_or(asked), created)
     }
 
-    fn new_epoch(&self) -> Epoch {
+    pub(crate) fn new_epoch(&self) -> Epoch {
         let environment = &self.0.environment;
         let millis = environment.clock.wall().as_millisecond();
         // The low half of a random word.

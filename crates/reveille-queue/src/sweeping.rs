@@ -1,14 +1,17 @@
 //! What is done when its time has come.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use reveille_core::WakeBatch;
+use reveille_types::EndReason;
 
 use crate::deadline::within;
 use crate::log::SessionLog;
+use crate::runtime;
 use crate::sessions::{Inner, Sessions};
 
 /// What a sweep did.
@@ -49,6 +52,7 @@ impl Sessions {
             batch.wake_all();
             if gone && self.0.table.lock().remove_this(&log) {
                 swept.removed += 1;
+                self.note_gone(&log, now.monotonic);
                 self.0.removed.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -56,12 +60,46 @@ impl Sessions {
         swept
     }
 
-    /// Sweeps whenever something is due, until the last clone of these sessions is dropped. Spawn it
-    /// once; without it, time passes only for sessions that are used and in [`sweep`](Self::sweep).
+    /// The store is to let go of a session, too, whose retention is over.
+    pub(crate) fn note_gone(&self, log: &SessionLog, now: Instant) {
+        if log.0.stored.is_none() {
+            return;
+        }
+        let (reason, terms) = {
+            let state = log.0.state.lock();
+            let reason = state.ended.as_ref().map(|ended| ended.reason);
+            (reason, Arc::clone(&state.terms))
+        };
+        if reason != Some(EndReason::Deleted) {
+            let unopened = &self.0.unopened;
+            unopened.note_gone(log.key(), log.epoch(), now, &terms);
+        }
+    }
+
+    /// Sweeps whenever something is due, and [the store](Self::sweep_stored) now and then, until the last
+    /// clone of these sessions is dropped. Spawn it once; without it, time passes only for sessions that
+    /// are used and in [`sweep`](Self::sweep).
     ///
     /// # Cancel safety
     /// A dropped future has swept or has not; another one may take over.
     pub fn drive(&self) -> impl Future<Output = ()> + Send + 'static {
+        let sweeping = self.sweep_when_due();
+        let looking = sweep_stored_often(Arc::downgrade(&self.0));
+        async move {
+            let (mut sweeping, mut looking) = (pin!(sweeping), pin!(looking));
+            let mut looks = true;
+            // A store that is slow keeps nothing waiting that is due here.
+            poll_fn(|cx| {
+                if looks {
+                    looks = looking.as_mut().poll(cx).is_pending();
+                }
+                sweeping.as_mut().poll(cx)
+            })
+            .await;
+        }
+    }
+
+    fn sweep_when_due(&self) -> impl Future<Output = ()> + Send + 'static {
         let sessions: Weak<Inner> = Arc::downgrade(&self.0);
         let reminders = Arc::clone(&self.0.reminders);
         async move {
@@ -79,5 +117,19 @@ impl Sessions {
                 within(next, sooner).await;
             }
         }
+    }
+}
+
+/// Looks through the store at once and then at calm intervals, as long as there are these sessions. A store
+/// that fails is looked through the next time.
+async fn sweep_stored_often(sessions: Weak<Inner>) {
+    while let Some(inner) = sessions.upgrade() {
+        let every = inner.sweep_stored;
+        if every.is_zero() || inner.backend.capabilities().immediate {
+            return;
+        }
+        // What fails is told to whoever uses the store.
+        let _ = Sessions(inner).sweep_stored().await;
+        runtime::sleep(every).await;
     }
 }

@@ -70,6 +70,24 @@ impl Shared {
         all.insert(tenant.clone(), Arc::downgrade(&appends));
         appends
     }
+
+    /// Removes a log, if there is one and it is of this epoch or of any.
+    async fn remove(&self, key: &SessionKey, epoch: Option<Epoch>) -> Result<bool, BackendError> {
+        let channel = channel(&self.servers.options().prefix);
+        let removing = self.servers.once::<Answer>(&key.tenant, |live| {
+            let mut call = whole(&REMOVE, &live.store, key);
+            call.arg(local_name(key))
+                .arg(&channel)
+                .arg(wake_name(key))
+                .arg(member(key));
+            if let Some(epoch) = epoch {
+                call.arg(epoch.as_str());
+            }
+            call
+        });
+        let answer = removing.await?;
+        Ok(number(&mut answer.found()?)? == 1)
+    }
 }
 
 impl Drop for Shared {
@@ -258,18 +276,15 @@ impl Backend for RedisBackend {
     }
 
     async fn remove(&self, key: &SessionKey) -> Result<bool, BackendError> {
-        let servers = &self.0.servers;
-        let channel = channel(&servers.options().prefix);
-        let removing = servers.once::<Answer>(&key.tenant, |live| {
-            let mut call = whole(&REMOVE, &live.store, key);
-            call.arg(local_name(key))
-                .arg(&channel)
-                .arg(wake_name(key))
-                .arg(member(key));
-            call
-        });
-        let answer = removing.await?;
-        Ok(number(&mut answer.found()?)? == 1)
+        self.0.remove(key, None).await
+    }
+
+    async fn remove_incarnation(
+        &self,
+        key: &SessionKey,
+        epoch: Epoch,
+    ) -> Result<bool, BackendError> {
+        self.0.remove(key, Some(epoch)).await
     }
 
     async fn health(&self) -> Result<(), BackendError> {

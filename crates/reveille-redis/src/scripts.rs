@@ -46,6 +46,6 @@ script! {
     TRIM, "scripts/trim.lua"
 }
 script! {
-    /// Deletes a log, whatever its incarnation.
+    /// Deletes a log, whatever its incarnation, or if it is this one.
     REMOVE, "scripts/remove.lua"
 }

@@ -69,6 +69,7 @@ macro_rules! backend_conformance {
             list_goes_on_behind_what_was_removed
             log_that_is_not_stored_is_not_found
             removed_log_is_gone
+            removal_of_an_incarnation_spares_another
             handles_have_the_shape_that_the_capabilities_say
             durability_is_what_the_capabilities_say
             batch_limit_is_what_the_capabilities_say

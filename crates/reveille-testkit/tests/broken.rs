@@ -81,6 +81,11 @@ const STORED: &[Row] = &[
     (Flaw::FindsWhatIsNotThere, "removed_log_is_gone", "Ok(Opened"),
     (Flaw::RemovesGhosts, "removed_log_is_gone", "was never there"),
     (Flaw::RemovesNothing, "removed_log_is_gone", "was never there"),
+    (
+        Flaw::RemovesAnyIncarnation,
+        "removal_of_an_incarnation_spares_another",
+        "another incarnation is removed",
+    ),
     (Flaw::DeniesItsShape, "handles_have_the_shape_that_the_capabilities_say", "the shape"),
     (Flaw::PromisesEverything, "durability_is_what_the_capabilities_say", "not offered"),
     (Flaw::IgnoresItsLimit, "batch_limit_is_what_the_capabilities_say", "over the limit"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use reveille_bus::{
-    Bus, BusItem, BusStart, BusSubscription, EventBus, HandlerOptions, SubscribeOptions,
+    Bus, BusItem, BusStart, BusSubscription, EventBus, HandlerOptions, PageQuery, SubscribeOptions,
     SubscriptionId,
 };
 use reveille_e2e::soon;
@@ -148,6 +148,31 @@ cases! {
             async |bus, _| {
                 assert_eq!(bus.stats().subscriptions.len(), 0);
                 assert_eq!(bus.tail().info().watchers, 0);
+            },
+        )
+        .await;
+    }
+
+    page_is_read_again drops "bus/src/page.rs page" {
+        dropped_at_each_poll(
+            async || {
+                let store = Yielding::default();
+                let of = |store: &Yielding| {
+                    let builder = Sessions::builder(store.clone());
+                    builder.tail(TailLimits::default()).build()
+                };
+                let before = Bus::open(of(&store), Tenant::default_tenant()).await.unwrap();
+                let begin = before.cursor(before.tail().info().latest, &Filter::all());
+                publish(&before).await;
+                let bus = Bus::open(of(&store), Tenant::default_tenant()).await.unwrap();
+                (bus, PageQuery::new(Filter::all(), BusStart::After(begin)))
+            },
+            async |(bus, query)| bus.page(query).await.unwrap(),
+            async |_, _| (),
+            async |(bus, query), page| {
+                let again = bus.page(query).await.unwrap();
+                assert_eq!(again.events.len(), 1);
+                assert!(page.is_none_or(|page| page == again));
             },
         )
         .await;

@@ -1,8 +1,12 @@
 //! Sessions in a store that takes its time, so that a future is dropped before and after each effect.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use reveille_backend::{Backend, Incarnation, OpenOptions};
+use reveille_core::ManualClock;
 use reveille_queue::{
-    AppendOptions, PageOptions, SessionLog, SessionOptions, Sessions, TailLimits,
+    AppendOptions, PageOptions, SessionError, SessionLog, SessionOptions, Sessions, TailLimits,
 };
 use reveille_testkit::dropped_at_each_poll;
 use reveille_types::{EndReason, Epoch, EventDraft, Position, Receipt, Start, Tenant};
@@ -238,6 +242,33 @@ cases! {
                 append(&found, &["b"]).await;
                 let tail = sessions.tail_or_begin(&Tenant::default_tenant()).await;
                 assert_eq!(tail.unwrap().unwrap().info().latest.0, 2);
+            },
+        )
+        .await;
+    }
+
+    sweep_of_the_store_is_done_by_the_next_one drops "queue/src/unopened.rs sweep_stored" {
+        dropped_at_each_poll(
+            async || {
+                let (store, before, log) = log().await;
+                append(&log, &["a"]).await;
+                log.close(None).await.unwrap();
+                drop((before, log));
+                let clock = Arc::new(ManualClock::new());
+                let sessions = Sessions::builder(store).clock(clock.clone()).build();
+                sessions.look_after(&Tenant::default_tenant());
+                sessions.sweep_stored().await.unwrap();
+                clock.advance(Duration::from_secs(24 * 3_600));
+                sessions
+            },
+            async |sessions| sessions.sweep_stored().await.unwrap(),
+            async |_, _| (),
+            async |sessions, swept| {
+                let again = sessions.sweep_stored().await.unwrap();
+                assert!(swept.is_none_or(|swept| (swept.removed, again.removed) == (1, 0)));
+                let found = sessions.find(&key()).await;
+                assert!(matches!(found, Err(SessionError::NotFound { .. })));
+                check_usable(sessions).await;
             },
         )
         .await;

@@ -19,6 +19,7 @@ mod recent;
 mod ring;
 mod watchers;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
@@ -283,6 +284,23 @@ impl Tail {
         let hole = state.ring.hole();
         state.is_minded = hole.is_some();
         hole
+    }
+
+    /// The incarnations of sessions whose events are retained.
+    pub(crate) fn incarnations(&self) -> HashMap<Arc<SessionKey>, Vec<Epoch>> {
+        let mut all: HashMap<Arc<SessionKey>, Vec<Epoch>> = HashMap::new();
+        let mut after = Some(Seq(0));
+        while let Some(at) = after {
+            let (some, next) = self.0.state.lock().ring.places(at);
+            for (session, epoch) in some {
+                let epochs = all.entry(session).or_default();
+                if !epochs.contains(&epoch) {
+                    epochs.push(epoch);
+                }
+            }
+            after = next;
+        }
+        all
     }
 
     /// Forgets the events of a session that was removed.

@@ -1,6 +1,7 @@
 //! The newest events in the order of their sequence numbers.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use reveille_types::{Epoch, Event, Filter, PositionRanges, Seq, SessionKey};
 
@@ -262,6 +263,22 @@ impl Ring {
             count += usize::from(event.is_some_and(|event| filter.matches(event)));
         }
         (count, (read_to < self.latest()).then_some(read_to))
+    }
+
+    /// The incarnations of the events after `after`, as far as one lock may go, and where to go on;
+    /// `None` at the end.
+    pub(super) fn places(&self, after: Seq) -> (Vec<(Arc<SessionKey>, Epoch)>, Option<Seq>) {
+        let (mut places, mut read_to) = (Vec::new(), after.max(self.oldest));
+        for (seq, event) in self.entries(after).take(SCAN) {
+            read_to = seq;
+            if let Some(event) = event {
+                let place = (Arc::clone(event.session()), event.place().epoch);
+                if places.last() != Some(&place) {
+                    places.push(place);
+                }
+            }
+        }
+        (places, (read_to < self.latest()).then_some(read_to))
     }
 
     pub(super) fn get(&self, seq: Seq) -> Option<Event> {

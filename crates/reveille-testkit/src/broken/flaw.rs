@@ -111,6 +111,8 @@ flaws! {
     RemovesGhosts,
     /// Says that it removes a log, and keeps it.
     RemovesNothing,
+    /// Removes whatever incarnation there is, whichever it was asked for.
+    RemovesAnyIncarnation,
     /// Says that logs survive a restart.
     SurvivesOnPaper,
     /// Says that logs survive a restart, and forgets their keys.

@@ -223,6 +223,17 @@ impl Backend for Broken {
         Ok(removed || self.flaw == Flaw::RemovesGhosts)
     }
 
+    async fn remove_incarnation(
+        &self,
+        key: &SessionKey,
+        epoch: Epoch,
+    ) -> Result<bool, BackendError> {
+        match self.flaw {
+            Flaw::RemovesAnyIncarnation => self.remove(key).await,
+            _ => self.sound.remove_incarnation(&self.key(key), epoch).await,
+        }
+    }
+
     async fn health(&self) -> Result<(), BackendError> {
         match self.flaw {
             Flaw::IsUnwell => Err(unavailable("it is unwell")),

@@ -136,6 +136,16 @@ impl<B: Backend> Backend for Faulty<B> {
         self.around(Operation::Remove, call).await
     }
 
+    async fn remove_incarnation(
+        &self,
+        key: &SessionKey,
+        epoch: Epoch,
+    ) -> Result<bool, BackendError> {
+        let (sound, key) = (Arc::clone(&self.sound), key.clone());
+        let call = async move { sound.remove_incarnation(&key, epoch).await };
+        self.around(Operation::Remove, call).await
+    }
+
     async fn health(&self) -> Result<(), BackendError> {
         let sound = Arc::clone(&self.sound);
         let call = async move { sound.health().await };

@@ -70,6 +70,36 @@ pub async fn removed_log_is_gone(backend: Arc<dyn Backend>) {
     assert!(matches!(opened, Err(BackendError::NotFound)), "{opened:?}");
 }
 
+/// An incarnation is removed as such: one that was replaced is not there, and the one in its place stays.
+///
+/// # Panics
+/// When another incarnation is removed, or this one is not.
+pub async fn removal_of_an_incarnation_spares_another(backend: Arc<dyn Backend>) {
+    if backend.capabilities().immediate {
+        let removed = backend.remove_incarnation(&key("s"), epoch(1)).await;
+        assert!(!removed.unwrap(), "an immediate backend has none to remove");
+        return;
+    }
+    let remove = async |n| backend.remove_incarnation(&key("s"), epoch(n)).await;
+    let current = async |n| open(&backend, "s", Incarnation::Current, n).await;
+    assert!(
+        !remove(1).await.unwrap(),
+        "what was removed was never there"
+    );
+    for (n, other) in [(1, 2), (2, 1)] {
+        open(&backend, "s", Incarnation::New, n).await.unwrap();
+        assert!(
+            !remove(other).await.unwrap(),
+            "another incarnation is removed"
+        );
+        assert_eq!(current(3).await.unwrap().epoch, epoch(n));
+    }
+    assert!(remove(2).await.unwrap(), "the incarnation is not removed");
+    assert!(!remove(2).await.unwrap());
+    let opened = current(3).await;
+    assert!(matches!(opened, Err(BackendError::NotFound)), "{opened:?}");
+}
+
 /// A list goes on behind the last key it gave, though that was removed since, and never leaves its
 /// tenant. An immediate backend lists nothing.
 ///

@@ -38,7 +38,8 @@ pub use keys::{
 };
 pub use list::{
     list_goes_on_behind_what_was_removed, list_holds_what_is_stored,
-    log_that_is_not_stored_is_not_found, removed_log_is_gone,
+    log_that_is_not_stored_is_not_found, removal_of_an_incarnation_spares_another,
+    removed_log_is_gone,
 };
 pub use order::{
     concurrent_batches_stay_in_one_piece, every_reader_sees_the_same_order,

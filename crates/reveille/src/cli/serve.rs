@@ -216,6 +216,7 @@ async fn gateway(
         .tail(settings.tail)
         .limits(settings.limits)
         .default_ttl(settings.session_ttl)
+        .sweep_stored(settings.store_sweep)
         .build();
     // What is stored is known from the beginning, so that it is listed, and expires in time.
     sessions.open_stored(&Tenant::default_tenant()).await?;

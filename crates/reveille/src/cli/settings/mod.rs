@@ -34,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) limits: QueueLimits,
     pub(crate) tail: TailLimits,
     pub(crate) session_ttl: std::time::Duration,
+    /// How often the store is looked through for sessions that are over.
+    pub(crate) store_sweep: std::time::Duration,
     pub(crate) auth: AuthConfig,
 }
 
@@ -146,6 +148,7 @@ impl Default for Settings {
             limits: limits(),
             tail: TailLimits::default(),
             session_ttl: std::time::Duration::from_secs(24 * 3600),
+            store_sweep: std::time::Duration::from_secs(5 * 60),
             auth: AuthConfig::default(),
         }
     }

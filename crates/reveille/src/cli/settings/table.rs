@@ -235,7 +235,7 @@ macro_rules! row {
 }
 
 /// Everything that can be set.
-pub(crate) static SETTINGS: [Setting; 69] = [
+pub(crate) static SETTINGS: [Setting; 70] = [
     row!("listen" "HOST:PORT" "Where to listen; port 0 picks a free one", one listen),
     row!("admin_listen" "HOST:PORT" "Where to answer /metrics, /healthz and /readyz without credentials; a loopback address", option admin_listen),
     row!("tls_cert" "FILE" "The certificate chain in PEM, read again when it changes", option tls_cert),
@@ -311,6 +311,7 @@ pub(crate) static SETTINGS: [Setting; 69] = [
     row!("connections" "COUNT" "Most open connections", one gateway.traffic.connections),
     row!("connections_per_address" "COUNT" "Most open connections from one address", one gateway.traffic.connections_per_address),
     row!("session_ttl" "DURATION" "Silence after which a session expires", one session_ttl),
+    row!("store_sweep" "DURATION" "How often the store is looked through for sessions that are over and open nowhere; 0 is never", one store_sweep),
     row!("session_events" "COUNT" "Events that a session retains", one limits.session_events),
     row!("session_bytes" "BYTES" "Bytes that a session retains", one limits.session_bytes),
     row!("event_bytes" "BYTES" "Most bytes of one event", one limits.event_bytes),
