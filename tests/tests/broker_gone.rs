@@ -73,10 +73,10 @@ async fn publishers_are_told_and_streams_stay(mut broker: Broker) {
     let mut arguments = vec!["serve", "--listen", "127.0.0.1:0"];
     arguments.extend(["--backend", &broker.url, "--backend-lost-after", "5m"]);
     let gateway = Program::start(&arguments).await;
-    let (client, url) = (
-        Client::new(),
-        format!("{}/v1/sessions/s/events", gateway.url),
-    );
+    let url = format!("{}/v1/sessions/s/events", gateway.url);
+    // Given up sooner than the server does, so that no request meets the end of its connection.
+    let client = Client::builder().pool_idle_timeout(Duration::from_secs(2));
+    let client = client.build().unwrap();
     let step = async |n: u64| {
         let event = json!([{"type": "step", "data": n}]);
         client
