@@ -1,13 +1,13 @@
 //! Servers that gateways share, as child processes of a test.
 
-use std::env;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reveille_nats::{NatsBackend, NatsOptions};
 use reveille_redis::{RedisBackend, RedisOptions};
+use reveille_testkit::program;
 use tempfile::TempDir;
 
 /// How long a server may take to start.
@@ -70,7 +70,7 @@ impl Broker {
     /// The same with more arguments, without waiting for it.
     pub(crate) fn nats_with(more: &[&str]) -> Self {
         Self::start("nats", |dir, port| {
-            let mut command = Command::new(nats_server());
+            let mut command = Command::new(program("REVEILLE_NATS_SERVER", "nats", "nats-server"));
             command
                 .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
                 .args(["--jetstream", "--store_dir"])
@@ -125,19 +125,6 @@ impl Broker {
         }
         self
     }
-}
-
-fn nats_server() -> PathBuf {
-    if let Some(named) = env::var_os("REVEILLE_NATS_SERVER") {
-        return named.into();
-    }
-    // The test is at `TARGET/debug/deps/NAME`.
-    let test = env::current_exe().expect("a test has a path");
-    let target = test.ancestors().nth(3);
-    let installed = target.map(|target| target.join("nats/bin/nats-server"));
-    installed
-        .filter(|program| program.is_file())
-        .unwrap_or_else(|| "nats-server".into())
 }
 
 impl Drop for Broker {

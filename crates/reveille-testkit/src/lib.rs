@@ -31,6 +31,8 @@
 //! And for any future, of a backend or not, [`dropped_at_each_poll`] shows what is left when it is dropped at
 //! any point.
 //!
+//! [`program`] finds the servers that tests start.
+//!
 //! [`watch_for_panics`] finds the panics that stay in their tasks.
 //!
 //! The scenarios write into sessions of their own names and expect to find none of them, so that each
@@ -57,9 +59,12 @@ mod faulty;
 mod cancel_safety;
 mod panics;
 
+mod program;
+
 pub use broken::{Broken, Flaw};
 pub use cancel_safety::{dropped_at_each_poll, on_each_runtime};
 pub use conformance::{Claim, run};
 pub use faulty::{Fault, Faults, Faulty, Gate, Operation};
 pub use memory_store::MemoryStore;
 pub use panics::{panics, watch_for_panics};
+pub use program::program;

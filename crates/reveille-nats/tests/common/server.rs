@@ -1,6 +1,5 @@
 //! A `nats-server` of the test's own, on a free port of loopback, in a directory of its own.
 
-use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,24 +13,9 @@ use futures_util::TryStreamExt;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Where the server's program is: where the environment says, where `cargo xtask preflight` puts it, or
-/// on the search path.
+/// Where the server's program is.
 pub(crate) fn program() -> PathBuf {
-    if let Some(named) = env::var_os("REVEILLE_NATS_SERVER") {
-        return named.into();
-    }
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
-    let installed = target.map(|target| target.join("nats/bin/nats-server"));
-    if let Some(installed) = installed.filter(|path| path.is_file()) {
-        return installed;
-    }
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path)
-        .map(|folder| folder.join("nats-server"))
-        .find(|path| path.is_file());
-    found.expect(
-        "there is no nats-server: run `cargo xtask preflight`, or set REVEILLE_NATS_SERVER to one",
-    )
+    reveille_testkit::program("REVEILLE_NATS_SERVER", "nats", "nats-server")
 }
 
 /// A running `nats-server` with JetStream. Dropped, it is killed.

@@ -4,13 +4,13 @@
 
 pub(crate) mod cluster;
 
-use std::env;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reveille_redis::{RedisBackend, RedisOptions};
+use reveille_testkit::program;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -40,32 +40,13 @@ pub(crate) enum Make {
 }
 
 impl Make {
-    /// Where the server's program is. Valkey's is where the environment says, where `cargo xtask preflight`
-    /// puts it, or on the search path.
+    /// Where the server's program is.
     fn program(self) -> PathBuf {
         match self {
             Self::Redis => "redis-server".into(),
-            Self::Valkey => valkey(),
+            Self::Valkey => program("REVEILLE_VALKEY_SERVER", "valkey", "valkey-server"),
         }
     }
-}
-
-fn valkey() -> PathBuf {
-    if let Some(named) = env::var_os("REVEILLE_VALKEY_SERVER") {
-        return named.into();
-    }
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
-    let installed = target.map(|target| target.join("valkey/bin/valkey-server"));
-    if let Some(installed) = installed.filter(|path| path.is_file()) {
-        return installed;
-    }
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path)
-        .map(|folder| folder.join("valkey-server"))
-        .find(|path| path.is_file());
-    found.expect(
-        "there is no valkey-server: run `cargo xtask preflight`, or set REVEILLE_VALKEY_SERVER to one",
-    )
 }
 
 /// A port that was free just now.
