@@ -123,6 +123,11 @@ impl Core {
         !std::mem::replace(&mut jobs.is_worked_on, true)
     }
 
+    /// How many jobs wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.jobs().waiting.len()
+    }
+
     /// All jobs that wait. Without any, the task ends.
     pub(crate) fn next_jobs(&self) -> Option<VecDeque<Job>> {
         let mut jobs = self.jobs();

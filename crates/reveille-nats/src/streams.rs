@@ -45,7 +45,7 @@ pub(crate) fn durability(settings: &Settings) -> Durability {
 /// keeps what comes of a batch in files of its own, unless it is one of several or stores in memory.
 pub(crate) fn few(settings: &Settings) -> usize {
     match settings.in_files && settings.replicas == 1 {
-        true => 16,
+        true => 32,
         false => 1,
     }
 }

@@ -22,6 +22,10 @@ use crate::store::{Appended, Outgoing, PAGE};
 /// Most bytes that are stored in one step, unless one append alone has more.
 const STEP_BYTES: u64 = 4 * 1024 * 1024;
 
+/// So often whoever hands in jobs may run without doing so before a batch is begun: on several threads
+/// they are not all done when one has nothing else to do.
+const QUIET: u32 = 4;
+
 /// What is to be done with a log.
 #[derive(Debug)]
 pub(crate) enum Job {
@@ -130,13 +134,30 @@ impl Core {
     /// Does what is handed in, until there is nothing.
     pub(crate) async fn work(self: Arc<Self>) {
         while let Some(mut jobs) = self.next_jobs() {
+            let answered = jobs.len();
             let mut state = self.state.lock().await;
             while !jobs.is_empty() {
                 self.step(&mut state, &mut jobs).await;
             }
             drop(state);
-            // Whoever was answered just now may have more, which is done together, and by this task.
+            self.gather(answered).await;
+        }
+    }
+
+    /// Lets whoever was answered just now hand in more, which is done together, and by this task. A batch
+    /// that costs the server much, however little is in it, is not begun while more comes.
+    async fn gather(&self, answered: usize) {
+        let few = self.shared.few;
+        let may_be_batch = few > 1 && answered + self.waiting() >= few;
+        let (mut before, mut quiet) = (0, 0);
+        loop {
             tokio::task::yield_now().await;
+            let waiting = self.waiting();
+            quiet = if waiting > before { 0 } else { quiet + 1 };
+            before = waiting;
+            if !may_be_batch || waiting >= PAGE || quiet == QUIET {
+                return;
+            }
         }
     }
 
@@ -144,7 +165,7 @@ impl Core {
     async fn step(&self, state: &mut State, jobs: &mut VecDeque<Job>) {
         let mut is_fresh = false;
         let mut step = Step::default();
-        // So few are stored sooner one after the other.
+        // So few are stored sooner one after the other, unless one of them is a batch already.
         let are_few = jobs.len() < self.shared.few;
         while !step.is_full
             && let Some(job) = jobs.pop_front()
@@ -176,7 +197,7 @@ impl Core {
             }
             state.fold.expire(Instant::now());
             step.add(job, state);
-            step.is_full |= are_few;
+            step.is_full |= are_few && step.new <= 1;
         }
         if step.jobs.is_empty() {
             return;

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use common::relay::{Mode, Relay};
@@ -122,6 +123,34 @@ async fn keys_outlive_the_process_and_their_events() {
     );
     let next = log.append(vec![entry("d")], now()).await.unwrap();
     assert_eq!(next[0].position, Position(3));
+}
+
+/// A batch costs a server with files as much as many single messages. All events of a step bear its name.
+#[tokio::test]
+async fn appends_that_wait_are_stored_together_where_that_is_sooner() {
+    for (appends, events, steps) in [
+        // Few are stored one after the other.
+        (20, 1, 20..=20),
+        (300, 1, 1..=3),
+        // A batch is needed anyway.
+        (20, 2, 1..=2),
+    ] {
+        let server = Server::start();
+        let log = log(&backend(&server.url()).await, "s").await;
+        let append = |n: usize| {
+            let batch = (0..events).map(|event| entry(&format!("{n}-{event}")));
+            log.append(batch.collect(), now())
+        };
+        for appended in futures_util::future::join_all((0..appends).map(append)).await {
+            appended.unwrap();
+        }
+        let headers = server.headers("events").await;
+        assert_eq!(headers.len(), appends * events);
+        let names = headers.iter().map(|header| header.split(' ').nth(1));
+        let names: HashSet<_> = names.collect();
+        let told = format!("{appends} appends of {events}: {} steps", names.len());
+        assert!(steps.contains(&names.len()), "{told}");
+    }
 }
 
 /// Events without keys leave the server when they are trimmed, all but the last.

@@ -14,7 +14,7 @@ use reveille_nats::{NatsBackend, NatsOptions};
 use reveille_testkit::chaos;
 
 /// More at once in each process than are stored one after the other.
-const PRODUCERS: usize = 4 * 20;
+const PRODUCERS: usize = 4 * 40;
 
 /// Short patience, as tests have it.
 pub(crate) fn options() -> NatsOptions {

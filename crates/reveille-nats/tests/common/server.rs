@@ -135,6 +135,17 @@ impl Server {
         self.stream(of).await.cached_info().state.messages
     }
 
+    /// The headers of this crate in the stream whose name holds this, of all messages.
+    pub(crate) async fn headers(&self, of: &str) -> Vec<String> {
+        let stream = self.stream(of).await;
+        let mut headers = Vec::new();
+        for seq in 1..=stream.cached_info().state.last_sequence {
+            let message = stream.get_raw_message(seq).await.unwrap();
+            headers.push(message.headers.get("Reveille").unwrap().to_string());
+        }
+        headers
+    }
+
     /// Sends a message of somebody else into the stream whose name holds this.
     pub(crate) async fn send_stranger(&self, of: &str) {
         let subjects = self.stream(of).await.cached_info().config.subjects.clone();
