@@ -9,10 +9,13 @@ use tokio::process::{Child, ChildStderr, Command};
 
 use crate::soon;
 
-/// The program, built if need be.
+/// The program: the one that the environment names, else built if need be.
 fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(built) = std::env::var_os("REVEILLE_PROGRAM") {
+            return built.into();
+        }
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let built = std::process::Command::new(cargo)
             .args(["build", "--quiet", "--locked", "--package", "reveille"])

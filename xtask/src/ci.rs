@@ -168,19 +168,27 @@ fn docs(root: &Path) -> Tally {
 fn tests(root: &Path) -> Tally {
     let mut command = cargo(root);
     let runner = if cargo_has(root, "nextest") {
-        command.args(["nextest", "run", "--workspace"]);
+        command.args(["nextest", "run", "--profile", "ci", "--workspace"]);
+        command.env("NEXTEST_TEST_THREADS", threads().to_string());
         Runner::Nextest
     } else {
         command.args(["test", "--workspace", "--all-targets"]);
         Runner::CargoTest
     };
     command.args(["--locked", "--no-fail-fast"]);
+    // It is built with the tests; built alone it would have other features of its dependencies.
+    command.env("REVEILLE_PROGRAM", deep::target_dir(root, "debug/reveille"));
     let tally = tallied(&mut command, runner);
     if tally == Tally::default() {
         eprintln!("no test ran");
         return Tally::of_check(false);
     }
     tally
+}
+
+/// How much nextest runs at once: most tests count for two, those that wait more than they compute for one.
+fn threads() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn doc_tests(root: &Path) -> Tally {

@@ -37,7 +37,8 @@ async fn cluster() -> Cluster {
 async fn a_killed_leader_loses_nothing_that_was_acknowledged() {
     let mut cluster = cluster().await;
     let urls = [cluster.url()];
-    survives(&urls, options, rounds(3), async || {
+    survives(&urls, options, 16, rounds(3), async || {
+        cluster.whole("events").await;
         let leader = cluster.leader("events").await;
         cluster.servers[leader].kill();
         // The others have elected another one when it comes back.
@@ -51,7 +52,8 @@ async fn a_killed_leader_loses_nothing_that_was_acknowledged() {
 async fn a_stopped_leader_loses_nothing_that_was_acknowledged() {
     let cluster = cluster().await;
     let urls = [cluster.url()];
-    survives(&urls, options, rounds(2), async || {
+    survives(&urls, options, 16, rounds(2), async || {
+        cluster.whole("events").await;
         let leader = cluster.leader("events").await;
         cluster.signal(leader, Signal::STOP);
         // Long enough for the others to elect another one, which it does not know of.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::relay::{Mode, Relay};
 use common::server::Server;
-use common::{backend, options, survives};
+use common::{MANY, backend, options, survives};
 use reveille_backend::types::{Durability, Position, Seq, Tenant};
 use reveille_backend::{AppendError, Backend, BackendError, Incarnation, ReadLimit};
 use reveille_nats::{NatsBackend, Storage};
@@ -23,7 +23,7 @@ use rustix::process::Signal;
 async fn a_killed_server_loses_nothing_that_was_acknowledged() {
     let mut server = Server::start();
     let url = [server.url()];
-    survives(&url, options, rounds(3), async || {
+    survives(&url, options, MANY, rounds(3), async || {
         server.kill();
         server.start_again();
     })
@@ -33,7 +33,7 @@ async fn a_killed_server_loses_nothing_that_was_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_server_goes_on_where_it_was() {
     let server = Server::start();
-    survives(&[server.url()], options, rounds(1), async || {
+    survives(&[server.url()], options, MANY, rounds(1), async || {
         server.signal(Signal::STOP);
         // Longer than the connection is waited for.
         tokio::time::sleep(Duration::from_millis(2_500)).await;
@@ -51,6 +51,7 @@ async fn a_broken_connection_loses_nothing() {
     survives(
         &[server.url(), relay.url()],
         options,
+        MANY,
         rounds(3),
         async || {
             let mode = modes[round % modes.len()];

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use async_nats::jetstream;
+use async_nats::jetstream::stream::{ClusterInfo, PeerInfo};
 use reveille_testkit::chaos::PATIENCE;
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -68,7 +69,28 @@ impl Cluster {
         leader.expect("the stream has a leader")
     }
 
+    /// Waits until all servers have all of this stream: then any one of them can be lost.
+    pub(crate) async fn whole(&self, of: &str) {
+        let asking = async {
+            let is_whole = |info: ClusterInfo| {
+                let has_all = |peer: &PeerInfo| peer.current && !peer.offline;
+                info.replicas.len() == 2 && info.replicas.iter().all(has_all)
+            };
+            while !self.info(of).await.is_some_and(is_whole) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let whole = tokio::time::timeout(PATIENCE, asking).await;
+        whole.expect("all servers have all of the stream");
+    }
+
     async fn try_leader(&self, of: &str) -> Option<usize> {
+        let leader = self.info(of).await?.leader?;
+        leader.strip_prefix('n')?.parse().ok()
+    }
+
+    /// What the servers say of the group that keeps the stream.
+    async fn info(&self, of: &str) -> Option<ClusterInfo> {
         use futures_util::TryStreamExt;
         let options = async_nats::ConnectOptions::new().connection_timeout(Duration::from_secs(1));
         let addresses: Vec<async_nats::ServerAddr> = self
@@ -81,8 +103,7 @@ impl Cluster {
         let names: Vec<String> = context.stream_names().try_collect().await.ok()?;
         let name = names.into_iter().find(|name| name.contains(of))?;
         let stream = context.get_stream(name).await.ok()?;
-        let leader = stream.cached_info().cluster.as_ref()?.leader.clone()?;
-        leader.strip_prefix('n')?.parse().ok()
+        stream.cached_info().cluster.clone()
     }
 
     pub(crate) fn signal(&self, server: usize, signal: Signal) {

@@ -13,8 +13,8 @@ use reveille_backend::Backend;
 use reveille_nats::{NatsBackend, NatsOptions};
 use reveille_testkit::chaos;
 
-/// More at once in each process than are stored one after the other.
-const PRODUCERS: usize = 4 * 40;
+/// On one server: more at once in each process than are stored one after the other.
+pub(crate) const MANY: usize = 4 * 40;
 
 /// Short patience, as tests have it.
 pub(crate) fn options() -> NatsOptions {
@@ -35,6 +35,7 @@ pub(crate) async fn backend(url: &str) -> NatsBackend {
 pub(crate) async fn survives(
     urls: &[String],
     options: impl Fn() -> NatsOptions,
+    producers: usize,
     faults: usize,
     fault: impl AsyncFnMut(),
 ) {
@@ -44,5 +45,5 @@ pub(crate) async fn survives(
         producing.push(Arc::new(connect(url).await));
     }
     let reading = connect(&urls[0]).await;
-    chaos::survives(&producing, &reading, PRODUCERS, faults, fault).await;
+    chaos::survives(&producing, &reading, producers, faults, fault).await;
 }
