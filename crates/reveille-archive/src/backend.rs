@@ -25,7 +25,7 @@ use crate::order;
 use crate::readers::Readers;
 use crate::store::{self, shown};
 use crate::wal::{self, Recovery};
-use crate::writer::{Answer, Change, Command, Failure, Writer};
+use crate::writer::{Answer, Change, Command, Failure, Pace, Writer};
 
 /// Most changes that are under way at once; whoever asks for more waits.
 const UNDER_WAY: usize = 4096;
@@ -86,10 +86,10 @@ impl ArchiveBackend {
         let (readers, mut threads) =
             Readers::start(&directory, options.readers.get()).map_err(failed)?;
         let (commands, receiver) = channel();
-        let kept = Arc::clone(&directory);
+        let (kept, durability) = (Arc::clone(&directory), options.durability);
         let writing = thread::Builder::new().name("archive-write".to_owned());
         let writing = writing.spawn(move || {
-            writer.run(&receiver);
+            writer.run(&receiver, Pace::of(durability));
             drop(kept);
         });
         threads.push(writing.map_err(|_| failed(StoreError::Closed))?);

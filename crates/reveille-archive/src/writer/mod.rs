@@ -25,7 +25,7 @@ use rusqlite::Connection;
 use crate::error::StoreError;
 use crate::keys::{Keys, Times};
 use crate::maintenance::Maintenance;
-use crate::options::Retention;
+use crate::options::{ArchiveDurability, Retention};
 use crate::shared::Shared;
 use crate::store::{self, LogId, TenantId};
 
@@ -127,8 +127,7 @@ impl Writer {
     }
 
     /// Works until nobody can ask for anything any more.
-    pub(crate) fn run(mut self, commands: &Receiver<Command>) {
-        let mut pace = Pace::default();
+    pub(crate) fn run(mut self, commands: &Receiver<Command>, mut pace: Pace) {
         loop {
             let wait = match self.has_chores() {
                 true => Duration::ZERO,
@@ -309,9 +308,11 @@ impl Writer {
 /// How many commands come together, by the last transactions.
 ///
 /// Whoever appends one event after the other is back soon after the answer, but not when the thread looks for
-/// the next command: without a wait, every other transaction would be for the first few alone.
+/// the next command: without a wait, every other sync would be for the first few alone. A transaction that is
+/// not synced costs less than the wait.
 #[derive(Debug, Default)]
-struct Pace {
+pub(crate) struct Pace {
+    syncs: bool,
     /// As many as may come again.
     expected: usize,
     /// So long they are waited for.
@@ -319,6 +320,13 @@ struct Pace {
 }
 
 impl Pace {
+    pub(crate) fn of(durability: ArchiveDurability) -> Self {
+        Self {
+            syncs: durability == ArchiveDurability::Fsync,
+            ..Self::default()
+        }
+    }
+
     /// What goes into the next transaction: the first command, all that came meanwhile, and what comes within a
     /// part of the time that a transaction takes, if as many are expected.
     fn gather(&self, first: Command, commands: &Receiver<Command>) -> Vec<Command> {
@@ -343,7 +351,9 @@ impl Pace {
     fn note(&mut self, count: usize, took: Duration) {
         // Of those who do not come again some are forgotten each time.
         self.expected = count.max(self.expected / 2);
-        self.wait = (took / TOGETHER.0).min(TOGETHER.1);
+        if self.syncs {
+            self.wait = (took / TOGETHER.0).min(TOGETHER.1);
+        }
     }
 }
 
@@ -390,6 +400,7 @@ mod tests {
     fn those_who_come_again_are_waited_for_and_nobody_else() {
         let (send, commands) = channel();
         let pace = Pace {
+            syncs: true,
             expected: 2,
             wait: Duration::from_secs(60),
         };
@@ -411,7 +422,10 @@ mod tests {
 
     #[test]
     fn a_wait_is_short_and_its_reason_is_forgotten() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::of(ArchiveDurability::Os);
+        pace.note(64, Duration::from_micros(400));
+        assert_eq!(pace.wait, Duration::ZERO);
+        let mut pace = Pace::of(ArchiveDurability::Fsync);
         pace.note(64, Duration::from_micros(400));
         assert_eq!((pace.expected, pace.wait), (64, Duration::from_micros(100)));
         pace.note(1, Duration::from_secs(60));
