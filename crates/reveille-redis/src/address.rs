@@ -1,7 +1,7 @@
 //! Where the server is: fixed, or whichever the sentinels name.
 
 use std::borrow::Cow;
-use std::num::{NonZeroU32, ParseIntError};
+use std::num::NonZeroU32;
 
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
@@ -25,7 +25,7 @@ const CLUSTER: &str = "redis+cluster://";
 const TLS_CLUSTER: &str = "rediss+cluster://";
 
 /// Names the number of replicas behind a URL.
-const REPLICAS: &str = "replicas=";
+const REPLICAS: &str = "replicas";
 
 /// What a URL names.
 #[derive(Debug)]
@@ -120,26 +120,44 @@ impl std::fmt::Debug for Address {
     }
 }
 
-/// How many replicas the URL wants, and the URL without that.
-pub(crate) fn take_replicas(url: &str) -> Result<(Cow<'_, str>, Option<u32>), ConnectError> {
+/// What stands behind a URL under one of these names, in order, and the URL without it.
+pub(crate) fn take<'a>(
+    url: &'a str,
+    names: &[&'static str],
+) -> (Cow<'a, str>, Vec<(&'static str, &'a str)>) {
     let Some((rest, query)) = url.split_once('?') else {
-        return Ok((Cow::Borrowed(url), None));
+        return (Cow::Borrowed(url), Vec::new());
     };
-    let (given, others): (Vec<&str>, Vec<&str>) = query
-        .split('&')
-        .partition(|setting| setting.starts_with(REPLICAS));
-    let Some(last) = given.last() else {
-        return Ok((Cow::Borrowed(url), None));
-    };
-    let number = last.strip_prefix(REPLICAS).unwrap_or_default().parse();
-    let number: NonZeroU32 = number.map_err(|error: ParseIntError| ConnectError::Parameter {
-        name: "replicas",
-        source: error.into(),
-    })?;
+    let (mut taken, mut others) = (Vec::new(), Vec::new());
+    for setting in query.split('&') {
+        let given = setting.split_once('=');
+        let ours = given.and_then(|(name, value)| {
+            let name = names.iter().find(|known| **known == name)?;
+            Some((*name, value))
+        });
+        match ours {
+            Some(ours) => taken.push(ours),
+            None => others.push(setting),
+        }
+    }
     let rest = match others.is_empty() {
         true => Cow::Borrowed(rest),
         false => Cow::Owned(format!("{rest}?{}", others.join("&"))),
     };
+    (rest, taken)
+}
+
+/// How many replicas the URL wants, and the URL without that.
+pub(crate) fn take_replicas(url: &str) -> Result<(Cow<'_, str>, Option<u32>), ConnectError> {
+    let (rest, taken) = take(url, &[REPLICAS]);
+    let Some((_, number)) = taken.last() else {
+        return Ok((rest, None));
+    };
+    let number: Result<NonZeroU32, _> = number.parse();
+    let number = number.map_err(|error| ConnectError::Parameter {
+        name: REPLICAS,
+        source: error.into(),
+    })?;
     Ok((rest, Some(number.get())))
 }
 

@@ -9,6 +9,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::address::take;
 use crate::error::ConnectError;
 
 /// The certificates in files that a URL names. Without any, the authorities that the system trusts are.
@@ -23,29 +24,18 @@ impl Files {
     /// Reads the files that the URL names behind its `?`, and gives the URL without them.
     pub(crate) fn take(url: &str) -> Result<(Cow<'_, str>, Self), ConnectError> {
         let mut files = Self::default();
-        let Some((rest, query)) = url.split_once('?') else {
-            return Ok((Cow::Borrowed(url), files));
-        };
-        let mut others = Vec::new();
-        for setting in query.split('&') {
-            let (place, name, path) = match setting.split_once('=') {
-                Some(("ca", path)) => (&mut files.ca, "ca", path),
-                Some(("cert", path)) => (&mut files.cert, "cert", path),
-                Some(("key", path)) => (&mut files.key, "key", path),
-                _ => {
-                    others.push(setting);
-                    continue;
-                }
+        let (rest, taken) = take(url, &["ca", "cert", "key"]);
+        for (name, path) in taken {
+            let place = match name {
+                "ca" => &mut files.ca,
+                "cert" => &mut files.cert,
+                _ => &mut files.key,
             };
             if place.is_some() {
                 return Err(wrong(name, "it is given twice"));
             }
             *place = Some(read(path).map_err(|error| wrong(name, error))?);
         }
-        let rest = match others.is_empty() {
-            true => Cow::Borrowed(rest),
-            false => Cow::Owned(format!("{rest}?{}", others.join("&"))),
-        };
         Ok((rest, files))
     }
 
