@@ -15,10 +15,11 @@ use redis::{
 };
 use reveille_backend::BackendError;
 use reveille_types::Durability;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::time::Instant;
 
 use crate::address::Address;
+use crate::aof::{self, Aof};
 use crate::error::{failed, is_answer, unavailable};
 use crate::options::RedisOptions;
 use crate::replicas::Replicas;
@@ -64,6 +65,8 @@ pub(crate) struct Live {
     lags: Arc<AtomicBool>,
     /// When it last answered, in milliseconds since the link was made.
     answered: Arc<AtomicU64>,
+    /// Set once the server's file is known to be whole.
+    whole: Arc<OnceCell<()>>,
 }
 
 /// What is asked: a command, which may run a script.
@@ -114,7 +117,7 @@ impl Request {
 pub(crate) enum Manner {
     /// Again over a new connection, if the one at hand is broken: it may be done twice.
     Repeatable,
-    /// Over a connection that is known to have worked just now.
+    /// Over a connection that is known to have worked just now, to a server whose file is whole.
     Once,
     /// As above, of a server that another one has named and that does not have the slot yet.
     Asking,
@@ -249,12 +252,14 @@ impl Link {
             Durability::Volatile => format!("{}:{}", self.options.prefix, server.run),
             _ => self.options.prefix.to_string(),
         };
+        let is_whole = server.aof == Aof::Whole || promised == Durability::Volatile;
         Ok(Live {
             connection,
             store: store.into(),
             number: *self.connected.borrow() + 1,
             lags: Arc::default(),
             answered: Arc::new(AtomicU64::new(self.now())),
+            whole: Arc::new(OnceCell::new_with(is_whole.then_some(()))),
         })
     }
 
@@ -282,6 +287,8 @@ impl Link {
             return self.repeatable(request).await;
         }
         let live = self.tried().await?;
+        let whole = || aof::whole(live.connection.clone(), self.options.connect_timeout);
+        live.whole.get_or_try_init(whole).await?;
         let request = request(&live);
         if request.replicated {
             self.caught_up(&live).await?;

@@ -30,6 +30,11 @@ impl Replicas {
         Some(Self { count, synced })
     }
 
+    /// Whether they are waited for until they have synced it.
+    pub(crate) fn synced(self) -> bool {
+        self.synced
+    }
+
     /// What an acknowledged command survives, if it is waited for on a server that promises this by itself. One
     /// that starts again without its data makes its replicas forget theirs.
     pub(crate) fn over(self, server: Durability, knows_waitaof: bool) -> Durability {

@@ -5,6 +5,7 @@ use redis::{InfoDict, RedisResult, Value};
 use reveille_types::Durability;
 use std::collections::HashMap;
 
+use crate::aof::{self, Aof};
 use crate::replicas::Replicas;
 
 /// What is known of the server behind a connection.
@@ -14,6 +15,8 @@ pub(crate) struct Server {
     pub(crate) durability: Durability,
     /// Names this run of the server: another one after each start.
     pub(crate) run: String,
+    /// What it keeps may be relied upon once this is whole.
+    pub(crate) aof: Aof,
 }
 
 impl Server {
@@ -36,19 +39,33 @@ impl Server {
                 _ => Durability::Volatile,
             },
         };
+        let aof = Aof::of(&info);
+        let durability = match aof {
+            // What it keeps cannot be relied upon: each start of it is a new store.
+            Aof::Suspect if !aof::rewrite(connection).await? => Durability::Volatile,
+            _ => durability,
+        };
         let durability = match replicas {
             None => durability,
             Some(replicas) => {
-                let mut command = redis::cmd("COMMAND");
-                command.arg("INFO").arg("WAITAOF");
-                let known: Vec<Value> = command.query_async(connection).await?;
-                let knows_waitaof = known.first().is_some_and(|known| *known != Value::Nil);
-                replicas.over(durability, knows_waitaof)
+                let waits_for_syncs = replicas.synced() && knows_waitaof(connection).await?;
+                replicas.over(durability, waits_for_syncs)
             }
         };
         let run = info.get("run_id").unwrap_or_default();
-        Ok(Self { durability, run })
+        Ok(Self {
+            durability,
+            run,
+            aof,
+        })
     }
+}
+
+async fn knows_waitaof(connection: &mut MultiplexedConnection) -> RedisResult<bool> {
+    let mut command = redis::cmd("COMMAND");
+    command.arg("INFO").arg("WAITAOF");
+    let known: Vec<Value> = command.query_async(connection).await?;
+    Ok(known.first().is_some_and(|known| *known != Value::Nil))
 }
 
 /// An acknowledged command was written to the append-only file, if there is one, and synced if that is

@@ -86,14 +86,24 @@ pub fn check(events: &[Event], told: &HashMap<String, Told>) {
         let twice = read.insert(event.id().to_string(), event.position());
         assert_eq!(twice, None, "{} is stored twice", event.id());
     }
+    let mut wrong = Vec::new();
     for (id, outcome) in told {
         match (outcome, read.get(id)) {
-            (Told::At(position), Some(found)) => assert_eq!(position, found, "{id}"),
-            (Told::At(position), None) => panic!("{id} was acknowledged at {position} and is lost"),
+            (Told::At(position), found) if found != Some(position) => {
+                wrong.push((position.0, id, found));
+            }
             (Told::Refused, Some(found)) => panic!("{id} was refused and is at {found}"),
-            (Told::Refused, None) | (Told::Unknown, _) => {}
+            _ => {}
         }
     }
+    wrong.sort();
+    assert!(
+        wrong.is_empty(),
+        "of {} events, {} were acknowledged elsewhere, or lost; the first of them: {:?}",
+        events.len(),
+        wrong.len(),
+        &wrong[..wrong.len().min(5)],
+    );
 }
 
 /// Breaks something so many times while producers append to the log `s` through `producing` in turn, and a

@@ -4,6 +4,7 @@
 
 pub(crate) mod cluster;
 
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -104,6 +105,11 @@ impl Server {
         self.port
     }
 
+    /// Where it keeps its files.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub(crate) async fn backend(&self) -> RedisBackend {
         RedisBackend::connect(&self.url(), options()).await.unwrap()
     }
@@ -156,26 +162,40 @@ fn spawn(make: Make, port: u16, arguments: &[String], dir: &Path) -> Child {
         .expect("the server is installed")
 }
 
-/// Whether it answers; `false` if it has ended.
+/// Whether it answers; `false` if it has ended. Whoever else answers at its port is not taken for it.
 fn listens(child: &mut Child, port: u16) -> bool {
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(10) {
         if child.try_wait().unwrap().is_some() {
             return false;
         }
-        let answers = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok_and(|mut stream| {
-            use std::io::{Read, Write};
-            let mut answer = [0; 5];
-            stream.write_all(b"PING\r\n").is_ok()
-                && stream.read_exact(&mut answer).is_ok()
-                && &answer == b"+PONG"
-        });
-        if answers {
+        if answering(port).is_ok_and(|pid| pid == child.id()) {
             return true;
         }
         std::thread::yield_now();
     }
     false
+}
+
+/// The process that answers at this port, once it has read its data.
+fn answering(port: u16) -> io::Result<u32> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let mut line = move || {
+        lines
+            .next()
+            .unwrap_or(Err(io::ErrorKind::UnexpectedEof.into()))
+    };
+    stream.write_all(b"PING\r\n")?;
+    if line()? != "+PONG" {
+        return Err(io::Error::other("it is not ready"));
+    }
+    stream.write_all(b"INFO server\r\n")?;
+    loop {
+        if let Some(pid) = line()?.strip_prefix("process_id:") {
+            return pid.parse().map_err(io::Error::other);
+        }
+    }
 }
 
 /// What an error says, and what its causes say.
