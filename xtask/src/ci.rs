@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::process::{cargo, cargo_has, succeeds, tallied};
 use crate::tally::{Runner, Tally};
-use crate::{clients, deep, preflight, tidy};
+use crate::{clients, deep, preflight, room, tidy};
 
 struct Step {
     name: &'static str,
@@ -33,6 +33,11 @@ const STEPS: &[Step] = &[
     Step {
         name: "fmt",
         run: formatting,
+        vital: false,
+    },
+    Step {
+        name: "lock files",
+        run: locks,
         vital: false,
     },
     Step {
@@ -72,6 +77,9 @@ const STEPS: &[Step] = &[
     },
 ];
 
+/// Workspaces of their own, which nothing here builds.
+const OTHERS: [&str; 2] = ["benches", "fuzz"];
+
 /// Runs every step, prints the verdict, and says whether everything passed.
 pub(crate) fn run(root: &Path) -> bool {
     let (total, failed) = run_steps(STEPS, root);
@@ -109,7 +117,7 @@ fn run_steps(steps: &[Step], root: &Path) -> (Tally, Vec<&'static str>) {
 }
 
 fn tools(root: &Path) -> Tally {
-    Tally::of_check(preflight::run(root))
+    Tally::of_check(preflight::run(root) && room::is_enough(root))
 }
 
 fn tidiness(root: &Path) -> Tally {
@@ -118,10 +126,20 @@ fn tidiness(root: &Path) -> Tally {
 
 fn formatting(root: &Path) -> Tally {
     let mut tally = Tally::of_check(succeeds(cargo(root).args(["fmt", "--all", "--check"])));
-    // Workspaces of their own, which nothing here builds.
-    for other in ["benches", "fuzz"] {
+    for other in OTHERS {
         let other = root.join(other);
         tally += Tally::of_check(succeeds(cargo(&other).args(["fmt", "--check"])));
+    }
+    tally
+}
+
+/// Whether the other workspaces are locked to what this one depends on now. Of this one every build tells.
+fn locks(root: &Path) -> Tally {
+    let mut tally = Tally::default();
+    for other in OTHERS {
+        let mut update = cargo(&root.join(other));
+        update.args(["update", "--workspace", "--locked"]);
+        tally += Tally::of_check(succeeds(&mut update));
     }
     tally
 }

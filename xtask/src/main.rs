@@ -23,6 +23,7 @@ mod deep;
 mod fuzz;
 mod preflight;
 mod process;
+mod room;
 mod sanitize;
 mod tally;
 mod tidy;

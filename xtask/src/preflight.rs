@@ -29,6 +29,10 @@ const TOOLS: &[Tool] = &[
         packages: &["curl"],
     },
     Tool {
+        program: "df",
+        packages: &["coreutils"],
+    },
+    Tool {
         program: "find",
         packages: &["findutils"],
     },
