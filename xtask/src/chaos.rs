@@ -6,8 +6,9 @@
 
 use std::path::Path;
 
+use crate::deep::optimised;
 use crate::preflight;
-use crate::process::{cargo, tallied};
+use crate::process::tallied;
 use crate::tally::{Runner, Tally};
 
 /// How many rounds there are if nobody says.
@@ -50,7 +51,7 @@ pub(crate) fn run(root: &Path, arguments: &[Option<&str>]) -> Option<bool> {
     for (package, binaries) in BREAKING {
         for binary in *binaries {
             eprintln!("\n== {package} {binary}, {rounds} rounds");
-            let mut command = cargo(root);
+            let mut command = optimised(root);
             command
                 .args(["test", "--release", "--locked", "--no-fail-fast"])
                 .args(["--package", package, "--test", binary])

@@ -145,7 +145,7 @@ pub(crate) fn target_dir(root: &Path, name: &str) -> PathBuf {
 }
 
 /// A cargo command for release builds that are made to be run once: without what takes long to build.
-fn optimised(root: &Path) -> Command {
+pub(crate) fn optimised(root: &Path) -> Command {
     let mut command = cargo(root);
     command.env("CARGO_PROFILE_RELEASE_LTO", "off");
     command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");

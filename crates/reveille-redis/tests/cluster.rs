@@ -11,12 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::cluster::{Cluster, wait};
-use common::{Keeps, Make, Server, told};
+use common::{Keeps, Make, Server, survives, told};
 use reveille_backend::types::{Durability, Position, Seq, Tenant};
 use reveille_backend::{Backend, BackendError, ReadLimit};
 use reveille_redis::RedisBackend;
 use reveille_testkit::Claim;
-use reveille_testkit::chaos::{self, PATIENCE};
+use reveille_testkit::chaos::PATIENCE;
 use reveille_testkit::stored::{contents, entry, log, now};
 
 /// All claims on one cluster, since that takes its time to agree; each on a store of its own.
@@ -34,24 +34,10 @@ fn a_cluster_keeps_the_contract() {
     }
 }
 
-/// Breaks something while producers of one process append and another process reads.
-async fn survives(cluster: &mut Cluster, faults: usize, fault: impl Fn(&mut Cluster)) {
-    let producing: [Arc<dyn Backend>; 1] = [Arc::new(cluster.backend().await)];
-    let reading = cluster.backend().await;
-    chaos::survives(
-        &producing,
-        &reading,
-        16,
-        chaos::rounds(faults),
-        async || fault(cluster),
-    )
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_moves_loses_nothing_that_was_acknowledged() {
     let mut cluster = Cluster::start(Make::Redis, Keeps::EverySecond);
-    survives(&mut cluster, 4, |cluster| {
+    survives(&mut cluster, Cluster::backend, 4, |cluster| {
         let slot = cluster.slot();
         let to = (cluster.master_of(&slot) + 1) % 3;
         let the_move = cluster.begin_move(&slot, to);
@@ -67,7 +53,7 @@ async fn a_slot_that_moves_loses_nothing_that_was_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_master_loses_nothing_that_was_acknowledged() {
     let mut cluster = Cluster::start(Make::Redis, Keeps::Always);
-    survives(&mut cluster, 2, |cluster| {
+    survives(&mut cluster, Cluster::backend, 2, |cluster| {
         let master = cluster.master_of(&cluster.slot());
         cluster.0[master].kill();
         cluster.0[master].start_again();
@@ -85,7 +71,7 @@ async fn a_master_that_hands_over_loses_nothing_that_was_acknowledged() {
     let heard = |server: &Server| server.cli(&["PUBSUB", "NUMSUB", "reveille:wake"]);
     let bystander = cluster.backend().await;
     assert_eq!(heard(&cluster.0[3]).lines().last(), Some("0"));
-    survives(&mut cluster, 1, |cluster| {
+    survives(&mut cluster, Cluster::backend, 1, |cluster| {
         let role = |server: &Server| server.cli(&["ROLE"]);
         let replica = cluster.0.iter().find(|s| role(s).starts_with("slave"));
         let replica = replica.unwrap();

@@ -5,40 +5,24 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Keeps, Make, Sentinel, Server};
+use common::{Keeps, Make, Sentinel, Server, survives};
 use data_encoding::BASE64URL_NOPAD;
 use reveille_backend::types::{Durability, EndReason, Position, Seq, Tenant};
 use reveille_backend::{
     AppendError, Backend, BackendError, Entry, IdempotencyKey, Incarnation, ReadLimit, Seal, Slot,
 };
 use reveille_redis::RedisBackend;
-use reveille_testkit::chaos::{self, PATIENCE};
+use reveille_testkit::chaos::PATIENCE;
 use reveille_testkit::dropped_at_each_poll;
 use reveille_testkit::stored::{contents, entry, key, log, now, try_log};
 use rustix::process::Signal;
 
-/// Breaks the server while producers of one process append, whose appends share calls, and another process
-/// reads.
-async fn survives(server: &mut Server, faults: usize, fault: impl Fn(&mut Server)) {
-    let producing: [Arc<dyn Backend>; 1] = [Arc::new(server.backend().await)];
-    let reading = server.backend().await;
-    chaos::survives(
-        &producing,
-        &reading,
-        16,
-        chaos::rounds(faults),
-        async || fault(server),
-    )
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_loses_nothing_that_was_acknowledged() {
     let mut server = Server::start(Keeps::Always);
-    survives(&mut server, 5, |server| {
+    survives(&mut server, Server::backend, 5, |server| {
         server.kill();
         server.start_again();
     })
@@ -48,7 +32,7 @@ async fn a_killed_server_loses_nothing_that_was_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_valkey_loses_nothing_that_was_acknowledged() {
     let mut server = Server::of(Make::Valkey, Keeps::Always);
-    survives(&mut server, 5, |server| {
+    survives(&mut server, Server::backend, 5, |server| {
         server.kill();
         server.start_again();
     })
@@ -58,7 +42,7 @@ async fn a_killed_valkey_loses_nothing_that_was_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_server_goes_on_where_it_was() {
     let mut server = Server::start(Keeps::Always);
-    survives(&mut server, 2, |server| {
+    survives(&mut server, Server::backend, 2, |server| {
         server.signal(Signal::STOP);
         // Longer than any patience of the backend.
         std::thread::sleep(Duration::from_millis(2_500));

@@ -8,10 +8,12 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reveille_backend::Backend;
 use reveille_redis::{RedisBackend, RedisOptions};
-use reveille_testkit::program;
+use reveille_testkit::{chaos, program};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -196,6 +198,19 @@ fn answering(port: u16) -> io::Result<u32> {
             return pid.parse().map_err(io::Error::other);
         }
     }
+}
+
+/// Breaks something while producers of one process append, whose appends share calls, and another process reads.
+pub(crate) async fn survives<S>(
+    broken: &mut S,
+    connect: impl AsyncFn(&S) -> RedisBackend,
+    faults: usize,
+    fault: impl Fn(&mut S),
+) {
+    let producing: [Arc<dyn Backend>; 1] = [Arc::new(connect(broken).await)];
+    let reading = connect(broken).await;
+    let faults = chaos::rounds(faults);
+    chaos::survives(&producing, &reading, 16, faults, async || fault(broken)).await;
 }
 
 /// What an error says, and what its causes say.
