@@ -32,19 +32,31 @@ impl Broker {
     /// # Cancel safety
     /// A dropped future has started nothing.
     pub async fn redis() -> Self {
-        let broker = Self::start("redis", |dir, port| {
-            let mut command = Command::new("redis-server");
-            command
-                .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-                .args(["--save", "", "--daemonize", "no", "--appendonly", "yes"])
-                .arg("--dir")
-                .arg(dir);
-            command
+        let redis = Self::start("redis", |dir, port| redis(dir, port, &[]));
+        redis.answering(connects_to_redis).await
+    }
+
+    /// A cluster of one `redis-server` that has all slots.
+    ///
+    /// # Panics
+    /// When it does not start.
+    ///
+    /// # Cancel safety
+    /// A dropped future has started nothing.
+    pub async fn redis_cluster() -> Self {
+        let cluster = Self::start("redis+cluster", |dir, port| {
+            let others = free_port().to_string();
+            let more = ["--cluster-enabled", "yes", "--cluster-port", &others];
+            redis(dir, port, &more)
         });
-        broker
+        cluster
             .answering(async |url| {
-                let connected = RedisBackend::connect(url, RedisOptions::default()).await;
-                connected.is_ok()
+                let port = url.rsplit(':').next().unwrap_or_default();
+                let mut slots = Command::new("redis-cli");
+                slots.args(["-p", port, "CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+                // It is refused until the server listens, and once it has them.
+                let _ = slots.stdout(Stdio::null()).stderr(Stdio::null()).status();
+                connects_to_redis(url).await
             })
             .await
     }
@@ -101,9 +113,7 @@ impl Broker {
 
     fn start(scheme: &str, command: impl Fn(&Path, u16) -> Command) -> Self {
         let dir = TempDir::new().expect("a directory can be made");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let port = free.local_addr().expect("it is bound").port();
-        drop(free);
+        let port = free_port();
         let mut command = command(dir.path(), port);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("the server is installed");
@@ -133,4 +143,26 @@ impl Drop for Broker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A port that was free just now.
+fn free_port() -> u16 {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    free.local_addr().expect("it is bound").port()
+}
+
+fn redis(dir: &Path, port: u16, more: &[&str]) -> Command {
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--daemonize", "no", "--appendonly", "yes"])
+        .args(more)
+        .arg("--dir")
+        .arg(dir);
+    command
+}
+
+async fn connects_to_redis(url: &str) -> bool {
+    let connected = RedisBackend::connect(url, RedisOptions::default()).await;
+    connected.is_ok()
 }

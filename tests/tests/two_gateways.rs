@@ -315,6 +315,16 @@ macro_rules! on_each_store {
             )+
         }
 
+        mod on_a_redis_cluster {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let broker = super::Broker::redis_cluster().await;
+                    super::$name(super::Cluster::on(broker).await).await;
+                }
+            )+
+        }
+
         mod on_nats {
             $(
                 #[tokio::test]
