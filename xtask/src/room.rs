@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::deep::target_dir;
 
 /// What the checks leave in the target directory, in KiB, with something to spare.
-const NEEDED: u64 = 10 << 20;
+const NEEDED: u64 = 8 << 20;
 
 /// Whether there is enough of it.
 pub(crate) fn is_enough(root: &Path) -> bool {
