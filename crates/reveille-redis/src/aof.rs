@@ -7,26 +7,27 @@
 //! (<https://github.com/valkey-io/valkey/pull/4342>). Such a server is written to only once it has written its
 //! file anew since its start.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, InfoDict, RedisError, RedisResult, ServerErrorKind, Value};
-use reveille_backend::BackendError;
+use redis::{ErrorKind, InfoDict, RedisError, RedisResult, Value};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::error::unavailable;
-
 /// How often it is looked whether the file is written.
-const PAUSE: Duration = Duration::from_millis(10);
+const GLANCE: Duration = Duration::from_millis(10);
+/// How long after a failed attempt the next one is made.
+const PAUSE: Duration = Duration::from_secs(1);
 /// The first Valkey that cuts off what is left of a transaction as a whole.
 const CUTS_TRANSACTIONS: [u32; 3] = [9, 1, 2];
 
 /// The file of a server since its last start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Aof {
+enum Aof {
     /// Nothing in it harms what is written after it, or there is none.
     Whole,
-    /// It is written anew just now, or as soon as another file is written.
+    /// It is written anew just now, or as soon as another file is written. It may not be in use yet.
     Rewriting,
     /// It may end with the beginning of a transaction.
     Suspect,
@@ -34,16 +35,18 @@ pub(crate) enum Aof {
 
 impl Aof {
     /// By what the server tells of itself.
-    pub(crate) fn of(info: &InfoDict) -> Self {
+    fn of(info: &InfoDict) -> Self {
         let is = |name: &str| info.get::<u8>(name) == Some(1);
         let rewritten = info
             .get::<i64>("aof_last_rewrite_time_sec")
             .is_some_and(|seconds| seconds >= 0);
         let well = info.get::<String>("aof_last_bgrewrite_status").as_deref() == Some("ok");
-        if !is("aof_enabled") || cuts_transactions(info) || rewritten && well {
+        if !is("aof_enabled") {
             Self::Whole
         } else if is("aof_rewrite_in_progress") || is("aof_rewrite_scheduled") {
             Self::Rewriting
+        } else if cuts_transactions(info) || rewritten && well {
+            Self::Whole
         } else {
             Self::Suspect
         }
@@ -60,58 +63,83 @@ fn cuts_transactions(info: &InfoDict) -> bool {
     })
 }
 
-/// Makes the server begin to write its file anew; `false` if that is not allowed here.
-pub(crate) async fn rewrite(connection: &mut MultiplexedConnection) -> RedisResult<bool> {
-    let command = redis::cmd("BGREWRITEAOF");
-    match command.query_async::<Value>(connection).await {
-        Err(error) if is_forbidden(&error) => Ok(false),
-        // Somebody else was quicker.
-        Err(error) if says(&error, "already in progress") => Ok(true),
-        answer => answer.map(|_| true),
+/// Whether the server behind a connection may be written to. Connections are made anew when it starts.
+#[derive(Debug, Default)]
+pub(crate) struct Writable {
+    is_whole: AtomicBool,
+    /// Why it could not become so when that was last tried.
+    failed: Mutex<Option<(Instant, RedisError)>>,
+}
+
+impl Writable {
+    /// Waits until it is so, for as long as the caller has patience. An error means that it is not yet.
+    pub(crate) async fn wait(
+        &self,
+        connection: &MultiplexedConnection,
+        patience: Duration,
+    ) -> RedisResult<()> {
+        if self.is_whole.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let waiting = tokio::time::timeout(patience, self.become_whole(connection.clone()));
+        match waiting.await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(lacking("the server still writes its append-only file anew")),
+        }
+    }
+
+    /// One caller does it, and the others wait for that one, or take his place.
+    async fn become_whole(&self, connection: MultiplexedConnection) -> RedisResult<()> {
+        let mut failed = self.failed.lock().await;
+        if self.is_whole.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if let Some((at, error)) = &*failed
+            && at.elapsed() < PAUSE
+        {
+            return Err(error.clone());
+        }
+        let outcome = rewritten(connection).await;
+        match &outcome {
+            Ok(()) => self.is_whole.store(true, Ordering::Release),
+            Err(error) => *failed = Some((Instant::now(), error.clone())),
+        }
+        outcome
     }
 }
 
-fn is_forbidden(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) || says(error, "unknown command")
-}
-
-fn says(error: &RedisError, words: &str) -> bool {
-    error.detail().is_some_and(|detail| detail.contains(words))
-}
-
-/// Waits so long until the file is whole. An error means that it is not yet.
-pub(crate) async fn whole(
-    mut connection: MultiplexedConnection,
-    patience: Duration,
-) -> Result<(), BackendError> {
-    let until = Instant::now() + patience;
-    let mut asked = false;
+/// Has the server write its file anew, unless it has done so since its start.
+async fn rewritten(mut connection: MultiplexedConnection) -> RedisResult<()> {
+    let mut begun = false;
     loop {
-        let mut command = redis::cmd("INFO");
-        command.arg("persistence");
-        let info = command.query_async(&mut connection).await;
-        match Aof::of(&info.map_err(unavailable)?) {
+        let info = redis::cmd("INFO").query_async(&mut connection).await?;
+        match Aof::of(&info) {
             Aof::Whole => return Ok(()),
-            Aof::Suspect if asked => {
-                return Err(unavailable(
-                    "the server could not write its append-only file anew, which it must after its start",
+            Aof::Rewriting => {}
+            Aof::Suspect if begun => {
+                return Err(lacking(
+                    "the server could not write its append-only file anew",
                 ));
             }
-            Aof::Suspect => {
-                let allowed = rewrite(&mut connection).await.map_err(unavailable)?;
-                if !allowed {
-                    return Err(unavailable("BGREWRITEAOF is not allowed any more"));
-                }
-                asked = true;
-            }
-            Aof::Rewriting => asked = true,
+            Aof::Suspect => begin(&mut connection).await?,
         }
-        if Instant::now() >= until {
-            return Err(unavailable(
-                "the server still writes its append-only file anew after its start",
-            ));
-        }
-        tokio::time::sleep(PAUSE).await;
+        begun = true;
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+/// What is missing after a start.
+fn lacking(what: &'static str) -> RedisError {
+    (ErrorKind::Client, what).into()
+}
+
+async fn begin(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let says = |error: &RedisError, words| error.detail().is_some_and(|all| all.contains(words));
+    let command = redis::cmd("BGREWRITEAOF");
+    match command.query_async::<Value>(connection).await {
+        // Somebody else was quicker.
+        Err(error) if says(&error, "already in progress") => Ok(()),
+        answer => answer.map(drop),
     }
 }
 
@@ -138,6 +166,10 @@ mod tests {
         }
         let failed = started.replace("sec:-1", "sec:0").replace(":ok", ":err");
         assert_eq!(told(&failed), Aof::Suspect);
+        let again = started
+            .replace("sec:-1", "sec:0")
+            .replace("progress:0", "progress:1");
+        assert_eq!(told(&again), Aof::Rewriting);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
-use redis::Script;
 use reveille_backend::{
     Backend, BackendError, Capabilities, Incarnation, ListOptions, LogHandle, OpenOptions, Opened,
     OrderPage, ReadLimit, StoredPage, Wakes, Watch,
@@ -26,7 +25,7 @@ use crate::names::{
 };
 use crate::options::RedisOptions;
 use crate::order;
-use crate::scripts::{BEGIN, OPEN, REMOVE};
+use crate::scripts::{BEGIN, OPEN, Operation, REMOVE};
 use crate::servers::Servers;
 use crate::wake::follow;
 
@@ -293,12 +292,12 @@ impl Backend for RedisBackend {
 }
 
 /// A call of a script on a log and its place in the index.
-fn whole(script: &'static Script, store: &str, key: &SessionKey) -> Request {
+fn whole(operation: &'static Operation, store: &str, key: &SessionKey) -> Request {
     let names = TenantNames::new(store, &key.tenant);
     let mut keys = vec![names.logs(), names.counters()];
     keys.extend(names.log(&local_name(key)));
     keys.push(names.index());
-    Request::script(script, &keys)
+    Request::script(operation, &keys)
 }
 
 fn nothing() -> StoredPage {

@@ -19,10 +19,9 @@
 //! [more is asked for](RedisOptions::durability): `replicated` waits until replicas have it, which is no
 //! consensus, and `replicated_fsync` until they have synced it.
 //!
-//! After each start of a server that writes a file, it is asked to write that file anew (`BGREWRITEAOF`), and
-//! nothing is written to it before it has: Redis, and Valkey before 9.1.2, do not cut off what is left of a
-//! transaction when they start, and what follows could be lost at the next start. A server that must not be asked
-//! promises `volatile`.
+//! After each start of a server that writes a file, nothing is stored there until it has written that file anew,
+//! which it is asked for (`BGREWRITEAOF`): Redis, and Valkey before 9.1.2, do not cut off what is left of a
+//! transaction when they start, and what follows could be lost at the next start.
 //!
 //! An append whose answer is lost is
 //! [`OutcomeUnknown`](reveille_backend::AppendError::OutcomeUnknown), never refused. What a server has

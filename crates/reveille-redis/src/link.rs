@@ -10,19 +10,20 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script,
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult,
     ServerErrorKind, ToRedisArgs, Value,
 };
 use reveille_backend::BackendError;
 use reveille_types::Durability;
-use tokio::sync::{Mutex, OnceCell, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use crate::address::Address;
-use crate::aof::{self, Aof};
+use crate::aof::Writable;
 use crate::error::{failed, is_answer, unavailable};
 use crate::options::RedisOptions;
 use crate::replicas::Replicas;
+use crate::scripts::Operation;
 use crate::server::Server;
 use crate::servers::Promise;
 
@@ -65,14 +66,13 @@ pub(crate) struct Live {
     lags: Arc<AtomicBool>,
     /// When it last answered, in milliseconds since the link was made.
     answered: Arc<AtomicU64>,
-    /// Set once the server's file is known to be whole.
-    whole: Arc<OnceCell<()>>,
+    writable: Arc<Writable>,
 }
 
 /// What is asked: a command, which may run a script.
 pub(crate) struct Request {
     command: Cmd,
-    script: Option<&'static Script>,
+    operation: Option<&'static Operation>,
     /// It is acknowledged only once replicas have it, if they are waited for.
     replicated: bool,
 }
@@ -81,7 +81,7 @@ impl From<Cmd> for Request {
     fn from(command: Cmd) -> Self {
         Self {
             command,
-            script: None,
+            operation: None,
             replicated: false,
         }
     }
@@ -89,12 +89,15 @@ impl From<Cmd> for Request {
 
 impl Request {
     /// Runs a script with these keys.
-    pub(crate) fn script(script: &'static Script, keys: &[String]) -> Self {
+    pub(crate) fn script(operation: &'static Operation, keys: &[String]) -> Self {
         let mut command = redis::cmd("EVALSHA");
-        command.arg(script.get_hash()).arg(keys.len()).arg(keys);
+        command
+            .arg(operation.script.get_hash())
+            .arg(keys.len())
+            .arg(keys);
         Self {
             command,
-            script: Some(script),
+            operation: Some(operation),
             replicated: false,
         }
     }
@@ -117,7 +120,7 @@ impl Request {
 pub(crate) enum Manner {
     /// Again over a new connection, if the one at hand is broken: it may be done twice.
     Repeatable,
-    /// Over a connection that is known to have worked just now, to a server whose file is whole.
+    /// Over a connection that is known to have worked just now.
     Once,
     /// As above, of a server that another one has named and that does not have the slot yet.
     Asking,
@@ -252,14 +255,13 @@ impl Link {
             Durability::Volatile => format!("{}:{}", self.options.prefix, server.run),
             _ => self.options.prefix.to_string(),
         };
-        let is_whole = server.aof == Aof::Whole || promised == Durability::Volatile;
         Ok(Live {
             connection,
             store: store.into(),
             number: *self.connected.borrow() + 1,
             lags: Arc::default(),
             answered: Arc::new(AtomicU64::new(self.now())),
-            whole: Arc::new(OnceCell::new_with(is_whole.then_some(()))),
+            writable: Arc::default(),
         })
     }
 
@@ -287,9 +289,7 @@ impl Link {
             return self.repeatable(request).await;
         }
         let live = self.tried().await?;
-        let whole = || aof::whole(live.connection.clone(), self.options.connect_timeout);
-        live.whole.get_or_try_init(whole).await?;
-        let request = request(&live);
+        let request = self.asked(&live, request).await?;
         if request.replicated {
             self.caught_up(&live).await?;
         }
@@ -344,13 +344,35 @@ impl Link {
         request: &impl Fn(&Live) -> Request,
     ) -> Result<T, Failure> {
         let live = self.live().await?;
-        match self.once(&live, &request(&live), false).await {
+        let asked = self.asked(&live, request).await?;
+        match self.once(&live, &asked, false).await {
             Err(error) if !is_answer(&error) && !error.is_timeout() => {}
             other => return other.map_err(Failure::Told),
         }
         let live = self.live().await?;
-        let result = self.once(&live, &request(&live), false).await;
+        let asked = self.asked(&live, request).await?;
+        let result = self.once(&live, &asked, false).await;
         result.map_err(Failure::Told)
+    }
+
+    /// The request for this connection, once the server may be asked.
+    async fn asked(
+        &self,
+        live: &Live,
+        request: &impl Fn(&Live) -> Request,
+    ) -> Result<Request, BackendError> {
+        let request = request(live);
+        if request.operation.is_some_and(|operation| operation.writes) {
+            let patience = self.options.response_timeout;
+            let waiting = live.writable.wait(&live.connection, patience);
+            if let Err(error) = waiting.await {
+                if error.is_io_error() {
+                    self.give_up(live).await;
+                }
+                return Err(unavailable(error));
+            }
+        }
+        Ok(request)
     }
 
     /// Asks over this connection.
@@ -362,11 +384,11 @@ impl Link {
     ) -> RedisResult<T> {
         let mut result = self.send(live, request, asking).await;
         // One that the server does not know was not run: it is loaded and run then.
-        if let (Err(error), Some(script)) = (&result, request.script)
+        if let (Err(error), Some(operation)) = (&result, request.operation)
             && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
         {
             let mut connection = live.connection.clone();
-            result = match script.load_async(&mut connection).await {
+            result = match operation.script.load_async(&mut connection).await {
                 Ok(_) => self.send(live, request, asking).await,
                 Err(error) => Err(error),
             };
@@ -419,8 +441,12 @@ impl Link {
     async fn settle<T>(&self, live: &Live, result: &RedisResult<T>) {
         if result.as_ref().err().is_none_or(keeps_connection) {
             live.answered.store(self.now(), Ordering::Relaxed);
-            return;
+        } else {
+            self.give_up(live).await;
         }
+    }
+
+    async fn give_up(&self, live: &Live) {
         let mut state = self.state.lock().await;
         if state.live.as_ref().is_some_and(|l| l.number == live.number) {
             state.live = None;

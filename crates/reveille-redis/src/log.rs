@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use redis::{Script, Value};
+use redis::Value;
 use reveille_backend::{
     AppendError, AppendOptions, BackendError, Entry, LogInfo, LogPage, ReadLimit, Seal, Slot,
     StoredLog, Watch,
@@ -18,7 +18,7 @@ use crate::error::corrupt;
 use crate::event::{Ready, decode};
 use crate::link::{Live, Request};
 use crate::names::{TenantNames, channel, local_name, wake_name};
-use crate::scripts::{INFO, READ, SEAL, TRIM};
+use crate::scripts::{INFO, Operation, READ, SEAL, TRIM};
 
 /// The most that one read asks for, so that nobody else waits long for the server.
 pub(crate) const READ_EVENTS: usize = 4_096;
@@ -63,11 +63,11 @@ impl RedisLog {
     }
 
     /// A call of a script on this incarnation.
-    fn call(&self, script: &'static Script, live: &Live) -> Request {
+    fn call(&self, operation: &'static Operation, live: &Live) -> Request {
         let names = TenantNames::new(&live.store, &self.key.tenant);
         let mut keys = vec![names.logs(), names.counters()];
         keys.extend(names.log(&self.place.name));
-        let mut call = Request::script(script, &keys);
+        let mut call = Request::script(operation, &keys);
         call.arg(&*self.place.name).arg(self.place.epoch.as_str());
         call
     }
@@ -79,12 +79,12 @@ impl RedisLog {
     /// Runs what may be run twice, with these arguments.
     async fn ask(
         &self,
-        script: &'static Script,
+        operation: &'static Operation,
         arguments: &[u64],
     ) -> Result<std::vec::IntoIter<Value>, BackendError> {
         let servers = &self.shared.servers;
         let asking = servers.repeatable::<Answer>(&self.key.tenant, |live| {
-            let mut call = self.call(script, live);
+            let mut call = self.call(operation, live);
             call.arg(arguments);
             call
         });

@@ -14,7 +14,8 @@ pub struct RedisOptions {
     /// How long a connection may take to be made, greeting included.
     pub connect_timeout: Duration,
     /// How long the server may take to answer. Then the connection is given up, and what an append
-    /// has done is unknown.
+    /// has done is unknown. As long is waited for a server that has started and writes its file anew;
+    /// then what is to be stored is refused.
     pub response_timeout: Duration,
     /// How often the connection that listens for wake-ups is tried. A server that does not answer
     /// within `response_timeout` is asked anew on another connection.

@@ -5,7 +5,6 @@ use redis::{InfoDict, RedisResult, Value};
 use reveille_types::Durability;
 use std::collections::HashMap;
 
-use crate::aof::{self, Aof};
 use crate::replicas::Replicas;
 
 /// What is known of the server behind a connection.
@@ -15,8 +14,6 @@ pub(crate) struct Server {
     pub(crate) durability: Durability,
     /// Names this run of the server: another one after each start.
     pub(crate) run: String,
-    /// What it keeps may be relied upon once this is whole.
-    pub(crate) aof: Aof,
 }
 
 impl Server {
@@ -39,12 +36,6 @@ impl Server {
                 _ => Durability::Volatile,
             },
         };
-        let aof = Aof::of(&info);
-        let durability = match aof {
-            // What it keeps cannot be relied upon: each start of it is a new store.
-            Aof::Suspect if !aof::rewrite(connection).await? => Durability::Volatile,
-            _ => durability,
-        };
         let durability = match replicas {
             None => durability,
             Some(replicas) => {
@@ -53,11 +44,7 @@ impl Server {
             }
         };
         let run = info.get("run_id").unwrap_or_default();
-        Ok(Self {
-            durability,
-            run,
-            aof,
-        })
+        Ok(Self { durability, run })
     }
 }
 
