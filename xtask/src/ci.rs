@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: the steps, in order, and the verdict.
 //!
 //! A failed step does not stop the later ones, so that one run tells everything; only without the
-//! tools that [`preflight`] asks for do the later steps make no sense. Each step
+//! tools that [`preflight`] asks for, or without [`room`], do the later steps make no sense. Each step
 //! that is not a test run counts as one check.
 
 use std::fs;
