@@ -10,11 +10,11 @@ use reveille_archive::{ArchiveBackend, ArchiveDurability, ArchiveOptions};
 use reveille_backend::{Backend, ListOptions};
 use reveille_e2e::soon;
 use reveille_queue::{
-    AppendOptions, GroupInfo, LeaseId, SessionLog, SessionOptions, Sessions, SettleError,
-    TakeOptions, TakeOutcome, Taken,
+    AppendOptions, GroupInfo, LeaseId, PageOptions, SessionLog, SessionOptions, Sessions,
+    SettleError, TakeOptions, TakeOutcome, Taken, WaitOptions, WaitOutcome,
 };
-use reveille_testkit::MemoryStore;
-use reveille_types::{EventDraft, Label, Position, SessionKey, Start, Tenant};
+use reveille_testkit::{Fault, Faulty, MemoryStore, Operation};
+use reveille_types::{EventDraft, Filter, Label, Position, SessionKey, Start, Tenant};
 use tempfile::TempDir;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -29,7 +29,11 @@ fn group() -> Label {
 
 /// Another process on the store.
 async fn process(store: &MemoryStore) -> SessionLog {
-    let sessions = Sessions::builder(store.clone()).build();
+    on(store.clone()).await
+}
+
+async fn on(backend: impl Backend) -> SessionLog {
+    let sessions = Sessions::builder(backend).build();
     let options = SessionOptions::default().max_deliveries(2);
     sessions.get_or_create(key(), options).await.unwrap().0
 }
@@ -172,6 +176,66 @@ async fn any_process_settles_a_lease_and_what_is_given_back_wakes_takers_elsewhe
     a.nack(&group(), second).await.unwrap();
     let taken = soon("it is woken", waiting).await.unwrap();
     assert_eq!(at(&taken), [1]);
+}
+
+/// A process that does not hear what others do for a while, since the store cannot be watched, knows it
+/// nevertheless when it is asked.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_hears_nothing_asks_the_store() {
+    let store = MemoryStore::new();
+    let deaf = Faulty::new(store.clone());
+    let faults = deaf.faults().clone();
+    let (a, b) = (process(&store).await, on(deaf).await);
+    append(&a, 1).await;
+    b.load_groups().await.unwrap();
+    lease(&a).await;
+    assert!(take(&b, now()).await.is_empty());
+    // Those who follow the session and its groups wait a while after such a failure.
+    faults.plan(Operation::Watch, Fault::Refuse);
+    faults.plan(Operation::Watch, Fault::Refuse);
+    append(&a, 1).await;
+    let (_, first) = lease(&a).await;
+    soon("both hear nothing", async {
+        while faults.outstanding() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    append(&a, 1).await;
+    let there = Start::After(a.latest());
+    let page = PageOptions::from(there, 1);
+    assert!(b.page(&page).is_err(), "it has not heard of that place");
+    b.load_to(there).await.unwrap();
+    assert!(b.page(&page).unwrap().caught_up);
+    append(&a, 1).await;
+    let beyond = TakeOptions::new().timeout(Duration::ZERO).from(Position(4));
+    assert!(
+        take(&b, beyond).await.is_empty(),
+        "a place that it learns of"
+    );
+    assert_eq!(at(&take(&b, now()).await), [2]);
+    append(&a, 1).await;
+    let wait = WaitOptions::any(Filter::all()).from(Start::After(a.latest()));
+    let waited = b.wait(wait.timeout(Duration::ZERO)).await.unwrap();
+    assert!(matches!(waited, WaitOutcome::TimedOut { .. }), "{waited:?}");
+    append(&a, 1).await;
+    let mut taken = Vec::new();
+    while let [next] = &take(&b, now()).await[..] {
+        taken.push(next.event.position().0);
+    }
+    assert_eq!(taken, [3, 4, 5], "what was published");
+    append(&a, 1).await;
+    let (_, second) = lease(&a).await;
+    b.ack(&group(), second).await.expect("a lease of the other");
+    a.nack(&group(), first).await.unwrap();
+    let (again, again_lease) = lease(&b).await;
+    assert_eq!(again, 1, "what was given back");
+    assert_eq!(a.nack(&group(), again_lease).await, Ok(()));
+    let letters = b.retry_dead_letter(&group(), Position(1)).await;
+    assert_eq!(letters, Ok(true), "a letter that died elsewhere");
+    let unknown = b.ack(&group(), second).await;
+    assert_eq!(unknown, Err(SettleError::Fenced));
 }
 
 #[tokio::test]

@@ -179,7 +179,7 @@ async fn both_list_the_same_sessions(cluster: Cluster) {
     assert_eq!(lists[0], lists[1]);
 }
 
-/// The next event of all sessions, before which none is missing.
+/// The next event, before which none is missing.
 async fn next(stream: &mut SseReader) -> Block {
     loop {
         let block = stream.next().await.unwrap();

@@ -80,6 +80,14 @@ impl Asked {
         }
     }
 
+    /// Has the log know what another gateway has shown before this place.
+    pub(crate) async fn reached(self, log: SessionLog) -> Result<SessionLog, Refusal> {
+        if let Self::After(cursor) = self {
+            log.load_to(Start::After(cursor)).await?;
+        }
+        Ok(log)
+    }
+
     /// Where to begin, for requests that can be told that the cursor is bad.
     pub(crate) fn strict(self) -> Result<Start, Refusal> {
         match self {
@@ -249,16 +257,16 @@ async fn read(
         mode @ (Mode::Page | Mode::Batch) => {
             let mut options = PageOptions::from(asked.strict()?, limit).matching(filter);
             let Some(wait) = asking.wait else {
-                let log = gateway.session(&key).await?;
+                let log = asked.reached(gateway.session(&key).await?).await?;
                 return Ok(page(mode, &log, &log.page(&options)?));
             };
-            let log = gateway.session_or_new(key).await?;
+            let log = asked.reached(gateway.session_or_new(key).await?).await?;
             return long_poll(gateway, caller, mode, &log, &mut options, wait).await;
         }
         Mode::Ndjson => Dialect::Ndjson,
         Mode::Sse => Dialect::Sse(streaming.names),
     };
-    let log = gateway.session_or_new(key).await?;
+    let log = asked.reached(gateway.session_or_new(key).await?).await?;
     let asked = match asked {
         Asked::Nothing => Asked::Latest,
         asked => asked,

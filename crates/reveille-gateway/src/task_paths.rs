@@ -111,9 +111,10 @@ async fn events(
     let log = about.session(gateway, namespace).await?;
     let asked = match (asked, from_offset) {
         (Asked::Nothing, None) => Asked::Earliest,
-        (Asked::Nothing, Some(offset)) => Asked::After(at_offset(&log, &offset)?),
+        (Asked::Nothing, Some(offset)) => Asked::After(at_offset(&log, &offset).await?),
         (asked, _) => asked,
     };
+    let log = asked.reached(log).await?;
     let caller = &about.caller;
     stream(
         gateway,
@@ -127,12 +128,13 @@ async fn events(
 }
 
 /// The place of an offset, which must not lie beyond the end.
-fn at_offset(log: &SessionLog, text: &str) -> Result<Cursor, Refusal> {
+async fn at_offset(log: &SessionLog, text: &str) -> Result<Cursor, Refusal> {
     let position: u64 = text.parse().map_err(|_| {
         refused("from_offset", "is no number that is 0 or more")
             .with_status(StatusCode::UNPROCESSABLE_ENTITY)
     })?;
     let at = Cursor::session(log.epoch(), Position(position));
+    log.load_to(Start::After(at)).await?;
     let latest = log.latest().position().unwrap_or_default();
     Start::After(at)
         .resolve(log.epoch(), Position::START, latest)

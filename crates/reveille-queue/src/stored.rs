@@ -17,10 +17,10 @@ use reveille_backend::{
     StoredLog, Watch,
 };
 use reveille_core::WakeBatch;
-use reveille_types::{EndReason, Event, Kind, Position, Receipt, end_of_session};
+use reveille_types::{EndReason, Event, Kind, Position, Receipt, Start, end_of_session};
 
 use crate::append::name_stored;
-use crate::error::{AppendError, SessionError};
+use crate::error::{AppendError, SessionError, StoreFailure};
 use crate::group_log::GroupLog;
 use crate::lifecycle::CancelRequest;
 use crate::log::{SessionLog, Shared, cancelled_before};
@@ -94,6 +94,35 @@ impl SessionLog {
         // There is one load of a session, so the place is free.
         let _ = stored.feeder.set(runtime::spawn(feeding));
         Ok(())
+    }
+
+    /// Learns what a stored session holds before this place, if another process has named it and this one
+    /// has not read so far yet. [`wait`](Self::wait), [`take`](Self::take) and [`skip_to`](Self::skip_to)
+    /// do so by themselves. A [page](Self::page) or a [subscription](Self::subscribe) would refuse the place
+    /// as ahead.
+    ///
+    /// # Errors
+    /// [`StoreFailure`].
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
+    pub async fn load_to(&self, start: Start) -> Result<(), StoreFailure> {
+        let Some(stored) = &self.0.stored else {
+            return Ok(());
+        };
+        while self.is_ahead(start) && self.catch_up(&*stored.log).await? {}
+        Ok(())
+    }
+
+    /// Whether this place is of this stored session, and beyond what is known here.
+    pub(crate) fn is_ahead(&self, start: Start) -> bool {
+        let place = match start {
+            _ if self.0.stored.is_none() => None,
+            Start::At(position) => Some(position),
+            Start::After(cursor) if cursor.epoch() == self.epoch() => cursor.position(),
+            _ => None,
+        };
+        place.is_some_and(|place| place > self.0.state.lock().window.latest())
     }
 
     /// Reads what follows the window from the store, and applies it. Whether there was anything.

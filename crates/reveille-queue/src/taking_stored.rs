@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reveille_backend::Incarnation;
 use reveille_core::WakeBatch;
-use reveille_types::{Cursor, Label, Position};
+use reveille_types::{Cursor, Gap, Label, Position, Start};
 
 use crate::error::{ReadError, SettleError, StoreFailure};
 use crate::group_log::{Did, GroupLog, Record};
@@ -38,19 +38,33 @@ enum Stage {
 impl SessionLog {
     /// As [`take`](Self::take). The time-out is for the wait; that the claim is stored is waited for.
     pub(crate) async fn take_stored(&self, options: TakeOptions) -> Result<TakeOutcome, ReadError> {
-        self.groups().await?;
+        let groups = self.groups().await?;
+        self.load_to(Start::At(options.from)).await?;
         let for_good = options.lease.is_none();
         let began = self.now().monotonic;
+        let waited = || self.now().monotonic.saturating_duration_since(began);
+        let mut is_fresh = false;
         loop {
             let mut attempt = options.clone();
             attempt.lease.get_or_insert(HANDOVER);
-            attempt.timeout = options.timeout.map(|timeout| {
-                let waited = self.now().monotonic.saturating_duration_since(began);
-                timeout.saturating_sub(waited)
-            });
-            let outcome = self.take_here(attempt).await?;
-            let TakeOutcome::Taken { taken, cursor, gap } = outcome else {
-                return Ok(outcome);
+            let left = |timeout: Duration| timeout.saturating_sub(waited());
+            attempt.timeout = options.timeout.map(left);
+            let (taken, cursor, gap) = match self.take_here(attempt).await? {
+                TakeOutcome::Taken { taken, cursor, gap } => (taken, cursor, gap),
+                // Others may have published or given back what is not known here yet. Whoever has waited
+                // long enough is not told that the store fails.
+                outcome if !is_fresh && self.look_again(groups).await.is_ok() => {
+                    is_fresh = true;
+                    if let TakeOutcome::Ended { gap, .. } = outcome {
+                        self.untell(&options.group, gap);
+                    }
+                    continue;
+                }
+                TakeOutcome::TimedOut { next, .. } => {
+                    let waited = waited();
+                    return Ok(TakeOutcome::TimedOut { next, waited });
+                }
+                outcome => return Ok(outcome),
             };
             let claims = Claims {
                 log: self.clone(),
@@ -70,13 +84,18 @@ impl SessionLog {
                 Some(Ok(_)) => None,
                 None => Some(self.unavailable("the runtime ends").into()),
             };
-            if let Some(gap) = gap {
-                let mut state = self.0.state.lock();
-                state.untell_lost(&options.group, &gap.ranges);
-            }
+            self.untell(&options.group, gap);
             if let Some(error) = failed {
                 return Err(error.into());
             }
+        }
+    }
+
+    /// What this tells is told to nobody.
+    fn untell(&self, group: &Label, gap: Option<Gap>) {
+        if let Some(gap) = gap {
+            let mut state = self.0.state.lock();
+            state.untell_lost(group, &gap.ranges);
         }
     }
 

@@ -50,11 +50,15 @@ impl SessionLog {
     /// Needs a tokio runtime with timers if a time-out is given.
     ///
     /// # Errors
-    /// [`ReadError`] when the start cannot be followed, an option is not allowed, or too many wait.
+    /// [`ReadError`] when the start cannot be followed, an option is not allowed, too many wait, or the store
+    /// failed that may have the start.
     ///
     /// # Cancel safety
     /// A dropped future leaves nothing behind.
     pub async fn wait(&self, options: WaitOptions) -> Result<WaitOutcome, ReadError> {
+        if self.is_ahead(options.start) {
+            Box::pin(self.load_to(options.start)).await?;
+        }
         let timeout = options.timeout;
         let mut waiting = Waiting::new(self, options)?;
         match within(timeout, poll_fn(|cx| waiting.poll(cx))).await {

@@ -168,6 +168,20 @@ cases! {
         .await;
     }
 
+    a_place_is_reached_or_is_not drops "queue/src/stored.rs load_to" {
+        dropped_at_each_poll(
+            leased,
+            async |(log, other, _)| other.load_to(Start::After(log.latest())).await.unwrap(),
+            async |_, _| (),
+            async |(log, other, _), _| {
+                let place = Start::After(log.latest());
+                other.load_to(place).await.unwrap();
+                assert_eq!(other.latest(), log.latest());
+            },
+        )
+        .await;
+    }
+
     groups_are_learnt_or_not drops "queue/src/group_log/mod.rs load_groups" {
         dropped_at_each_poll(
             leased,

@@ -208,8 +208,18 @@ impl SessionLog {
         self.remind(&mut state);
     }
 
+    /// Learns what others have published, and what their groups have done.
+    pub(crate) async fn look_again(&self, groups: &GroupLog) -> Result<(), BackendError> {
+        let _turn = groups.turn.lock().await;
+        if let Some(stored) = &self.0.stored {
+            self.catch_up(&*stored.log).await?;
+        }
+        self.replay(&*groups.stored).await
+    }
+
     /// Appends a step, once it has seen all steps before: `decide` says which, or that there is none any
-    /// more, and `done` is told under the same lock that it is stored.
+    /// more, and `done` is told under the same lock that it is stored. That there is none is believed only
+    /// of a state that knows what others had done when it was asked for.
     pub(crate) async fn append_step<C, R>(
         &self,
         groups: &GroupLog,
@@ -219,14 +229,21 @@ impl SessionLog {
     ) -> Result<R, StoreFailure> {
         let _turn = groups.turn.lock().await;
         let id = self.0.environment.ids.uuid(self.now().wall());
+        let mut is_fresh = false;
         loop {
             let now = self.now();
-            let (record, expected) = {
+            let decided = {
                 let mut batch = WakeBatch::new();
                 let mut state = self.lock_due(now, &mut batch);
-                match decide(context, &mut state) {
-                    Ok(record) => (record, state.steps),
-                    Err(answer) => return Ok(answer),
+                decide(context, &mut state).map(|record| (record, state.steps))
+            };
+            let (record, expected) = match decided {
+                Ok(step) => step,
+                Err(answer) if is_fresh => return Ok(answer),
+                Err(_) => {
+                    self.replay(&*groups.stored).await?;
+                    is_fresh = true;
+                    continue;
                 }
             };
             match self
@@ -236,6 +253,7 @@ impl SessionLog {
                 Ok(()) => {}
                 Err(StoreError::PositionConflict { .. }) => {
                     self.replay(&*groups.stored).await?;
+                    is_fresh = true;
                     continue;
                 }
                 Err(error) => return Err(StoreFailure::refused(error)),
