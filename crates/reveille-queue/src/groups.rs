@@ -52,9 +52,7 @@ impl SessionLog {
     /// # Cancel safety
     /// A dropped future has moved the group or has not.
     pub async fn skip_to(&self, group: &Label, start: Start) -> Result<Cursor, ReadError> {
-        if self.is_ahead(start) {
-            Box::pin(self.load_to(start)).await?;
-        }
+        self.load_to(start).await?;
         let to = {
             let now = self.now();
             let mut batch = WakeBatch::new();

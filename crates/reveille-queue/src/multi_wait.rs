@@ -101,9 +101,7 @@ impl MultiWait {
         self.check().map_err(ReadError::InvalidOption)?;
         let mut waits = Vec::with_capacity(self.waits.len());
         for (log, options) in &self.waits {
-            if log.is_ahead(options.start) {
-                Box::pin(log.load_to(options.start)).await?;
-            }
+            log.load_to(options.start).await?;
             let waiting = Waiting::new(log, options.clone())?;
             waits.push((waiting, None));
         }

@@ -107,17 +107,23 @@ impl SessionLog {
     /// # Cancel safety
     /// A dropped future changes nothing.
     pub async fn load_to(&self, start: Start) -> Result<(), StoreFailure> {
-        let Some(stored) = &self.0.stored else {
-            return Ok(());
-        };
-        while self.is_ahead(start) && self.catch_up(&*stored.log).await? {}
-        Ok(())
+        if let Some(stored) = &self.0.stored
+            && self.is_ahead(start)
+        {
+            // Larger, and not for those to carry whose place is known.
+            Box::pin(async {
+                while self.is_ahead(start) && self.catch_up(&*stored.log).await? {}
+                Ok(())
+            })
+            .await
+        } else {
+            Ok(())
+        }
     }
 
-    /// Whether this place is of this stored session, and beyond what is known here.
-    pub(crate) fn is_ahead(&self, start: Start) -> bool {
+    /// Whether this place is of this log, and beyond what is known here.
+    fn is_ahead(&self, start: Start) -> bool {
         let place = match start {
-            _ if self.0.stored.is_none() => None,
             Start::At(position) => Some(position),
             Start::After(cursor) if cursor.epoch() == self.epoch() => cursor.position(),
             _ => None,

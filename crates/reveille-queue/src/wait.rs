@@ -56,9 +56,7 @@ impl SessionLog {
     /// # Cancel safety
     /// A dropped future leaves nothing behind.
     pub async fn wait(&self, options: WaitOptions) -> Result<WaitOutcome, ReadError> {
-        if self.is_ahead(options.start) {
-            Box::pin(self.load_to(options.start)).await?;
-        }
+        self.load_to(options.start).await?;
         let timeout = options.timeout;
         let mut waiting = Waiting::new(self, options)?;
         match within(timeout, poll_fn(|cx| waiting.poll(cx))).await {
