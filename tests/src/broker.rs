@@ -1,13 +1,12 @@
 //! Servers that gateways share, as child processes of a test.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reveille_nats::{NatsBackend, NatsOptions};
 use reveille_redis::{RedisBackend, RedisOptions};
-use reveille_testkit::program;
+use reveille_testkit::{free_port, program};
 use tempfile::TempDir;
 
 /// How long a server may take to start.
@@ -143,12 +142,6 @@ impl Drop for Broker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port that was free just now.
-fn free_port() -> u16 {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    free.local_addr().expect("it is bound").port()
 }
 
 fn redis(dir: &Path, port: u16, more: &[&str]) -> Command {

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::cluster::Cluster;
-use common::{Keeps, Make, Sentinel, Server, free_port, told};
+use common::{Keeps, Make, Sentinel, Server, told};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use reveille_redis::{ConnectError, RedisBackend};
 use reveille_testkit::chaos::PATIENCE;
+use reveille_testkit::free_port;
 use reveille_testkit::stored::{contents, entry, log, now};
 use tempfile::TempDir;
 

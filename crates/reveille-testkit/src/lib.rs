@@ -59,6 +59,7 @@ mod faulty;
 mod cancel_safety;
 mod panics;
 
+mod port;
 mod program;
 
 pub use broken::{Broken, Flaw};
@@ -67,4 +68,5 @@ pub use conformance::{Claim, run};
 pub use faulty::{Fault, Faults, Faulty, Gate, Operation};
 pub use memory_store::MemoryStore;
 pub use panics::{panics, watch_for_panics};
+pub use port::free_port;
 pub use program::program;

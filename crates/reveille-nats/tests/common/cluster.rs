@@ -6,10 +6,11 @@ use std::time::Duration;
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{ClusterInfo, PeerInfo};
 use reveille_testkit::chaos::PATIENCE;
+use reveille_testkit::free_port;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::server::{Server, free_port};
+use super::server::Server;
 
 #[derive(Debug)]
 pub(crate) struct Cluster {

@@ -5,8 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use reveille_redis::RedisBackend;
+use reveille_testkit::free_port;
 
-use super::{Keeps, Make, Server, free_port, options};
+use super::{Keeps, Make, Server, options};
 
 /// How many slots a cluster has.
 const SLOTS: usize = 16_384;

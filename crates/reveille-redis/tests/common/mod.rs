@@ -5,7 +5,7 @@
 pub(crate) mod cluster;
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use reveille_backend::Backend;
 use reveille_redis::{RedisBackend, RedisOptions};
-use reveille_testkit::{chaos, program};
+use reveille_testkit::{chaos, free_port, program};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -50,12 +50,6 @@ impl Make {
             Self::Valkey => program("REVEILLE_VALKEY_SERVER", "valkey", "valkey-server"),
         }
     }
-}
-
-/// A port that was free just now.
-pub(crate) fn free_port() -> u16 {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    free.local_addr().unwrap().port()
 }
 
 /// A running server in a directory of its own. Dropped, it is killed.
