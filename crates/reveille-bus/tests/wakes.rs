@@ -125,6 +125,8 @@ async fn f003_24_a_wake_outlives_its_holder() {
     let bus = bus().await;
     drop(bus.suspend_until(done().record(key("agents"))).unwrap());
     publish(&bus, "w1", "worker.complete").await;
-    tokio::time::sleep(TIME).await;
+    while records(&bus).len() < 2 {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(records(&bus), ["wake.registered", "wake.triggered"]);
 }
