@@ -303,37 +303,25 @@ async fn what_is_removed_here_is_shown_there_no_longer(cluster: Cluster) {
     .await;
 }
 
+macro_rules! on_store {
+    ($store:ident $broker:ident $($name:ident)+) => {
+        mod $store {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let broker = super::Broker::$broker().await;
+                    super::$name(super::Cluster::on(broker).await).await;
+                }
+            )+
+        }
+    };
+}
+
 macro_rules! on_each_store {
     ($($name:ident)+) => {
-        mod on_redis {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    let broker = super::Broker::redis().await;
-                    super::$name(super::Cluster::on(broker).await).await;
-                }
-            )+
-        }
-
-        mod on_a_redis_cluster {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    let broker = super::Broker::redis_cluster().await;
-                    super::$name(super::Cluster::on(broker).await).await;
-                }
-            )+
-        }
-
-        mod on_nats {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    let broker = super::Broker::nats().await;
-                    super::$name(super::Cluster::on(broker).await).await;
-                }
-            )+
-        }
+        on_store! { on_redis redis $($name)+ }
+        on_store! { on_a_redis_cluster redis_cluster $($name)+ }
+        on_store! { on_nats nats $($name)+ }
     };
 }
 

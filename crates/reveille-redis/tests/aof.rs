@@ -74,9 +74,8 @@ async fn nothing_is_stored_before_the_file_is_written_anew() {
     server.kill();
     server.start_again();
     server.cli(&["CONFIG", "SET", "rdb-key-save-delay", "100000"]);
-    let started = || server.cli(&["INFO", "persistence"]);
     let was_written = || {
-        let info = started();
+        let info = server.cli(&["INFO", "persistence"]);
         let took = info.lines().find_map(|line| {
             let seconds = line.strip_prefix("aof_last_rewrite_time_sec:")?;
             seconds.trim().parse::<i64>().ok()
